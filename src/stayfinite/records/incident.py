@@ -1,0 +1,145 @@
+"""A failure: what was seen, where it was born, and everything a cause may look at."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from stayfinite.records.diagnosis import Diagnosis
+from stayfinite.records.location import UNKNOWN_LOCATION, Location
+from stayfinite.records.numbers import Number
+from stayfinite.records.series import Window
+from stayfinite.records.tensor import TensorStats
+from stayfinite.records.trace import Phase, Trace
+
+
+class Symptom(msgspec.Struct, frozen=True, tag="symptom"):
+    """A detector's statement.
+
+    `detector` is its id (``"nonfinite-loss"``); `value` what was observed; `limit` what it was held against and
+    `limit_source` where that number comes from; `names` the parameters, buffers or terms concerned (at most ten).
+    """
+
+    detector: str
+    step: int
+    series: str
+    value: Number
+    limit: str = "finite"
+    limit_source: str = "a finite state is the definition of a step that can be committed"
+    names: tuple[str, ...] = ()
+    epoch: int | None = None
+
+
+class Origin(msgspec.Struct, frozen=True, tag="origin"):
+    """The first operation that turned finite values into non-finite ones on a path that matters.
+
+    `op`, `phase`, `module`, `parameter`, `buffer`, function and source text are its identity: equal identity, same
+    failure. Line, samples and values are attributes beside it. `absorbed_at` is the line that hid an infinity which the
+    backward pass brought back.
+    """
+
+    phase: Phase
+    op: str
+    native_op: str
+    location: Location = UNKNOWN_LOCATION
+    module: str | None = None
+    parameter: str | None = None
+    buffer: str | None = None
+    samples: tuple[int, ...] = ()
+    dataset_indices: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
+    inputs: tuple[TensorStats, ...] = ()
+    output: TensorStats | None = None
+    absorbed_at: Location | None = None
+
+    @property
+    def identity(self) -> str:
+        """Twelve hexadecimal digits, equal for equal failures, whatever the step, the line number or the values."""
+        parts = (
+            self.phase, self.op, self.module or "", self.parameter or "", self.buffer or "",
+            self.location.file, self.location.function, self.location.code,
+        )
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+class ExceptionInfo(msgspec.Struct, frozen=True):
+    """An exception that ended a step: type name, message, and where the user's code was."""
+
+    type: str
+    message: str
+    location: Location = UNKNOWN_LOCATION
+
+
+class OptimizerInfo(msgspec.Struct, frozen=True):
+    """An optimizer as it was at the step: class name, one entry of `rates` per group, and where it was constructed."""
+
+    kind: str
+    rates: tuple[Number, ...] = ()
+    epsilon: float | None = None
+    betas: tuple[float, ...] = ()
+    momentum: float | None = None
+    weight_decay: float | None = None
+    location: Location = UNKNOWN_LOCATION
+    schedulers: tuple[str, ...] = ()
+
+
+class Configuration(msgspec.Struct, frozen=True):
+    """How the step was run. `clip_norm` is the limit a clipping call was given, `clipped_norm` the norm before it."""
+
+    optimizers: tuple[OptimizerInfo, ...] = ()
+    parameter_dtypes: tuple[str, ...] = ()
+    autocast: str | None = None
+    loss_scale: float | None = None
+    clip_norm: float | None = None
+    clipped_norm: Number | None = None
+    compiled: bool = False
+    device: str = "cpu"
+    checkpoint: Location | None = None
+    """Where the script loaded a state (`torch.load`, `load_state_dict`), if it did."""
+
+
+class ReplaySummary(msgspec.Struct, frozen=True):
+    """What the control replays said. `same_inputs`: names, state and generators hashed equal; `agreed`: the outcome did too."""
+
+    attempts: int = 0
+    same_inputs: bool = True
+    agreed: bool = True
+    not_tested: str | None = None
+    """Why nothing could be replayed, or ``None``."""
+
+
+class Case(msgspec.Struct, frozen=True, tag="case"):
+    """All that a cause may look at. A cause sees this and nothing else."""
+
+    symptom: Symptom
+    origin: Origin | None = None
+    trace: Trace = Trace()
+    windows: tuple[Window, ...] = ()
+    batch: tuple[TensorStats, ...] = ()
+    batch_size: int | None = None
+    parameters: tuple[TensorStats, ...] = ()
+    """Parameters at the start of the step: all that are non-finite, and the ten of largest magnitude."""
+    configuration: Configuration = Configuration()
+    exception: ExceptionInfo | None = None
+    replay: ReplaySummary = ReplaySummary()
+
+    def window(self, series: str) -> Window:
+        """The readings of `series`, oldest first; an empty window if it was never read."""
+        return next((w for w in self.windows if w.series == series), Window(series=series, steps=(), values=()))
+
+
+class Incident(msgspec.Struct, frozen=True, tag="incident"):
+    """A case with what was concluded. `held`: checked, not assumed; `hold_note` says what an undo copy cost or what
+    could not be held."""
+
+    id: str
+    case: Case
+    diagnosis: Diagnosis = Diagnosis()
+    stopped: bool = True
+    harmless: bool = False
+    held: bool = False
+    hold_note: str = ""
+    reproduced: bool = False
+    seconds: float = 0.0
+    """From the bad number to this record."""

@@ -1,0 +1,38 @@
+"""What a recording is of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+RECORDING_SCHEMA = "stayfinite.recording/1"
+
+Status = Literal["clean", "incident", "recovered", "failed"]
+
+
+class Manifest(msgspec.Struct, frozen=True, tag="manifest"):
+    """The first record of every recording: what ran, with what, where. Paths are as the user gave them."""
+
+    version: str
+    script: str
+    argv: tuple[str, ...] = ()
+    module: str | None = None
+    framework: str | None = None
+    framework_version: str | None = None
+    folder: str = ""
+    """The script's folder; locations are relative to it."""
+    started: str = ""
+    """UTC, ISO 8601."""
+    schema: str = RECORDING_SCHEMA
+
+
+class Closing(msgspec.Struct, frozen=True, tag="closing"):
+    """The last record of a recording that ended in order. Its absence means the process was killed."""
+
+    status: Status
+    steps: int
+    seconds: float
+    exit_code: int
+    framework: str | None = None
+    framework_version: str | None = None

@@ -1,0 +1,47 @@
+"""Statistics of one tensor, taken while it was alive."""
+
+from __future__ import annotations
+
+import msgspec
+
+from stayfinite.records.numbers import Number
+
+
+class TensorStats(msgspec.Struct, frozen=True):
+    """What is worth knowing of a tensor once it is gone.
+
+    **Fields**
+
+    - `name`: the operand's source text (``"p"``), a parameter's dotted name, or the operator's argument name.
+    - `shape`, `dtype`: as the framework spells them, without its prefix (``"float32"``).
+    - `nan`, `posinf`, `neginf`, `zero`: how many elements.
+    - `min`, `max`: over the finite elements; ``"nan"`` if there is none.
+    - `absmax_index`: index of the finite element of largest magnitude; empty if unknown.
+    - `culprit_index`, `culprit`: the index of the first element that made the output non-finite, and its value here
+      (``None`` where shapes do not line up).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nan: int = 0
+    posinf: int = 0
+    neginf: int = 0
+    zero: int = 0
+    min: Number = "nan"
+    max: Number = "nan"
+    culprit_index: tuple[int, ...] = ()
+    culprit: Number | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        total = 1
+        for extent in self.shape:
+            total *= extent
+        return total
+
+    @property
+    def nonfinite(self) -> int:
+        """How many elements are NaN or infinite."""
+        return self.nan + self.posinf + self.neginf

@@ -1,0 +1,104 @@
+"""What a replayed step did, operation by operation, as far as it concerns non-finite values."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stayfinite.records.location import UNKNOWN_LOCATION, Location
+from stayfinite.records.numbers import Number
+from stayfinite.records.tensor import TensorStats
+
+Phase = Literal["data", "load", "forward", "loss", "backward", "optimizer"]
+LeafKind = Literal["parameter", "buffer", "batch", "gradient", "moment", "scalar", "other"]
+SinkKind = Literal["loss", "gradient", "buffer", "parameter", "moment", "exception"]
+
+
+class Scalar(msgspec.Struct, frozen=True):
+    """A plain number handed to an operator: an exponent, an epsilon, a fill value."""
+
+    name: str
+    value: Number
+
+
+class OpCall(msgspec.Struct, frozen=True, tag="op"):
+    """One operator call of a replayed step that read or made a non-finite value (or raised).
+
+    **Fields**
+
+    - `index`: position in the step, counting every operator that ran; `kind`: canonical `OpKind`; `native_op`: the
+      framework's name, e.g. ``"aten.log.default"``.
+    - `inputs`: tensor operands in order; `scalars`: number operands; `output`: the first bad output, or the first one.
+    - `sources`: where its non-finite inputs came from: the `index` of the producing call, or ``-1 - k`` for leaf `k`.
+    - `sentinel`: the non-finite output only repeats an infinity that stands in the call (a mask's ``-inf``).
+    - `absorbed`: non-finite inputs, finite output (a `where`, a `max`, a softmax over a partly masked row).
+    - `forward`: for a backward operator, the forward call (index) that created its autograd node; -1 if unknown.
+    - `samples`: batch rows that hold the non-finite outputs; empty if every row does or rows have no meaning.
+    - `parameter`: dotted name of the parameter it reads or whose gradient it makes, where there is exactly one.
+    """
+
+    index: int
+    kind: str
+    native_op: str
+    phase: Phase
+    location: Location = UNKNOWN_LOCATION
+    module: str | None = None
+    parameter: str | None = None
+    inputs: tuple[TensorStats, ...] = ()
+    scalars: tuple[Scalar, ...] = ()
+    output: TensorStats | None = None
+    sources: tuple[int, ...] = ()
+    sentinel: bool = False
+    absorbed: bool = False
+    forward: int = -1
+    samples: tuple[int, ...] = ()
+    raised: str | None = None
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """A non-finite value that was there before the step computed anything, with the first call that read it."""
+
+    kind: LeafKind
+    name: str
+    stats: TensorStats
+    read_by: int = -1
+    samples: tuple[int, ...] = ()
+
+
+class Sink(msgspec.Struct, frozen=True):
+    """A place where a non-finite value does harm. `source` as in `OpCall.sources`; ``None`` if it could not be followed."""
+
+    kind: SinkKind
+    name: str
+    stats: TensorStats
+    source: int | None = None
+
+
+class Magnitude(msgspec.Struct, frozen=True):
+    """Largest finite magnitude and standard deviation of one module's output, in the order the modules ran."""
+
+    module: str
+    kind: str
+    absmax: Number
+    std: Number
+    dtype: str
+
+
+class Trace(msgspec.Struct, frozen=True, tag="trace"):
+    """A replayed step under the microscope. `operations` counts every operator that ran, `calls` keeps those that matter.
+
+    `unseen` says in words what the tracer could not look into (fused kernels, foreign tensor types).
+    """
+
+    calls: tuple[OpCall, ...] = ()
+    leaves: tuple[Leaf, ...] = ()
+    sinks: tuple[Sink, ...] = ()
+    profile: tuple[Magnitude, ...] = ()
+    gradient_profile: tuple[Magnitude, ...] = ()
+    operations: int = 0
+    unseen: tuple[str, ...] = ()
+
+    def call(self, index: int) -> OpCall | None:
+        """The kept call with that `index`, or ``None``."""
+        return next((call for call in self.calls if call.index == index), None)
