@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import msgspec
 
@@ -11,7 +12,7 @@ from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import Number
 from stayfinite.records.series import Window
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import Phase, Trace
+from stayfinite.records.trace import Phase, Scalar, Trace
 
 
 class Symptom(msgspec.Struct, frozen=True, tag="symptom"):
@@ -52,6 +53,8 @@ class Origin(msgspec.Struct, frozen=True, tag="origin"):
     inputs: tuple[TensorStats, ...] = ()
     output: TensorStats | None = None
     absorbed_at: Location | None = None
+    scalars: tuple[Scalar, ...] = ()
+    """Number operands of the operator: an exponent, a divisor, an epsilon."""
 
     @property
     def identity(self) -> str:
@@ -97,6 +100,8 @@ class Configuration(msgspec.Struct, frozen=True):
     device: str = "cpu"
     checkpoint: Location | None = None
     """Where the script loaded a state (`torch.load`, `load_state_dict`), if it did."""
+    gradients_alive: bool | None = None
+    """True if the first backward of the step added to gradients of an earlier one; ``None`` if nobody looked."""
 
 
 class ReplaySummary(msgspec.Struct, frozen=True):
@@ -129,6 +134,10 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
         return next((w for w in self.windows if w.series == series), Window(series=series, steps=(), values=()))
 
 
+Outcome = Literal["", "stopped", "skipped", "cured", "raised", "continued"]
+"""What became of the run at an incident; ``""`` is read from the other fields."""
+
+
 class Incident(msgspec.Struct, frozen=True, tag="incident"):
     """A case with what was concluded. `held`: checked, not assumed; `hold_note` says what an undo copy cost or what
     could not be held."""
@@ -143,3 +152,4 @@ class Incident(msgspec.Struct, frozen=True, tag="incident"):
     reproduced: bool = False
     seconds: float = 0.0
     """From the bad number to this record."""
+    outcome: Outcome = ""

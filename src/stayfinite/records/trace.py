@@ -36,6 +36,10 @@ class OpCall(msgspec.Struct, frozen=True, tag="op"):
     - `forward`: for a backward operator, the forward call (index) that created its autograd node; -1 if unknown.
     - `samples`: batch rows that hold the non-finite outputs; empty if every row does or rows have no meaning.
     - `parameter`: dotted name of the parameter it reads or whose gradient it makes, where there is exactly one.
+    - `born`: how many non-finite output elements come from finite operands: all of them for a birth, some where an
+      element-wise operator overflows beside a mask, 0 where it only passes them on.
+    - `gate`: for a backward operator that met an exact zero as incoming gradient, the forward call (index) of the `where`,
+      mask or selection that sent it; -1 if there is none.
     """
 
     index: int
@@ -54,6 +58,8 @@ class OpCall(msgspec.Struct, frozen=True, tag="op"):
     forward: int = -1
     samples: tuple[int, ...] = ()
     raised: str | None = None
+    born: int = 0
+    gate: int = -1
 
 
 class Leaf(msgspec.Struct, frozen=True):

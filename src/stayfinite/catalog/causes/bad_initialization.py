@@ -1,0 +1,94 @@
+"""The weights were drawn too large: activations grow from layer to layer before any training.
+
+What happens
+------------
+With weights of standard deviation s and fan-in n, each layer multiplies its input by about s * sqrt(n / 2). At 1
+instead of sqrt(2 / n) a layer of 512 multiplies by 16: ten layers make 1e12, thirty leave float32.
+
+How to recognise it
+-------------------
+The very first step fails, or its loss is absurd, on ordinary data: activations grow geometrically with depth, and
+weights are several times larger than their fan-in allows.
+
+What to do
+----------
+Use the framework's initialisation, or scale yours: standard deviation sqrt(2 / fan-in) before a rectifier, sqrt(1 /
+fan-in) before tanh. Residual branches can start at 0.
+
+Example
+-------
+::
+
+    torch.nn.init.normal_(layer.weight)                           # standard deviation 1
+    torch.nn.init.kaiming_normal_(layer.weight)                   # sqrt(2 / fan-in)
+
+References
+----------
+ethanhe42/KL-Loss#4, huggingface/transformers#46014; He et al. 2015 for the number
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import COMPUTED, Scope, prior
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.histories import growth, slope, too_large
+from stayfinite.catalog.scales import data_scale, initial_excess, parameter_scale
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Bad initialisation"
+PRIOR = prior(threads=2)
+APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
+EXAMPLES = ("bad-initialization",)
+
+FIRST_STEPS = 3
+"""Steps within which a network that was never well can overflow; later ones have survived their initialisation."""
+GARBAGE = 1e12
+"""Magnitudes that no random generator was asked for: memory that was never written."""
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """How early it failed, how activations run through the layers, and how large the weights are for their fan-in."""
+    step = case.symptom.step
+    early = step < FIRST_STEPS
+    found = [
+        Evidence(f"it failed at step {step}", (2.0 if step == 0 else 0.0) if early else -6.0 if step > 20 else -3.0, "step"),
+        *too_large(case),
+        *_layers(case, early),
+        *_weights(case),
+    ]
+    loss = case.window("loss")
+    run = growth(case, "loss")
+    if loss.steps and loss.steps[0] == 0 and run.readings and run.first >= 1e4 and data_scale(case) < 100.0:
+        found.append(Evidence(f"the first loss was {show(run.first)} already, on data of ordinary size", 3.0, "first-loss"))
+    if data_scale(case) >= 1e3:
+        found.append(Evidence(f"the batch holds values up to {show(data_scale(case))}", -3.0, "data-scale"))
+    return found
+
+
+def _layers(case: Case, early: bool) -> list[Evidence]:
+    through = slope(case.trace.profile)
+    if through.geometric and through.rising:
+        return [Evidence(f"activations grow by a factor of {show(through.factor)} over {through.layers} layers",
+                         5.0 if early else 0.5, "layer-slope")]
+    if through.layers >= 4 and through.factor < 100.0:
+        return [Evidence("activations are of similar size in all layers", -2.5, "layer-slope")]
+    return []
+
+
+def _weights(case: Case) -> list[Evidence]:
+    if any(stats.nonfinite for stats in case.parameters):
+        return [Evidence("parameters are not even finite", -6.0, "parameter-scale")]
+    if parameter_scale(case) >= GARBAGE:
+        return [Evidence(f"parameters of {show(parameter_scale(case))} were never drawn at all", -4.0, "parameter-scale")]
+    if case.symptom.step != 0 or not case.parameters:
+        return []
+    worst = max(case.parameters, key=initial_excess)
+    excess = initial_excess(worst)
+    if excess >= 3.0:
+        return [Evidence(f"weights of `{worst.name}` are {show(excess)} times larger than its fan-in allows", 3.0,
+                         "parameter-scale")]
+    return [Evidence("weights have the size their fan-in asks for", -1.5, "parameter-scale")]

@@ -1,0 +1,76 @@
+"""The parameters were already bad in the checkpoint that was loaded.
+
+What happens
+------------
+A checkpoint written after a failure, in the middle of writing, or converted with a wrong format holds NaN, infinities
+or garbage. Training starts from them.
+
+How to recognise it
+-------------------
+A parameter (or buffer) is non-finite before the first step, and the script loaded a state.
+
+What to do
+----------
+Load an earlier checkpoint, and check files before they replace good ones. Compare the loaded state with the file: a
+missing key leaves a parameter as it was constructed.
+
+Example
+-------
+::
+
+    state = torch.load("last.pt")
+    bad = [name for name, value in state.items() if not value.isfinite().all()]
+
+References
+----------
+cardwing/Codes-for-PVKD#9, OpenNMT and deepmd-kit#5519 (a good checkpoint overwritten by a bad one)
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import origin_location, state_born
+from stayfinite.catalog.scales import parameter_scale
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+from stayfinite.records.numbers import show
+
+TITLE = "Corrupt checkpoint"
+PRIOR = prior(threads=1)
+APPLIES_TO = Scope()
+EXAMPLES = ("corrupt-checkpoint",)
+
+ABSURD = 1e8
+"""Parameters of that size are not the result of a training that was worth saving."""
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether a state was loaded, and whether it was bad before the first step."""
+    found = [_state(case)]
+    if case.configuration.checkpoint is None:
+        found.append(Evidence("the script loaded no state", -8.0, "checkpoint"))
+    else:
+        found.append(Evidence("the script loaded a state before", 2.0, "checkpoint"))
+    if case.symptom.step > 0:
+        found.append(Evidence(f"{case.symptom.step} steps went well before", -5.0, "step"))
+    return found
+
+
+def _state(case: Case) -> Evidence:
+    born = state_born(case)
+    if born in ("parameter", "buffer", "moment"):
+        name = (case.origin.parameter or case.origin.buffer) if case.origin is not None else None
+        of = f"{born} `{name}`" if name else f"a {born}"
+        return Evidence(f"{of} was non-finite before the step computed anything", 8.0 if born != "moment" else 3.0,
+                        "origin-leaf")
+    if any(stats.nonfinite for stats in case.parameters):
+        return Evidence("parameters were non-finite before the step", 5.0, "origin-leaf")
+    if parameter_scale(case) >= ABSURD:
+        return Evidence(f"parameters reached {show(parameter_scale(case))} before the step", 3.0, "origin-leaf")
+    return Evidence("the state was finite and of ordinary size before the step", -8.0, "origin-leaf")
+
+
+def locate(case: Case) -> Location:
+    """Where the state was loaded; else where its bad value was first used."""
+    return case.configuration.checkpoint or origin_location(case)

@@ -1,0 +1,108 @@
+"""Within one backward pass the gradient grew from layer to layer, or from time step to time step.
+
+What happens
+------------
+The gradient of an early layer is a product of the slopes of all later ones. Where they are on average above 1, it
+grows geometrically with depth or with the length of a sequence: a loss of 3 with a gradient of 1e8. Then the update
+throws the parameters away, or the gradient itself overflows.
+
+How to recognise it
+-------------------
+The gradient norm is out of proportion to the loss: it jumps or rises by orders of magnitude while the loss is
+moderate, and the gradients of one backward pass rise in a straight line on a logarithmic scale. Recurrent and very
+deep networks without normalisation are the usual ones.
+
+What to do
+----------
+Clip the gradient norm (1 is a common limit), shorten the sequences that are differentiated through, or change the
+architecture: gates, residual connections, normalisation, orthogonal initialisation of recurrent weights.
+
+Example
+-------
+::
+
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+
+References
+----------
+cvignac/SMP#3, InterDigitalInc/PccAI#1, hill-a/stable-baselines#1143
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from stayfinite.catalog.cause import COMPUTED, Scope, prior
+from stayfinite.catalog.clues import kind, overflowed, phase
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.histories import growth, rate_ratio, slope, too_large
+from stayfinite.catalog.scales import data_scale
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Exploding gradient"
+PRIOR = prior(threads=3)
+APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
+EXAMPLES = ("exploding-gradient",)
+
+UNROLLED = 10
+"""Calls of one module in one pass from which a network counts as unrolled over time."""
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """How the gradient ran through the layers, and how it compares with the loss."""
+    found = [*too_large(case), *_profile(case), *_against_loss(case)]
+    if phase(case) == "backward" and overflowed(case):
+        found.append(Evidence("a gradient overflowed while the loss was finite", 2.5, "phase"))
+    elif phase(case) in ("forward", "loss"):
+        found.append(Evidence("the forward pass failed, not the backward pass", -1.0, "phase"))
+    calls = Counter(entry.module for entry in case.trace.profile or case.trace.gradient_profile)
+    most = max(calls.values(), default=0)
+    if most >= UNROLLED or kind(case).name == "rnn":
+        found.append(Evidence(f"a module ran {most} times in one pass" if most >= UNROLLED else "a recurrent network",
+                              2.0, "depth"))
+    if case.configuration.clip_norm is not None:
+        found.append(Evidence(f"the gradient norm is clipped at {show(case.configuration.clip_norm)}", -2.0, "clipping"))
+    if data_scale(case) >= 1e3:
+        found.append(Evidence(f"data of {show(data_scale(case))} make gradients large at once", -2.0, "data-scale"))
+    ratio = rate_ratio(case)
+    if ratio is not None and ratio >= 10.0:
+        found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -1.0, "rate"))
+    if case.symptom.step == 0 and phase(case) in ("forward", "loss"):
+        found.append(Evidence("it failed before any gradient was used", -6.0, "step"))
+    return found
+
+
+def _profile(case: Case) -> list[Evidence]:
+    backward, forward = slope(case.trace.gradient_profile), slope(case.trace.profile)
+    found = []
+    if backward.geometric:
+        found.append(Evidence(f"within one backward pass gradients differ by a factor of {show(backward.factor)} over "
+                              f"{backward.layers} layers, in a straight line on a logarithmic scale", 5.0,
+                              "gradient-slope"))
+    elif backward.layers >= 4 and backward.factor < 100.0:
+        found.append(Evidence("gradients are of similar size in all layers", -2.5, "gradient-slope"))
+    if forward.geometric and forward.rising and case.symptom.step > 0:
+        found.append(Evidence(f"activations grow by a factor of {show(forward.factor)} over {forward.layers} layers", 1.5,
+                              "layer-slope"))
+    return found
+
+
+def _against_loss(case: Case) -> list[Evidence]:
+    gradient, loss = growth(case, "gradient_norm"), growth(case, "loss")
+    if gradient.readings == 0:
+        return []
+    if gradient.factor >= 1e3 and gradient.factor >= 100.0 * loss.factor:
+        return [Evidence(f"the gradient norm rose {show(gradient.factor)} times, the loss {show(loss.factor)} times", 4.0,
+                         "gradient-against-loss")]
+    if 0.0 < loss.last <= 1e3 and gradient.last >= 1e5 * loss.last:
+        return [Evidence(f"the gradient norm is {show(gradient.last)} for a loss of {show(loss.last)}", 3.0,
+                         "gradient-against-loss")]
+    if loss.grew:
+        return [Evidence("the loss rose along with the gradient norm", -2.5, "gradient-against-loss")]
+    return []

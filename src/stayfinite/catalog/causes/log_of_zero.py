@@ -1,0 +1,65 @@
+"""A logarithm was taken of a probability that had become exactly 0.
+
+What happens
+------------
+A softmax, a sigmoid or a rectifier rounds to exactly 0 (or 1) once its argument is large enough: exp(-104) is 0 in
+float32. Its logarithm is -inf; times 0 that is NaN, and the loss with it.
+
+How to recognise it
+-------------------
+The origin is a logarithm, its argument holds an exact 0 and no negative number. It happens late and on confident
+samples, or at once where a rectifier feeds the logarithm.
+
+What to do
+----------
+Compute the logarithm from the logits: log_softmax, logsigmoid, a cross-entropy on logits. A floor under the argument
+(`log(p + 1e-8)`) keeps the loss finite but kills the gradient of exactly the samples that are most wrong.
+
+Example
+-------
+::
+
+    loss = -torch.log(torch.softmax(z, 1))[rows, labels].mean()
+    loss = F.cross_entropy(z, labels)
+
+References
+----------
+zylo117/Yet-Another-EfficientDet-Pytorch#717, RasmussenLab/vamb#12, pytorch/pytorch#24933, ml-explore/mlx#1280
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import COMPUTED, Scope, prior
+from stayfinite.catalog.clues import against_hidden, kind, mentions, offending, operand
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.histories import against_growth
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Logarithm of zero"
+PRIOR = prior(threads=4)
+APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"log", "log1p", "xlogy", "logit"}))
+EXAMPLES = ("log-of-zero",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """The argument of the logarithm, what made it, and on which side of the step the value was born."""
+    here = kind(case)
+    found = [Evidence(f"the origin is {here.name}", 3.0, "origin-kind"), *against_growth(case)]
+    argument = operand(case)
+    value = offending(case, lambda x: here.singular(x) or not here.in_domain(x))
+    if value is None:
+        found.append(Evidence("the argument lies inside the domain", -7.0, "operand-value"))
+    elif here.singular(value):
+        name = f"`{argument.name}`" if argument is not None else "the argument"
+        count = f", in {argument.zero} of {argument.size} elements" if argument is not None and value == 0.0 else ""
+        found.append(Evidence(f"{name} is exactly {show(value)}{count}", 5.0, "operand-value"))
+    else:
+        found.append(Evidence(f"the argument is {show(value)}, outside the domain and not at its edge", -7.0,
+                              "operand-value"))
+    if mentions(case, r"softmax|sigmoid|prob|relu"):
+        found.append(Evidence("the argument comes from a function that rounds to 0 or 1", 0.5, "source-text"))
+    return found + against_hidden(case)

@@ -1,0 +1,73 @@
+"""The target is in raw units, and the loss squares it.
+
+What happens
+------------
+A prediction of about 1 is compared with a target of 1e5 or 1e22: the squared error is its square, the gradient is
+proportional to it. In float32 a difference of 1.8e19 already squares to infinity; smaller ones make the first updates
+so large that the loss grows from step to step.
+
+How to recognise it
+-------------------
+The target of the batch reaches thousands or more while the input does not, and the origin is the loss, a square of
+the difference, or whatever overflowed after some steps of growth.
+
+What to do
+----------
+Train on a standardised target (subtract the mean, divide by the standard deviation of the training set) or on its
+logarithm, and undo it when predicting. If single targets are absurd, look at the data first.
+
+Example
+-------
+::
+
+    loss = F.mse_loss(model(x), price)                            # prices in full
+    loss = F.mse_loss(model(x), (price - mean) / std)
+
+References
+----------
+AppliedDataSciencePartners/WorldModels#9 (its loss before scaling was 2.9e8)
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import COMPUTED, Scope, prior
+from stayfinite.catalog.clues import HUGE, amplitude, kind, largest_amplitude
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.histories import growth, growth_bits, told, too_large
+from stayfinite.catalog.scales import features, scale_bits, targets, widest
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Target not scaled"
+PRIOR = prior(threads=1)
+APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
+EXAMPLES = ("unscaled-target",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """How large the target is, whether the origin squared or summed numbers of that size, and what led up to it."""
+    aim = widest(targets(case))
+    if aim is None:
+        return [Evidence("no continuous target is known", -5.0 if case.batch else -3.0, "target-scale")]
+    size = amplitude(aim)
+    bits = scale_bits(size)
+    found = [
+        Evidence(f"`{aim.name}` {'reaches' if bits > 0 else 'stays within'} {show(size)}", bits, "target-scale"),
+        *too_large(case),
+    ]
+    if bits <= 0.0:
+        return found
+    wide = widest(features(case))
+    if wide is not None and amplitude(wide) >= 10.0 * size:
+        found.append(Evidence(f"the input `{wide.name}` is larger still: {show(amplitude(wide))}", -2.5, "input-scale"))
+    seen = largest_amplitude(case)
+    if seen >= HUGE and size / 30.0 <= seen <= size * 30.0 and (kind(case).has("loss") or kind(case).has("squares")):
+        found.append(Evidence(f"the origin squared or compared numbers of that size ({show(seen)})", 3.0,
+                              "operand-scale"))
+    loss = growth(case, "loss")
+    if growth_bits(loss) > 0.0:
+        found.append(Evidence(told("the loss", loss), growth_bits(loss) / 2.0, "loss-history"))
+    return found

@@ -1,0 +1,83 @@
+"""A guard after the operation hides its bad value, but not its bad slope.
+
+What happens
+------------
+`torch.where(x > 0, torch.log(x), 0)` computes the logarithm of every element and then picks. In the backward pass the
+elements that were not picked get a gradient of 0, and 0 times an infinite slope is NaN. Multiplying with a mask does
+the same.
+
+How to recognise it
+-------------------
+The loss is finite, the gradient is NaN. Either the forward pass made an infinity that a `where` or a mask took away
+again, or the gradient that arrives at the singular element is exactly 0.
+
+What to do
+----------
+Guard the input, not the output: make the argument harmless where it will not be used, then compute, then pick (the
+double `where`).
+
+Example
+-------
+::
+
+    y = torch.where(x > 0, torch.log(x), 0.0)
+    safe = torch.where(x > 0, x, 1.0)
+    y = torch.where(x > 0, torch.log(safe), 0.0)
+
+References
+----------
+pytorch/pytorch#16317, pytorch/pytorch#187297, jax-ml/jax#347, jax-ml/jax#654, tinygrad/tinygrad#15806,
+Ciela-Institute/caustics#83
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import edge_value, incoming_gradient, kind, mentions
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.ops import op_kind
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Guarded after the operation instead of before"
+PRIOR = prior(threads=6)
+APPLIES_TO = Scope(phases=frozenset({"backward"}))
+EXAMPLES = ("where-gradient-trap",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether something hid a forward infinity, or a zero gradient met a singular slope."""
+    hidden = _hidden(case)
+    if hidden is not None:
+        return [hidden, *against_growth(case)]
+    found = against_growth(case)
+    arrived, point = incoming_gradient(case), edge_value(case)
+    if arrived == 0.0 and point is not None:
+        found.append(Evidence(f"a gradient of exactly 0 arrives where the argument of {kind(case).name} is {show(point)}:"
+                              " the element is masked later, and 0 times an infinite slope is NaN", 7.0,
+                              "incoming-gradient"))
+    elif arrived is not None and arrived != 0.0:
+        found.append(Evidence(f"a gradient of {show(arrived)} arrives: the element is not masked", -6.0,
+                              "incoming-gradient"))
+    else:
+        found.append(Evidence("nothing on the path hides a value", -4.0, "incoming-gradient"))
+    if mentions(case, r"where\(|mask"):
+        found.append(Evidence("the line picks elements after computing all of them", 2.0, "source-text"))
+    return found
+
+
+def _hidden(case: Case) -> Evidence | None:
+    place = case.origin.absorbed_at if case.origin is not None else None
+    if place is None:
+        return None
+    takers = [call for call in case.trace.calls if call.absorbed and call.location.line == place.line]
+    name = takers[0].kind if takers else "unknown"
+    if takers and name not in ("mul", "unknown") and not op_kind(name).has("selects"):
+        return Evidence(f"the forward infinity went into {name} at line {place.line}, which picks nothing", -2.0,
+                        "absorbed")
+    return Evidence(f"the forward pass made a non-finite value, line {place.line} took it away, and the backward pass "
+                    "brought it back", 8.0, "absorbed")

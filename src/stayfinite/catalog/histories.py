@@ -1,0 +1,160 @@
+"""What happened before the failing step, and how magnitudes run through the layers of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stayfinite.catalog.clues import finite, overflowed
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import is_finite, show, to_float
+from stayfinite.records.trace import Magnitude
+
+RECENT = 50
+"""Readings that are looked back on. Divergences without a rising rate mostly take fewer than ten steps."""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a positive series ended.
+
+    **Fields**: `readings`, how many finite positive ones; `first`, `least`, `last` of them; `steps`, from the least one
+    to the last one; `rising`, the share of these steps on which it rose.
+    """
+
+    readings: int
+    first: float
+    least: float
+    last: float
+    steps: int
+    rising: float
+
+    @property
+    def factor(self) -> float:
+        """Last reading divided by the least one before it; at least 1."""
+        return self.last / self.least if self.least > 0.0 else 1.0
+
+    @property
+    def grew(self) -> bool:
+        """At least tenfold, and rising on most steps of the way."""
+        return self.factor >= 10.0 and self.rising >= 0.6
+
+    @property
+    def steady(self) -> bool:
+        """Five readings or more, the last one within three times the least of them."""
+        return self.readings >= 5 and self.factor < 3.0
+
+
+_NOTHING = Growth(0, 0.0, 0.0, 0.0, 0, 0.0)
+
+
+def growth(case: Case, series: str) -> Growth:
+    """How `series` ran up to the failing step, over its finite positive readings."""
+    window = case.window(series)
+    values = [
+        to_float(value)
+        for step, value in zip(window.steps, window.values, strict=False)
+        if step <= case.symptom.step and is_finite(value) and to_float(value) > 0.0
+    ][-RECENT:]
+    if not values:
+        return _NOTHING
+    at = max(range(len(values)), key=lambda i: (-values[i], i))
+    tail = values[at:]
+    steps = len(tail) - 1
+    rises = sum(later > earlier for earlier, later in itertools.pairwise(tail))
+    return Growth(len(values), values[0], values[at], values[-1], steps, rises / steps if steps else 0.0)
+
+
+def growth_bits(run: Growth) -> float:
+    """Bits that a run-up is worth for a cause that predicts growth: 0 to 5. One big step counts less than several."""
+    if run.steps < 1 or run.rising < 0.6:
+        return 0.0
+    if run.steps == 1:
+        return 3.0 if run.factor >= 1e3 else 2.0 if run.factor >= 10.0 else 0.0
+    return 5.0 if run.factor >= 100.0 else 4.0 if run.factor >= 10.0 else 2.0 if run.factor >= 3.0 else 0.0
+
+
+def told(name: str, run: Growth) -> str:
+    """A run-up in words."""
+    return f"{name} rose from {show(run.least)} to {show(run.last)} in the last {run.steps} steps"
+
+
+def against_growth(case: Case) -> list[Evidence]:
+    """For causes that lie in one value of one batch: a run-up of the loss speaks against them, a calm one for them."""
+    loss = growth(case, "loss")
+    if loss.grew and loss.steps >= 2:
+        return [Evidence(f"{told('the loss', loss)}: the failure was coming before this value", -2.5, "loss-history")]
+    if loss.steady:
+        return [Evidence(f"the loss was calm before ({show(loss.last)} at the end)", 1.0, "loss-history")]
+    return []
+
+
+def too_large(case: Case) -> list[Evidence]:
+    """For causes that make all numbers grow: the origin must be one where numbers were too large."""
+    if case.origin is None:
+        return []
+    if overflowed(case):
+        return [Evidence("numbers inside the operator's domain left the range of the format", 1.5, "mechanism")]
+    return [Evidence("the origin is no overflow: growth alone does not make this value", -3.5, "mechanism")]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How magnitudes run through a profile: `factor` from the smaller end to the larger one, `rising` if the last entry
+    is the larger one, `straight` the correlation of ln(magnitude) with the position, `layers` how many entries."""
+
+    layers: int
+    factor: float
+    rising: bool
+    straight: float
+
+    @property
+    def geometric(self) -> bool:
+        """Ten thousandfold, in a straight line of four entries or more. Ordinary networks stay within a hundredfold."""
+        return self.layers >= 4 and self.factor >= 1e4 and self.straight >= 0.9
+
+
+def slope(profile: Sequence[Magnitude]) -> Slope:
+    """How the largest magnitudes run through `profile`; entries without a finite positive magnitude are left out."""
+    logs = [math.log(value) for entry in profile if (value := finite(entry.absmax) or 0.0) > 0.0]
+    count = len(logs)
+    if count < 2:
+        return Slope(count, 1.0, False, 0.0)
+    middle, mean = (count - 1) / 2.0, sum(logs) / count
+    across = sum((i - middle) ** 2 for i in range(count))
+    spread = sum((value - mean) ** 2 for value in logs)
+    joint = sum((i - middle) * (value - mean) for i, value in enumerate(logs))
+    straight = abs(joint) / math.sqrt(across * spread) if spread > 0.0 else 0.0
+    return Slope(count, math.exp(min(abs(logs[-1] - logs[0]), 700.0)), logs[-1] > logs[0], straight)
+
+
+CUSTOMARY_RATES = {
+    "SGD": 0.1, "Adam": 1e-3, "AdamW": 1e-3, "NAdam": 2e-3, "RAdam": 1e-3, "Adamax": 2e-3, "SparseAdam": 1e-3,
+    "RMSprop": 1e-2, "Adagrad": 1e-2, "Adadelta": 1.0, "ASGD": 1e-2, "Rprop": 1e-2, "LBFGS": 1.0, "Adafactor": 1e-2,
+    "Muon": 2e-2, "Lion": 1e-4,
+}
+"""Rates people begin with: the defaults of `torch.optim` where it has one, 0.1 for SGD on normalised networks."""
+
+
+def rate(case: Case) -> float | None:
+    """The largest finite learning rate at the failing step; ``None`` if none is known."""
+    rates = [value for o in case.configuration.optimizers for r in o.rates if (value := finite(r)) is not None]
+    if rates:
+        return max(rates)
+    window = case.window("learning_rate")
+    return next((value for v in reversed(window.values) if (value := finite(v)) is not None), None)
+
+
+def rate_ratio(case: Case) -> float | None:
+    """The largest ratio of a learning rate to what is customary for its optimizer; ``None`` if none is known."""
+    ratios = [
+        value / CUSTOMARY_RATES[o.kind]
+        for o in case.configuration.optimizers
+        if o.kind in CUSTOMARY_RATES
+        for r in o.rates
+        if (value := finite(r)) is not None
+    ]
+    return max(ratios, default=None)

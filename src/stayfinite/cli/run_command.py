@@ -1,0 +1,73 @@
+"""``stayfinite run SCRIPT``: the script as under ``python``, watched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False, "help_option_names": ["-h", "--help"]}
+
+
+@click.command("run", context_settings=_SETTINGS)
+@click.option("-m", "module", metavar="MODULE", help="Run a module as `python -m` does; everything after it is its own.")
+@click.option(
+    "--on-incident", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
+    help="What to do once a bad step is held: stop, or leave the step out and go on.",
+)
+@click.option("--stop-on", metavar="ID", multiple=True, help="Stop at this finite symptom too, e.g. divergence.")
+@click.option("--budget", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
+              help="Time for replays of a bad step.")
+@click.option("--every", type=click.IntRange(min=1), default=50, show_default=True, metavar="N",
+              help="Look at parameters and buffers every N steps.")
+@click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the recording here, always.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write report.json here too.")
+@click.option("--no-case", is_flag=True, help="Do not store the failing step's tensors.")
+@click.option("--no-rewrite", is_flag=True, help="Do not wrap training loops; a bad step is held but not replayed.")
+@click.option("--no-color", is_flag=True, help="Plain text.")
+@click.option("--quiet", is_flag=True, help="Tell nothing on the terminal.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="SCRIPT [ARGS]...")
+def command(
+    module: str | None,
+    on_incident: str,
+    stop_on: tuple[str, ...],
+    budget: float,
+    every: int,
+    folder: Path | None,
+    json_file: str | None,
+    no_case: bool,
+    no_rewrite: bool,
+    no_color: bool,
+    quiet: bool,
+    arguments: tuple[str, ...],
+) -> int:
+    """Run SCRIPT as `python SCRIPT ARGS` would, and watch every training step.
+
+    A step with a non-finite loss, gradient, parameter or rate is held (nothing is updated), replayed under a
+    microscope, and explained on the terminal and in a report folder.
+
+    \b
+    Exit codes: the script's own; 3 if an incident stopped it; 2 for wrong use; 4 if stayfinite could not start.
+    """
+    from stayfinite.cli.runner import Target, run
+    from stayfinite.frameworks.torch.options import Options
+
+    if module is None and not arguments:
+        raise click.UsageError("name the script to run: stayfinite run train.py")
+    target = Target(None, module, arguments) if module is not None else Target(arguments[0], None, arguments[1:])
+    options = Options(
+        on_incident=on_incident, budget=budget, every=every, stop_on=frozenset(stop_on), keep_case=not no_case,
+        replay_every=_replay_every(),
+    )
+    return run(
+        target, options, folder=folder, json_file=json_file, rewrite=not no_rewrite, color=False if no_color else None, quiet=quiet
+    )
+
+
+def _replay_every() -> int:
+    import os
+
+    text = os.environ.get("STAYFINITE_REPLAY_EVERY", "0") or "0"
+    if not text.isdigit():
+        raise click.UsageError(f"STAYFINITE_REPLAY_EVERY is {text!r}; it must be a whole number of steps")
+    return int(text)

@@ -1,0 +1,92 @@
+"""From a held step to an incident: control replays, a replay under the microscope, the origin, the causes.
+
+Each stage takes records and returns records, and is on disk before the next one starts, so that a run that dies here
+still tells what was known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from stayfinite.engine.ports import Investigation, Listener, Outcome, ReplayRequest
+from stayfinite.records.incident import Case, Incident, ReplaySummary
+from stayfinite.records.trace import Trace
+
+CONTROLS = 2
+"""Control replays before anything is concluded: one could agree by luck with a race, two rarely do."""
+
+
+def investigate(
+    case: Case,
+    live: Outcome,
+    listener: Listener,
+    *,
+    repeatable: str | None,
+    budget: float,
+    describe: Callable[[Case], Case],
+) -> Investigation:
+    """Replay the held step of `case` and say where and why it failed.
+
+    **Arguments**
+
+    - `live`: what the step came to when it ran for the user.
+    - `repeatable`: ``None`` if the step can be repeated, else why not.
+    - `budget`: seconds for replays; no new one is begun once they are spent.
+    - `describe`: adds what only the session knows (batch, parameters, configuration) to a case.
+
+    **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
+    """
+    # imported here: a run without incidents loads no catalog
+    from stayfinite.engine.localize import localize
+    from stayfinite.engine.rank import rank
+
+    started = time.monotonic()
+    case = describe(case)
+    listener.stage(incident_id(case), "replay")
+    outcomes: list[Outcome] = []
+    trace: Trace | None = None
+    if repeatable is None:
+        for _ in range(CONTROLS):
+            if time.monotonic() - started > budget:
+                break
+            outcomes.append((yield ReplayRequest("control")))
+            if outcomes[-1].unrepeatable:
+                break
+        traced = yield ReplayRequest("trace")
+        trace = traced.trace
+    summary = _summarise(live, outcomes, repeatable)
+    case = msgspec.structs.replace(case, replay=summary, trace=trace or Trace())
+    origin = None
+    if trace is not None:
+        listener.stage(incident_id(case), "locate")
+        origin = localize(trace, case.symptom, case.exception)
+    case = msgspec.structs.replace(case, origin=origin)
+    listener.located(case)
+    listener.stage(incident_id(case), "rank")
+    return Incident(
+        id=incident_id(case),
+        case=case,
+        diagnosis=rank(case),
+        reproduced=bool(outcomes) and all(outcome.failed for outcome in outcomes) and summary.not_tested is None,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _summarise(live: Outcome, outcomes: list[Outcome], repeatable: str | None) -> ReplaySummary:
+    reason = repeatable or next((outcome.unrepeatable for outcome in outcomes if outcome.unrepeatable), None)
+    if reason is None and not outcomes:
+        reason = "the replay budget was spent before the first replay"
+    agreed = all(outcome.failed == live.failed for outcome in outcomes)
+    return ReplaySummary(attempts=len(outcomes), same_inputs=reason is None, agreed=agreed, not_tested=reason)
+
+
+def incident_id(case: Case) -> str:
+    """Equal origin, equal id; without an origin, equal symptom and names."""
+    if case.origin is not None:
+        return case.origin.identity
+    parts = (case.symptom.detector, *case.symptom.names, case.exception.type if case.exception else "")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

@@ -1,0 +1,64 @@
+"""What the engine asks of a framework, and what it tells whoever listens.
+
+A framework performs replays; the engine only says which ones it wants and reads their outcomes. Because a step is
+repeated in the user's own frame, control cannot be handed to a function that returns: an investigation is a generator
+that yields requests and is sent outcomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Literal, Protocol
+
+import msgspec
+
+from stayfinite.records.finding import Warning
+from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
+from stayfinite.records.numbers import Number
+from stayfinite.records.series import Window
+from stayfinite.records.trace import Trace
+
+
+class ReplayRequest(msgspec.Struct, frozen=True):
+    """One repetition of the held step: plainly (`control`), or under the microscope (`trace`)."""
+
+    purpose: Literal["control", "trace"]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one execution of a step came to.
+
+    - `failed`: a non-finite loss, gradient or state was seen, or a numeric exception raised.
+    - `fingerprint`: text that is equal for bit-equal losses, gradient norms and bad names.
+    - `unrepeatable`: why this execution does not count as a repetition, or ``None``.
+    """
+
+    failed: bool
+    fingerprint: str
+    losses: tuple[Number, ...] = ()
+    trace: Trace | None = None
+    exception: ExceptionInfo | None = None
+    unrepeatable: str | None = None
+    seconds: float = 0.0
+
+
+Investigation = Generator[ReplayRequest, Outcome, Incident]
+
+
+class Listener(Protocol):
+    """Takes what a session finds. Calls arrive in the order things happen, from the training thread."""
+
+    def symptom(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
+        """Something was seen; what it comes to is not known yet. Finite symptoms end here."""
+
+    def stage(self, incident: str, name: str) -> None:
+        """The named stage of an investigation begins; what was found before is complete."""
+
+    def located(self, case: Case) -> None:
+        """A case whose origin is known, before causes are ranked."""
+
+    def incident(self, incident: Incident) -> None:
+        """The finished incident."""
+
+    def warning(self, warning: Warning) -> None:
+        """Something worth knowing that is no incident."""

@@ -1,0 +1,236 @@
+"""Turns live objects into the records a case is made of."""
+
+from __future__ import annotations
+
+import collections
+import math
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.passes import Window
+from stayfinite.frameworks.torch.state import Subjects
+from stayfinite.records.incident import Case, Configuration, ExceptionInfo, Incident, OptimizerInfo
+from stayfinite.records.location import UNKNOWN_LOCATION, Location
+from stayfinite.records.numbers import show, to_number
+from stayfinite.records.tensor import TensorStats
+from stayfinite.rewrite.project import is_user_file
+
+_NUMERIC_TYPES = (ValueError, RuntimeError, IndexError, AssertionError, ArithmeticError)
+_NUMERIC_WORDS = re.compile(
+    r"\b(nan|inf|infinite|infinity|non-?finite|isfinite|diverg\w*|overflow\w*|underflow|domain|out of (bounds|range)|"
+    r"between 0 and 1|constraint|positive[- ]?definite|singular|ill-conditioned|converge\w*|factoriz\w*|"
+    r"probability tensor|multinomial|division by zero|invalid values?|sum.{0,20}positive|device-side assert)\b|Expected parameter",
+    re.I,
+)
+
+
+def scalar(value: object) -> float | None:
+    """`value` as a float if it is one number that a loss could be."""
+    if isinstance(value, Tensor) and value.numel() == 1 and (value.is_floating_point()) and value.dim() <= 1:
+        return float(value.detach().item())
+    return value if isinstance(value, float) else None
+
+
+def tensors_of(names: Mapping[str, Any]) -> dict[str, Any]:
+    """The names that hold tensors, arrays or containers of them, without modules and optimizers."""
+    found = {}
+    for name, value in names.items():
+        if name.startswith("_") or isinstance(value, nn.Parameter):
+            continue
+        if _is_array(value) or (isinstance(value, (list, tuple, dict)) and any(_is_array(item) for item in _items(value))):
+            found[name] = value
+    return found
+
+
+def _is_array(value: object) -> bool:
+    numpy = sys.modules.get("numpy")
+    return isinstance(value, Tensor) or (numpy is not None and isinstance(value, numpy.ndarray))
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value.values() if isinstance(value, dict) else value)[:16] if len(value) <= 64 else []
+
+
+def _named_tensors(names: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    for name, value in tensors_of(names).items():
+        if isinstance(value, dict):
+            yield from ((f"{name}[{key!r}]", item) for key, item in value.items() if isinstance(item, Tensor))
+        elif isinstance(value, (list, tuple)):
+            yield from ((f"{name}[{i}]", item) for i, item in enumerate(value) if isinstance(item, Tensor))
+        elif isinstance(value, Tensor):
+            yield name, value
+        else:
+            try:
+                yield name, torch.from_numpy(value)
+            except TypeError:
+                continue
+
+
+def stats(name: str, tensor: Tensor) -> TensorStats:
+    """`TensorStats` of `tensor`; integers have neither NaN nor infinities."""
+    values = tensor.detach()
+    if values.layout is not torch.strided:
+        values = values.coalesce().values() if values.layout is torch.sparse_coo else values.to_dense()
+    if values.is_complex():
+        values = torch.view_as_real(values.resolve_conj())
+    shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    if values.numel() == 0 or values.dtype == torch.bool:
+        return TensorStats(name, shape, dtype)
+    zero = int(values.numel() - torch.count_nonzero(values))
+    if not values.is_floating_point():
+        return TensorStats(name, shape, dtype, zero=zero, min=float(values.min()), max=float(values.max()))
+    finite = values[torch.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (math.nan, math.nan)
+    return TensorStats(
+        name, shape, dtype,
+        nan=int(torch.isnan(values).sum()), posinf=int(torch.isposinf(values).sum()), neginf=int(torch.isneginf(values).sum()),
+        zero=zero, min=to_number(low), max=to_number(high),
+    )
+
+
+def batch(names: Mapping[str, Any]) -> tuple[TensorStats, ...]:
+    """Statistics of the tensors the step's names hold that autograd did not make."""
+    return tuple(stats(name, t) for name, t in _named_tensors(names) if t.grad_fn is None and t.numel() <= 2**24)[:24]
+
+
+def batch_size(names: Mapping[str, Any]) -> int | None:
+    """The commonest first extent of those tensors."""
+    extents = collections.Counter(t.shape[0] for _, t in _named_tensors(names) if t.grad_fn is None and t.dim() > 0)
+    return extents.most_common(1)[0][0] if extents else None
+
+
+def parameters(subjects: Subjects) -> tuple[TensorStats, ...]:
+    """All parameters and buffers that hold non-finite values, and the ten parameters of largest magnitude."""
+    named = [(subjects.parameter_names[id(p)], p) for p in subjects.parameters]
+    every = [stats(name, p) for name, p in named]
+    bad = [s for s in every if s.nonfinite]
+    bad += [s for s in (stats(subjects.buffer_names[id(b)], b) for b in subjects.buffers if b.is_floating_point()) if s.nan]
+    def magnitude(s: TensorStats) -> float:
+        return max((abs(v) for v in (s.min, s.max) if not isinstance(v, str)), default=0.0)
+    good = sorted((s for s in every if not s.nonfinite), key=magnitude, reverse=True)[:10]
+    return (*bad[:50], *good)
+
+
+def configuration(subjects: Subjects, live: Live) -> Configuration:
+    """How the step was run."""
+    made = []
+    for optimizer in subjects.optimizers:
+        defaults = optimizer.defaults
+        betas = defaults.get("betas", ())
+        made.append(OptimizerInfo(
+            kind=type(optimizer).__name__,
+            rates=tuple(to_number(float(group["lr"])) for group in optimizer.param_groups if "lr" in group),
+            epsilon=_number(defaults.get("eps")),
+            betas=tuple(float(beta) for beta in betas),
+            momentum=_number(defaults.get("momentum")),
+            weight_decay=_number(defaults.get("weight_decay")),
+            location=live.made.get(optimizer, UNKNOWN_LOCATION),
+            schedulers=tuple(type(s).__name__ for s in subjects.schedulers if getattr(s, "optimizer", None) is optimizer),
+        ))
+    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in subjects.parameters})
+    return Configuration(
+        optimizers=tuple(made),
+        parameter_dtypes=tuple(dtypes),
+        autocast=live.autocast,
+        loss_scale=live.scale,
+        clip_norm=live.clip.limit if live.clip is not None else None,
+        clipped_norm=to_number(live.clip.norm) if live.clip is not None else None,
+        compiled=any(type(module).__name__ == "OptimizedModule" for root in subjects.roots for module in [root]),
+        device=str(subjects.parameters[0].device) if subjects.parameters else "cpu",
+        checkpoint=live.checkpoint,
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
+
+
+# -- exceptions and places -------------------------------------------------------------------------------------------
+
+
+def may_be_numeric(error: Exception, window: Window | None) -> bool:
+    """True if `error` may come from non-finite values, a domain, a decomposition or a label range: worth a replay."""
+    if not isinstance(error, _NUMERIC_TYPES):
+        return False
+    if window is not None and any(not math.isfinite(loss.value) for loss in window.losses):
+        return True
+    if _NUMERIC_WORDS.search(str(error)) or isinstance(error, ArithmeticError):
+        return True
+    frame = _innermost(error)
+    code = _source_line(frame, _line(error)) if frame is not None else ""
+    return isinstance(error, AssertionError) and bool(_NUMERIC_WORDS.search(code))
+
+
+_NUMERIC_KINDS = frozenset({"cholesky", "svd", "eigh", "inverse", "det", "bce", "nll_loss", "cross_entropy", "embedding", "index", "multinomial"})
+
+
+def explains(case: Case) -> bool:
+    """True if the exception of `case` is explained by what its step computed."""
+    error = case.exception
+    if error is None:
+        return True
+    if case.origin is not None:
+        return True
+    if any(sink.kind == "exception" for sink in case.trace.sinks):
+        return True
+    raised = [call for call in case.trace.calls if call.raised]
+    return any(call.kind in _NUMERIC_KINDS for call in raised)
+
+
+def exception_info(error: BaseException, relative: Callable[[str], str]) -> ExceptionInfo:
+    """Type, message and the innermost line of the user's own code."""
+    location = UNKNOWN_LOCATION
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if is_user_file(frame.f_code.co_filename):
+            location = frame_location(frame, relative, line)
+    return ExceptionInfo(type(error).__qualname__, str(error), location)
+
+
+def _innermost(error: BaseException) -> FrameType | None:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1] if frames else None
+
+
+def _line(error: BaseException) -> int:
+    lines = [line for _, line in traceback.walk_tb(error.__traceback__)]
+    return lines[-1] if lines else 0
+
+
+def _source_line(frame: FrameType, line: int) -> str:
+    import linecache
+
+    return linecache.getline(frame.f_code.co_filename, line)
+
+
+def frame_location(frame: FrameType, relative: Callable[[str], str], line: int | None = None) -> Location:
+    """Where `frame` is."""
+    line = line or frame.f_lineno
+    text = _source_line(frame, line).strip()
+    return Location(file=relative(frame.f_code.co_filename), line=line, function=frame.f_code.co_qualname, code=text)
+
+
+def user_location(relative: Callable[[str], str]) -> Location:
+    """The innermost line of the user's own code that is running now."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if is_user_file(frame.f_code.co_filename):
+            return frame_location(frame, relative)
+        frame = frame.f_back
+    return UNKNOWN_LOCATION
+
+
+def summary(incident: Incident) -> str:
+    """One sentence: what, when, where, and that the step was held."""
+    symptom, origin = incident.case.symptom, incident.case.origin
+    text = f"step {symptom.step}: {symptom.detector.replace('-', ' ')} ({show(symptom.value)})"
+    if origin is not None:
+        text += f", born in {origin.op} at {origin.location.file}:{origin.location.line}"
+    return text + ("; the step was held" if incident.held else "; the step could not be held")

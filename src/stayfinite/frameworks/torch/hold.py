@@ -1,0 +1,119 @@
+"""Is this step fit to be committed? The cheap suspicion, its confirmation, and when gradients cannot tell.
+
+The reduction is one dot product over small gradients laid end to end, and one per large gradient: it reads each value
+once. It never misses a NaN or an infinity; finite values beyond 1.8e19 in float32 overflow it, which is a suspicion and no
+verdict. ``isfinite().all()`` would be twenty times dearer (measured, 11 million float32 on one thread: 75 ms against 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+SMALL = 20_000
+"""Gradients with fewer elements are laid end to end: below this the call costs more than the memory pass."""
+SUSPECT_NORM = 1e15
+"""Largest gradient norm (times a rate above one) taken without an undo copy. In float32 the square overflows from 1.8e19
+and Adam's second moment is infinite from 5.8e20, so this leaves four orders of magnitude of margin."""
+_HALF = (torch.float16, torch.bfloat16)
+_NARROW = (torch.float16,)
+
+
+def gradients(optimizer: Optimizer) -> list[Tensor]:
+    """The gradients `optimizer` is about to use, dense values of sparse ones."""
+    found = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return [g._values() if g.is_sparse else g for g in found] if any(g.is_sparse for g in found) else found
+
+
+def norm(tensors: Sequence[Tensor]) -> float:
+    """L2 norm over all `tensors` as a Python float; NaN or infinite if any element is, or if the square overflows."""
+    if not tensors:
+        return 0.0
+    total = 0.0
+    small: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    with torch.no_grad():
+        for tensor in tensors:
+            if tensor.layout is not torch.strided or tensor.is_complex() or tensor.dtype in _HALF:
+                total += _squared(tensor)
+            elif tensor.numel() < SMALL:
+                small.setdefault((tensor.dtype, tensor.device), []).append(tensor)
+            else:
+                flat = tensor.reshape(-1)
+                total += torch.dot(flat, flat).item()
+        for group in small.values():
+            flat = torch._C._nn.flatten_dense_tensors(group)
+            total += torch.dot(flat, flat).item()
+    return math.sqrt(total) if total >= 0 else math.nan
+
+
+def _squared(tensor: Tensor) -> float:
+    """Sum of squares where a dot product would overflow its type or does not exist."""
+    if tensor.layout is not torch.strided:
+        tensor = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return float(tensor.detach().float().square().sum().item())
+
+
+def nonfinite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Names of the tensors that hold a NaN or an infinity, confirmed element by element."""
+    bad = []
+    with torch.no_grad():
+        for name, tensor in named:
+            values = tensor._values() if tensor.is_sparse else tensor
+            if (values.is_floating_point() or values.is_complex()) and not bool(torch.isfinite(values).all()):
+                bad.append(name)
+    return bad
+
+
+def worst(tensors: Iterable[Tensor]) -> float:
+    """NaN if any element is NaN, else an infinity if there is one, else the largest magnitude; 0 for nothing."""
+    result = 0.0
+    with torch.no_grad():
+        for tensor in tensors:
+            values = (tensor._values() if tensor.is_sparse else tensor).detach()
+            if values.is_complex():
+                values = torch.view_as_real(values.resolve_conj())
+            if values.numel() == 0 or not values.is_floating_point():
+                continue
+            high, low = float(values.max()), float(values.min())
+            if math.isnan(high) or math.isnan(low):
+                return math.nan
+            result = max((result, high, low), key=abs)
+    return result
+
+
+def all_zero(tensors: Iterable[Tensor]) -> bool:
+    """True if every element is exactly zero."""
+    with torch.no_grad():
+        return not any(bool(torch.count_nonzero(tensor._values() if tensor.is_sparse else tensor)) for tensor in tensors)
+
+
+def unpredictable(optimizer: Optimizer) -> str | None:
+    """Why gradients cannot tell whether a step of `optimizer` stays finite, or None if they can."""
+    kind = type(optimizer)
+    if not kind.__module__.startswith("torch.optim"):
+        return f"{kind.__name__} is not one of torch.optim's optimizers"
+    if kind.__name__ == "LBFGS":
+        return "LBFGS moves the parameters while it searches"
+    if any(p.dtype in _NARROW for group in optimizer.param_groups for p in group["params"]):
+        return "parameters are float16, where an epsilon is lost and an update overflows with ordinary gradients"
+    return None
+
+
+def rates(optimizer: Optimizer) -> list[float]:
+    """The learning rate of each group."""
+    return [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
+
+
+def state_tensors(optimizer: Optimizer) -> list[tuple[str, Tensor]]:
+    """(name, tensor) of every floating tensor an optimizer keeps."""
+    found = []
+    for state in optimizer.state.values():
+        if isinstance(state, dict):
+            found += [(name, value) for name, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()]
+    return found

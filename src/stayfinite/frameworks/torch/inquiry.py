@@ -1,0 +1,186 @@
+"""Repeats one window in the user's frame, and puts the state where it belongs afterwards.
+
+    post state  --restore start-->  attempt  --restore start-->  attempt  ...  --> start (held) or post (committed)
+
+Everything a repetition may touch lies between one snapshot, taken when the inquiry begins, and its restore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.errors import LeaveAttempt
+from stayfinite.frameworks.torch import describe
+from stayfinite.frameworks.torch.passes import Failure, Pass, Window
+from stayfinite.frameworks.torch.repeat import Repeat
+from stayfinite.frameworks.torch.sensors import Sensors, Watcher
+from stayfinite.frameworks.torch.state import Copy, Subjects, full_snapshot, generator_states
+from stayfinite.frameworks.torch.tracer import Tracer
+from stayfinite.rewrite.project import is_user_file
+from stayfinite.rewrite.quiet import quiet
+from stayfinite.rewrite.runtime import Attempt
+from stayfinite.rewrite.state import FrameworkState, Plan, Saved, Unrepeatable
+
+
+class Inquiry:
+    """One window that is repeated.
+
+    **Arguments**: the window and its last pass, the plan and subjects of its block, the user's frame, and why the live
+    step failed (None for a healthy step). `replay` hands over what `advance` must give again.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        here: Pass,
+        plan: Plan,
+        subjects: Subjects,
+        frame: FrameType,
+        failure: Failure | None,
+        objects: FrameworkState,
+        name: Callable[[Tensor], str],
+        relative: Callable[[str], str],
+    ) -> None:
+        self._window = window
+        self._here = here
+        self._subjects = subjects
+        self._failure = failure
+        self._name = name
+        self._relative = relative
+        self._frame = frame
+        self.items: list[Any] | None = None
+        self.on_exit: Callable[[BaseException | None], bool] | None = None
+        asked = sum(len(one.stepped) for one in window.passes)
+        at_step = failure is not None and failure.at in ("before step", "after step", "scaler")
+        self._stop_at = asked - 1 if at_step else asked
+        self._post = full_snapshot(subjects)
+        self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
+        self._post_generators = generator_states()
+        self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
+        self.unrepeatable: str | None = None
+        self.moved = self._moved_parameters()
+        self._void = self._window.parameters is None and self._window.full is None
+        try:
+            self._to_start()
+        except Unrepeatable as reason:
+            self.unrepeatable = str(reason)
+        self._start = Copy([*subjects.parameters, *subjects.buffers])
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def _moved_parameters(self) -> int:
+        """How many parameters were written since the window began, by their version counters."""
+        versions = self._window.versions
+        return sum(p._version != before for p, before in zip(self._subjects.parameters, versions, strict=False))
+
+    def _to_start(self) -> None:
+        window = self._window
+        if window.full is not None:
+            window.full()
+        else:
+            for undo in window.undo:
+                undo()
+            if window.parameters is not None:
+                window.parameters()
+            if window.gradients is not None:
+                window.gradients()
+            else:
+                for parameter in self._subjects.parameters:
+                    parameter.grad = None
+        window.passes[0].saved.restore()
+
+    def finish(self, *, keep_step: bool) -> int:
+        """Leave the post state (`keep_step`) or the state before the window, and give the frame its names back.
+
+        **Returns** how many parameters and buffers differ from what they should be; 0 means the restore was exact.
+        """
+        attempt = self._here.attempt
+        self._post_python.restore()
+        wrong = 0
+        if keep_step:
+            self._post()
+        else:
+            self._to_start_of_tensors()
+            wrong = self._start.differing()
+            self._post_python.restore()
+        self._post_generators()
+        attempt.names = self._post_python.names
+        attempt.again = True
+        attempt.exit, attempt.value, attempt.error = self._exit
+        return wrong
+
+    def _to_start_of_tensors(self) -> None:
+        self._post()  # moments and counters first: the failing step never changed them
+        for undo in self._window.undo:
+            undo()
+        if self._window.parameters is not None:
+            self._window.parameters()
+        for parameter in self._subjects.parameters:
+            parameter.grad = None
+
+    # -- repeating -----------------------------------------------------------------------------------------------
+
+    def repeat(self, request: ReplayRequest, sensors: Sensors, live: Watcher) -> Generator[Attempt, None, Outcome]:
+        """Yield the window's attempts once more; the value is what they came to."""
+        attempt = self._here.attempt
+        tracer = self._tracer() if request.purpose == "trace" else None
+        watcher = Repeat(self._failure, self._stop_at, void=self._void, tracer=tracer, name=self._name)
+        compiled = "force_eager" if tracer is not None else "default"
+        left = False
+
+        def on_exit(error: BaseException | None) -> bool:
+            nonlocal left
+            if error is None:
+                return False
+            left = True
+            if isinstance(error, LeaveAttempt):
+                return True
+            if isinstance(error, Exception):
+                watcher.note_exception(error, describe.exception_info(error, self._relative))
+                return True
+            return False
+
+        self.on_exit = on_exit
+        try:
+            self._to_start()
+            with ExitStack() as stack:
+                silence = stack.enter_context(quiet())
+                if tracer is not None:
+                    stack.enter_context(torch.compiler.set_stance(compiled))
+                    stack.enter_context(tracer)
+                sensors.watcher = watcher
+                for one in self._window.passes:
+                    one.saved.restore()
+                    one.generators()
+                    self.items = list(one.items)
+                    attempt.names, attempt.again = one.saved.names, True
+                    attempt.exit, attempt.value, attempt.error = 0, None, None
+                    yield attempt
+                    if left:
+                        break
+                if self._failure is not None and self._failure.detector in ("nonfinite-parameter", "nonfinite-buffer"):
+                    watcher.note_state([*self._subjects.parameters, *self._subjects.buffers])
+                if tracer is not None:
+                    tracer.batch.update(describe.tensors_of(self._frame.f_locals))
+                if silence.refused is not None:
+                    watcher.unrepeatable = silence.refused
+        except Unrepeatable as reason:
+            watcher.unrepeatable = str(reason)
+        finally:
+            sensors.watcher = live
+            self.items = None
+            self.on_exit = None
+        return watcher.outcome()
+
+    def _tracer(self) -> Tracer:
+        names = describe.tensors_of(self._here.saved.names)
+        return Tracer(
+            self._subjects.roots, names, self._subjects.optimizers, is_user_file, self._relative, self._subjects.parameter_names
+        )

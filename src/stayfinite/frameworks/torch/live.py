@@ -1,0 +1,292 @@
+"""Judges the step that runs for the user.
+
+The verdict falls before the optimizer writes: the loss is looked at when it is differentiated, the gradients when the
+step is asked for. A step that cannot be committed is left by an exception that no ``except Exception`` catches, and
+nothing of it has been written. Where gradients cannot tell, the step runs over an undo copy and is looked at afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from stayfinite.engine.monitor import Monitor
+from stayfinite.errors import LeaveAttempt
+from stayfinite.frameworks.torch import hold
+from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Window
+from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo
+from stayfinite.records.location import Location
+from stayfinite.rewrite.state import Undo
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Clipping since the last step: its limit (None if by value), the largest norm found, parameters covered."""
+
+    limit: float | None
+    norm: float
+    covered: int
+
+
+class Live:
+    """The watcher of live steps (`sensors.Watcher`). Between passes it only counts."""
+
+    def __init__(self, monitor: Monitor, locate: Callable[[], Location], name: Callable[[Tensor], str]) -> None:
+        self.monitor = monitor
+        self.current: Pass | None = None
+        self.window: Window | None = None
+        self.steps: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self.made: weakref.WeakKeyDictionary[Optimizer, Location] = weakref.WeakKeyDictionary()
+        self.last_step = -1
+        self.clip: Clip | None = None
+        """The clipping calls since the last step."""
+        self._clipping = 0
+        self.autocast: str | None = None
+        self.checkpoint: Location | None = None
+        self.checkpoint_step = -1
+        self.scale: float | None = None
+        self.wiped = True
+        """No gradients are alive: cleared since the last step, or never made."""
+        self.alive = False
+        """Learned: this script lets gradients live across steps."""
+        self.exact = False
+        """Passes will be compared with their repetitions: read every norm the way a repetition does."""
+        self.in_backward = 0
+        self.steps_in_backward = False
+        self.unhooked: Callable[[Failure], None] | None = None
+        """What to do about a failure outside any block."""
+        self._locate = locate
+        self._name = name
+        self._scaling: set[int] = set()
+        self._pending: dict[int, tuple[Undo, Undo, str]] = {}
+
+    # -- what a step is about to do ------------------------------------------------------------------------------
+
+    def before_backward(self, roots: Sequence[Tensor]) -> None:
+        here = self.current
+        window = self.window
+        first = window is not None and not any(one.backward for one in window.passes)
+        if first and not self.wiped and not self._cleared_by_hand():
+            self.alive = True
+        if here is not None:
+            here.backward = True
+        for root in roots:
+            value = self._value(root)
+            count = len(here.losses) if here is not None else 0
+            series = "loss" if count == 0 else f"loss[{count}]"
+            if here is not None:
+                here.losses.append(Loss(series, value))
+            self.monitor.read(series, self.next_step(), value)
+        self.wiped = False
+        self.in_backward += 1
+
+    def _cleared_by_hand(self) -> bool:
+        optimizers = list(self.steps) or list(self.made)
+        return all(p.grad is None for o in optimizers for g in o.param_groups for p in g["params"])
+
+    def _value(self, root: Tensor) -> float:
+        """The number behind a root: the loss before scaling, the sum of a root with several elements."""
+        if self.current is not None:
+            for scaled, original in self.current.originals:
+                if scaled is root:
+                    root = original
+                    break
+        value = root.detach()
+        if value.is_complex():
+            value = value.abs()
+        return float(value.item() if value.numel() == 1 else value.float().sum().item())
+
+    def after_backward(self) -> None:
+        self.in_backward -= 1
+
+    def after_gradients(self) -> None:
+        if self.current is not None:
+            self.current.backward = True
+
+    def after_zero_grad(self) -> None:
+        self.wiped = True
+
+    def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
+        self._clipping = len(parameters)
+        if limit is None:  # clipping by value turns infinities into finite numbers and returns nothing
+            grads = [p.grad for p in parameters if p.grad is not None]
+            self._note_clip(None, hold.norm(grads))
+
+    def after_clip(self, limit: float | None, norm: object) -> None:
+        if limit is not None and isinstance(norm, Tensor):
+            self._note_clip(limit, float(norm.item()))
+            if self.exact and self.current is not None:
+                self.current.norms.append(float(norm.item()))
+
+    def _note_clip(self, limit: float | None, norm: float) -> None:
+        covered = self.clip.covered if self.clip is not None else 0
+        worst = norm if self.clip is None or not self.clip.norm > norm else self.clip.norm
+        self.clip = Clip(limit, worst, covered + self._clipping)
+
+    def after_scale(self, original: object, scaled: object, scaler: Any) -> None:
+        if self.current is not None and isinstance(original, Tensor) and isinstance(scaled, Tensor):
+            self.current.originals.append((scaled, original.detach()))
+        self.scale = float(scaler.get_scale()) if scaler.is_enabled() else None
+
+    def autocast_entered(self, dtype: str) -> None:
+        self.autocast = dtype.removeprefix("torch.")
+
+    def optimizer_made(self, optimizer: Optimizer) -> None:
+        self.made[optimizer] = self._locate()
+
+    def state_loaded(self, _source: str) -> None:
+        self.checkpoint = self._locate()
+        self.checkpoint_step = self.last_step + 1
+
+    # -- the verdict ---------------------------------------------------------------------------------------------
+
+    def next_step(self) -> int:
+        """The number the coming update will have."""
+        return self.last_step + 1
+
+    def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        scaling = id(optimizer) in self._scaling
+        step = self.last_step if scaling else self._count(optimizer)
+        here = self.current
+        if here is not None and not scaling:
+            here.stepped.append(optimizer)
+        if self.in_backward:
+            self.steps_in_backward = True
+        if args or kwargs.get("closure") is not None:
+            self._watch_over(optimizer, "it takes a closure: gradients are made inside the step")
+            return
+        if _skips_by_itself(optimizer):
+            return
+        norm = self._gradient_norm(optimizer)
+        if self.exact and here is not None:
+            here.norms.append(hold.norm(hold.gradients(optimizer)))
+        self.monitor.read("gradient_norm", step, self.clip.norm if self.clip is not None else norm)
+        failure = self._judge(optimizer, step, norm)
+        if failure is not None and failure.harmless:
+            if here is not None:
+                here.failure = failure
+        elif failure is not None:
+            self._leave(failure)
+        reason = hold.unpredictable(optimizer)
+        if reason is None and norm * max(1.0, *map(abs, hold.rates(optimizer)), 1.0) > hold.SUSPECT_NORM:
+            reason = f"a gradient norm of {norm:.3g} may overflow the update"
+        if reason is not None:
+            self._watch_over(optimizer, reason)
+
+    def _count(self, optimizer: Optimizer) -> int:
+        step = self.steps.get(optimizer, -1) + 1
+        self.steps[optimizer] = step
+        self.last_step = max(self.last_step, step)
+        for number, rate in enumerate(hold.rates(optimizer)):
+            self.monitor.read("learning_rate" if number == 0 else f"learning_rate[{number}]", step, rate)
+        return step
+
+    def _gradient_norm(self, optimizer: Optimizer) -> float:
+        grads = hold.gradients(optimizer)
+        clip = self.clip
+        if clip is not None and not clip.norm < math.inf:
+            return clip.norm
+        if clip is not None and clip.limit is not None and clip.covered >= len(grads):
+            return min(clip.norm, clip.limit)  # clipping read the same gradients a moment ago
+        return hold.norm(grads)
+
+    def _judge(self, optimizer: Optimizer, step: int, norm: float) -> Failure | None:
+        losses = self.window.losses if self.window is not None else []
+        bad_loss = next((loss for loss in losses if not math.isfinite(loss.value)), None)
+        if bad_loss is None and norm < math.inf:
+            bad_rates = [rate for rate in hold.rates(optimizer) if not math.isfinite(rate)]
+            if bad_rates:
+                return Failure("nonfinite-learning-rate", step, "learning_rate", bad_rates[0], (), "before step", optimizer)
+            return None
+        named = [(self._name(p), p.grad) for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
+        bad = tuple(hold.nonfinite(named))
+        clipped = self.clip is not None and not self.clip.norm < math.inf
+        if bad_loss is not None:
+            harmless = not bad and not clipped and hold.all_zero(gradient for _, gradient in named)
+            return Failure(
+                "nonfinite-loss", step, bad_loss.series, bad_loss.value, bad[:10], "before step", optimizer,
+                committed=harmless, harmless=harmless,
+            )
+        if clipped and self.clip is not None:
+            # names would mislead: clipping by such a norm has spread the damage or wiped it out
+            return Failure("nonfinite-gradient", step, "gradient_norm", self.clip.norm, (), "before step", optimizer)
+        if bad:
+            value = hold.worst(gradient for _, gradient in named)
+            return Failure("nonfinite-gradient", step, "gradient_norm", value, bad[:10], "before step", optimizer)
+        return None
+
+    def _watch_over(self, optimizer: Optimizer, reason: str) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._pending[id(optimizer)] = (parameter_undo(parameters), optimizer_undo(optimizer), reason)
+        if self.window is not None and not self.window.reason:
+            self.window.reason = reason
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        pending = self._pending.pop(id(optimizer), None)
+        if pending is not None:
+            parameters, state, reason = pending
+            failure = self._judge_update(optimizer)
+            if failure is not None:
+                parameters()
+                state()
+                failure.hold_note = f"undo copy of the parameters and moments: {reason}"
+                self._leave(failure)
+        self.wiped = False
+        self.clip = None
+
+    def _judge_update(self, optimizer: Optimizer) -> Failure | None:
+        step = self.steps.get(optimizer, self.last_step)
+        tensors = [p for group in optimizer.param_groups for p in group["params"]]
+        moments = hold.state_tensors(optimizer)
+        here = self.current
+        bad_loss = next((loss for loss in here.losses if not math.isfinite(loss.value)), None) if here is not None else None
+        if not hold.norm([t.detach() for t in tensors]) < math.inf:
+            names = tuple(hold.nonfinite((self._name(p), p.detach()) for p in tensors))
+            if names:
+                if bad_loss is not None:
+                    return Failure("nonfinite-loss", step, bad_loss.series, bad_loss.value, names[:10], "after step", optimizer)
+                return Failure("nonfinite-parameter", step, "parameter", hold.worst(tensors), names[:10], "after step", optimizer)
+        if not hold.norm([t for _, t in moments]) < math.inf:
+            names = tuple(hold.nonfinite(moments))
+            if names:
+                value = hold.worst(t for _, t in moments)
+                return Failure("nonfinite-moment", step, "moment", value, names[:10], "after step", optimizer)
+        return None
+
+    def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
+        if not scaler.is_enabled():
+            return
+        step = self._count(optimizer)
+        if self.current is not None:
+            self.current.stepped.append(optimizer)
+        self._scaling.add(id(optimizer))
+        bad = next((loss for loss in self.window.losses if not math.isfinite(loss.value)), None) if self.window else None
+        if bad is not None:
+            # the scaler would skip this step and lower the scale: a loss that is bad before scaling is no calibration
+            self._scaling.discard(id(optimizer))
+            self._leave(Failure("nonfinite-loss", step, bad.series, bad.value, (), "scaler", optimizer))
+
+    def after_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
+        self._scaling.discard(id(optimizer))
+        self.clip = None
+
+    def _leave(self, failure: Failure) -> None:
+        if self.current is None:
+            if self.unhooked is not None:
+                self.unhooked(failure)
+            return
+        self.current.failure = failure
+        raise LeaveAttempt(failure.detector)
+
+
+def _skips_by_itself(optimizer: Optimizer) -> bool:
+    """A fused optimizer under a scaler reads the flag on the device and skips; its gradients are still scaled."""
+    found = getattr(optimizer, "found_inf", None)
+    return isinstance(found, Tensor) and bool(found)
+

@@ -1,0 +1,19 @@
+"""How a session behaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a session behaves. `budget`: seconds for replays; `every`: steps between looks at parameters and buffers;
+    `replay_every`: repeat each Nth healthy step twice, for self-tests; `folder`: locations are relative to it."""
+
+    on_incident: str = "stop"
+    budget: float = 60.0
+    every: int = 50
+    replay_every: int = 0
+    folder: str = ""
+    stop_on: frozenset[str] = frozenset()
+    keep_case: bool = True

@@ -1,0 +1,93 @@
+"""What is remembered of a step while it runs: its passes through a block, and why it failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from stayfinite.records.numbers import to_number
+from stayfinite.rewrite.runtime import Attempt
+from stayfinite.rewrite.state import Saved, Undo
+
+
+@dataclass
+class Failure:
+    """Why a step cannot be committed (or, if `committed`, what was wrong with it although it did no harm)."""
+
+    detector: str
+    step: int
+    series: str
+    value: float
+    names: tuple[str, ...] = ()
+    at: Literal["before step", "after step", "scaler", "end", "exception"] = "end"
+    optimizer: Optimizer | None = None
+    committed: bool = False
+    """The user's training goes on from the state this step left, not from the state before it."""
+    harmless: bool = False
+    error: Exception | None = None
+    held: bool = True
+    hold_note: str = ""
+
+
+@dataclass
+class Loss:
+    """A value that was differentiated: its series and its number (NaN and infinities included)."""
+
+    series: str
+    value: float
+
+
+@dataclass
+class Pass:
+    """One pass through a block: what it started from and what it did."""
+
+    saved: Saved
+    generators: Undo
+    attempt: Attempt
+    items: list[Any] = field(default_factory=list)
+    """Results of `next` in this pass, in order; exceptions stand for themselves."""
+    losses: list[Loss] = field(default_factory=list)
+    stepped: list[Optimizer] = field(default_factory=list)
+    """Optimizers whose step was asked for in this pass, in order (skipped by a scaler included)."""
+    backward: bool = False
+    failure: Failure | None = None
+    norms: list[float] = field(default_factory=list)
+    """Gradient norms as `hold.norm` gives them, where the pass is to be compared with its repetitions."""
+    originals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """(scaled, original) pairs a gradient scaler made in this pass."""
+
+
+@dataclass
+class Window:
+    """The passes since the last committed update: one, or one per micro-batch under gradient accumulation."""
+
+    undo: list[Undo]
+    """Everything but names and generators, as it was when the window began."""
+    passes: list[Pass] = field(default_factory=list)
+    parameters: Undo | None = None
+    """The undo copy, where gradients cannot predict the update."""
+    gradients: Undo | None = None
+    versions: list[int] = field(default_factory=list)
+    full: Undo | None = None
+    """Everything, where a healthy window is going to be repeated."""
+    reason: str = ""
+    """Why an undo copy is kept."""
+
+    @property
+    def losses(self) -> list[Loss]:
+        """Losses of all passes, in order."""
+        return [loss for one in self.passes for loss in one.losses]
+
+
+def fingerprint(losses: list[Loss], norms: list[float], names: tuple[str, ...]) -> str:
+    """Text that is equal for bit-equal losses and norms and equal names."""
+    numbers = [float(value).hex() if value == value else "nan" for value in (*(loss.value for loss in losses), *norms)]
+    return " ".join((*numbers, *names))
+
+
+def shown(values: list[Loss]) -> tuple[Any, ...]:
+    """The losses as record numbers."""
+    return tuple(to_number(loss.value) for loss in values)

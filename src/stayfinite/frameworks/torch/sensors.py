@@ -1,0 +1,186 @@
+"""The places in PyTorch where a session listens, and how each is put back.
+
+Every patch is made when torch is imported, before the user's own imports bind the names, and each says why it exists.
+All calls go through `shield`: a sensor that breaks is switched off and the original keeps working.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from stayfinite import shield
+
+
+class Watcher(Protocol):
+    """What the sensors report to."""
+
+    def before_backward(self, roots: Sequence[Tensor]) -> None:
+        """`roots` are about to be differentiated."""
+
+    def after_backward(self) -> None:
+        """Differentiation ended, by an exception perhaps."""
+
+    def after_gradients(self) -> None:
+        """`torch.autograd.grad` was called: gradients may be used by hand."""
+
+    def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`optimizer.step` is about to run; may return changed (args, kwargs)."""
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """`optimizer.step` returned."""
+
+    def after_zero_grad(self) -> None:
+        """Gradients were cleared."""
+
+    def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
+        """Gradients of `parameters` are about to be clipped."""
+
+    def after_clip(self, limit: float | None, norm: object) -> None:
+        """Clipping returned the norm it found; `limit` is None for clipping by value."""
+
+    def after_scale(self, original: object, scaled: object, scaler: Any) -> None:
+        """A gradient scaler multiplied `original`."""
+
+    def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
+        """A gradient scaler was asked to step `optimizer`."""
+
+    def after_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
+        """It did, or it skipped."""
+
+    def optimizer_made(self, optimizer: Optimizer) -> None:
+        """An optimizer was constructed by the caller of the caller."""
+
+    def autocast_entered(self, dtype: str) -> None:
+        """An autocast region of that type was entered."""
+
+    def state_loaded(self, source: str) -> None:
+        """`torch.load` or `load_state_dict` was called."""
+
+
+class Sensors:
+    """All patches of one session. `attach` makes them, `detach` restores every patched attribute.
+
+    `watcher` may be exchanged at any time: one judges live steps, another listens to repetitions.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+        self._restore: list[Callable[[], None]] = []
+
+    def attach(self) -> None:
+        """Listen from now on."""
+        before = register_optimizer_step_pre_hook(self._before_step)
+        after = register_optimizer_step_post_hook(self._after_step)
+        self._restore += [before.remove, after.remove]
+        # Tensor.backward looks `torch.autograd.backward` up at each call: one patch sees both spellings
+        self._wrap_backward()
+        self._wrap(torch.autograd, "grad", None, lambda _result, *_args, **_kwargs: self.watcher.after_gradients())
+        for owner in (Optimizer, torch.nn.Module):
+            self._wrap(owner, "zero_grad", None, lambda _result, *_args, **_kwargs: self.watcher.after_zero_grad())
+        self._wrap(Optimizer, "__init__", None, lambda _result, optimizer, *_args, **_kwargs: self.watcher.optimizer_made(optimizer))
+        self._attach_clipping()
+        scaler = sys.modules["torch.amp.grad_scaler"].GradScaler
+        self._wrap(scaler, "scale", None, lambda scaled, own, outputs: self.watcher.after_scale(outputs, scaled, own))
+        self._wrap(
+            scaler, "step",
+            lambda own, optimizer, *_args, **_kwargs: self.watcher.before_scaler_step(own, optimizer),
+            lambda _result, own, optimizer, *_args, **_kwargs: self.watcher.after_scaler_step(own, optimizer),
+        )
+        autocast = sys.modules["torch.amp.autocast_mode"].autocast
+        self._wrap(autocast, "__enter__", None, lambda _result, own: self.watcher.autocast_entered(str(own.fast_dtype)))
+        self._wrap(torch, "load", None, lambda _result, *args, **_kwargs: self.watcher.state_loaded(str(args[0]) if args else "a file"))
+        self._wrap(
+            torch.nn.Module, "load_state_dict", None,
+            lambda _result, *_args, **_kwargs: self.watcher.state_loaded("a state dict"),
+        )
+
+    def detach(self) -> None:
+        """Stop listening and leave torch as it was found."""
+        while self._restore:
+            self._restore.pop()()
+
+    def _wrap_backward(self) -> None:
+        original = torch.autograd.backward
+
+        @functools.wraps(original)
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            roots = [tensors] if isinstance(tensors, Tensor) else [root for root in tensors if isinstance(root, Tensor)]
+            self._shielded("backward", self.watcher.before_backward, roots)
+            try:
+                original(tensors, *args, **kwargs)
+            finally:
+                self._shielded("backward", self.watcher.after_backward)
+
+        self._set(torch.autograd, "backward", backward)
+
+    def _attach_clipping(self) -> None:
+        # clipping by an infinite norm zeroes every gradient and by a NaN makes all NaN: what was wrong is read before
+        def clipped(parameters: Any) -> list[Tensor]:
+            return [parameters] if isinstance(parameters, Tensor) else list(parameters)
+
+        module = sys.modules["torch.nn.utils.clip_grad"]
+        for name, limited in (("clip_grad_norm_", True), ("clip_grad_value_", False)):
+            original = getattr(module, name)
+
+            @functools.wraps(original)
+            def clip(
+                parameters: Any, limit: Any, *args: Any,
+                _original: Callable[..., Any] = original, _limited: bool = limited, **kwargs: Any,
+            ) -> Any:
+                parameters = clipped(parameters)
+                bound = float(limit) if _limited else None
+                self._shielded("clipping", self.watcher.before_clip, parameters, bound)
+                result = _original(parameters, limit, *args, **kwargs)
+                self._shielded("clipping", self.watcher.after_clip, bound, result)
+                return result
+
+            for owner in (module, torch.nn.utils):
+                self._set(owner, name, clip)
+
+    def _shielded(self, sensor: str, hook: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not shield.is_off(sensor):
+            with shield.shielded(sensor):
+                return hook(*args, **kwargs)
+        return None
+
+    def _wrap(self, owner: Any, name: str, before: Callable[..., Any] | None, after: Callable[..., Any] | None) -> None:
+        original = getattr(owner, name)
+        sensor = f"{getattr(owner, '__name__', owner)}.{name}"
+
+        @functools.wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if before is not None:
+                self._shielded(sensor, before, *args, **kwargs)
+            result = original(*args, **kwargs)
+            if after is not None:
+                self._shielded(sensor, after, result, *args, **kwargs)
+            return result
+
+        self._set(owner, name, wrapper)
+
+    def _set(self, owner: Any, name: str, value: Any) -> None:
+        own = name in vars(owner)
+        original = getattr(owner, name)
+
+        def restore() -> None:
+            if own:
+                setattr(owner, name, original)
+            else:
+                delattr(owner, name)
+
+        self._restore.append(restore)
+        setattr(owner, name, value)
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        return self._shielded("optimizer step", self.watcher.before_step, optimizer, args, kwargs)
+
+    def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        self._shielded("optimizer step", self.watcher.after_step, optimizer)

@@ -1,0 +1,326 @@
+"""Tensors, optimizers and generators: what is captured each step, and the full snapshot round replays.
+
+Each step only what cannot be derived is captured: generator states, the buffers that forward passes were seen to write,
+group scalars, schedulers, scalers. Parameters and moments are not copied: a step that is not taken does not change them.
+At an incident one full snapshot is taken and put back bit for bit.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from stayfinite.rewrite.state import Undo
+
+BUFFER_LIMIT = 64 * 2**20
+"""Bytes of buffers copied per step at most. Batch statistics take kilobytes; masks and tables are not written."""
+
+
+def is_scheduler(value: object) -> bool:
+    """True for the schedulers of `torch.optim` and what is derived from them."""
+    scheduler = sys.modules.get("torch.optim.lr_scheduler")
+    return scheduler is not None and isinstance(value, (scheduler.LRScheduler, scheduler.ReduceLROnPlateau))
+
+
+def is_scaler(value: object) -> bool:
+    """True for gradient scalers."""
+    scaler = sys.modules.get("torch.amp.grad_scaler")
+    return scaler is not None and isinstance(value, scaler.GradScaler)
+
+
+def tensor_undo(tensor: Tensor) -> Undo:
+    """An undo that gives `tensor` back its present bits, in place, leaving autograd aside."""
+    kept = tensor.detach().clone()
+
+    def undo() -> None:
+        with torch.no_grad():
+            tensor.detach().copy_(kept)
+
+    return undo
+
+
+class TorchObjects:
+    """`rewrite.state.FrameworkState` for PyTorch."""
+
+    def is_owned(self, value: object) -> bool:
+        return isinstance(value, (Tensor, nn.Module, Optimizer)) or is_scheduler(value) or is_scaler(value)
+
+    def children(self, value: object) -> Iterable[object]:
+        return value.modules() if isinstance(value, nn.Module) else ()
+
+    def copy(self, value: object) -> Undo | None:
+        if isinstance(value, Tensor):
+            return tensor_undo(value)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None and isinstance(value, numpy.ndarray):
+            kept = value.copy()
+            return lambda: numpy.copyto(value, kept)
+        return None
+
+
+class Subjects:
+    """The modules, optimizers, schedulers and scalers a block works on, without doubles, and the names of parameters."""
+
+    def __init__(self, met: Iterable[object], optimizers: Iterable[Optimizer], names: Callable[[object], str | None]) -> None:
+        modules: list[tuple[str, nn.Module]] = []
+        self.optimizers: list[Optimizer] = []
+        self.schedulers: list[Any] = []
+        self.scalers: list[Any] = []
+        for value in [*met, *optimizers]:
+            if isinstance(value, nn.Module):
+                modules.append((names(value) or "", value))
+            elif isinstance(value, Optimizer):
+                _add(self.optimizers, value)
+            elif is_scheduler(value):
+                _add(self.schedulers, value)
+            elif is_scaler(value):
+                _add(self.scalers, value)
+        inside = {id(child) for _, module in modules for child in module.modules() if child is not module}
+        self.roots: list[nn.Module] = []
+        root_names: list[str] = []
+        for name, module in modules:
+            if id(module) not in inside and all(module is not root for root in self.roots):
+                self.roots.append(module)
+                root_names.append(name)
+        several = sum(1 for root in self.roots if any(True for _ in root.parameters())) > 1
+        self.prefixes = [f"{name}." if several and name else "" for name in root_names]
+        self.parameter_names: dict[int, str] = {}
+        self.parameters: list[nn.Parameter | Tensor] = []
+        self.buffers: list[Tensor] = []
+        self.buffer_names: dict[int, str] = {}
+        for prefix, root in zip(self.prefixes, self.roots, strict=True):
+            for name, parameter in root.named_parameters():
+                if id(parameter) not in self.parameter_names:
+                    self.parameter_names[id(parameter)] = prefix + name
+                    self.parameters.append(parameter)
+            for name, buffer in root.named_buffers():
+                if id(buffer) not in self.buffer_names:
+                    self.buffer_names[id(buffer)] = prefix + name
+                    self.buffers.append(buffer)
+        for position, optimizer in enumerate(self.optimizers):
+            for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+                if id(parameter) not in self.parameter_names:
+                    which = f"optimizer[{position}]." if len(self.optimizers) > 1 else ""
+                    self.parameter_names[id(parameter)] = f"{which}param[{number}]"
+                    self.parameters.append(parameter)
+
+
+def _add(items: list[Any], value: Any) -> None:
+    if all(value is not item for item in items):
+        items.append(value)
+
+
+def generator_states() -> Undo:
+    """Capture the process-wide generators: torch (each initialised device), `random`, and NumPy's if it is loaded."""
+    state = torch.get_rng_state()
+    python = random.getstate()
+    numpy = sys.modules.get("numpy.random")
+    legacy = numpy.get_state() if numpy is not None else None
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+
+    def undo() -> None:
+        torch.set_rng_state(state)
+        random.setstate(python)
+        if numpy is not None and legacy is not None:
+            numpy.set_state(legacy)
+        if devices is not None:
+            torch.cuda.set_rng_state_all(devices)
+
+    return undo
+
+
+class Written:
+    """Knows which buffers the user's code writes: those whose version moved since they were last looked at.
+
+    The first look copies every floating or counting buffer within `BUFFER_LIMIT`.
+    """
+
+    def __init__(self, buffers: Sequence[Tensor]) -> None:
+        self._versions = {id(buffer): buffer._version for buffer in buffers}
+        self._moving: set[int] = set()
+        self._first = True
+
+    def undo(self, buffers: Sequence[Tensor]) -> list[Undo]:
+        """Undo steps for the buffers that may be written by the coming step."""
+        kept: list[Undo] = []
+        spent = 0
+        for buffer in buffers:
+            key = id(buffer)
+            if self._versions.get(key) != buffer._version:
+                self._moving.add(key)
+                self._versions[key] = buffer._version
+            if self._first or key in self._moving:
+                spent += buffer.nbytes
+                if spent <= BUFFER_LIMIT:
+                    kept.append(tensor_undo(buffer))
+        self._first = False
+        return kept
+
+
+def group_undo(optimizer: Optimizer) -> Undo:
+    """Undo for the scalars of an optimizer's groups (rate, momentum), as schedulers write them."""
+    kept = [
+        {key: (value.clone() if isinstance(value, Tensor) else value) for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+
+    def undo() -> None:
+        for group, before in zip(optimizer.param_groups, kept, strict=False):
+            for key, value in before.items():
+                if isinstance(value, Tensor) and isinstance(group.get(key), Tensor):
+                    group[key].copy_(value)
+                else:
+                    group[key] = value
+
+    return undo
+
+
+def scheduler_undo(scheduler: Any) -> Undo:
+    """Undo for a scheduler's own counters."""
+    kept = {key: (list(value) if isinstance(value, list) else value) for key, value in vars(scheduler).items()}
+    return lambda: vars(scheduler).update(kept)
+
+
+def scaler_undo(scaler: Any) -> Undo:
+    """Undo for a scaler: scale, growth counter, and what it remembers of each optimizer in this step."""
+    tensors = [(name, getattr(scaler, name)) for name in ("_scale", "_growth_tracker")]
+    kept = [(name, value, value.clone() if isinstance(value, Tensor) else None) for name, value in tensors]
+    states = {key: dict(value) for key, value in scaler._per_optimizer_states.items()}
+
+    def undo() -> None:
+        for name, value, copied in kept:
+            if copied is not None:
+                value.copy_(copied)
+            setattr(scaler, name, value)
+        scaler._per_optimizer_states.clear()
+        for key, value in states.items():
+            scaler._per_optimizer_states[key] = dict(value)
+
+    return undo
+
+
+def light_undo(subjects: Subjects, written: Written) -> list[Undo]:
+    """Undo steps for all that a step can change without an optimizer's step."""
+    undo = [generator_states(), *written.undo(subjects.buffers)]
+    undo += [group_undo(optimizer) for optimizer in subjects.optimizers]
+    undo += [scheduler_undo(scheduler) for scheduler in subjects.schedulers]
+    undo += [scaler_undo(scaler) for scaler in subjects.scalers]
+    return undo
+
+
+def optimizer_undo(optimizer: Optimizer) -> Undo:
+    """Undo for moments, counters and everything else an optimizer keeps, bit for bit and in the same tensors."""
+    kept = {key: _keep_state(value) for key, value in optimizer.state.items()}
+    scalars = group_undo(optimizer)
+    attributes = {
+        key: value for key, value in vars(optimizer).items()
+        if isinstance(value, (int, float, bool, str, type(None))) or key == "_n_iter"
+    }
+
+    def undo() -> None:
+        for key in [key for key in optimizer.state if key not in kept]:
+            del optimizer.state[key]
+        for key, rebuild in kept.items():
+            optimizer.state[key] = rebuild()
+        scalars()
+        vars(optimizer).update(attributes)
+
+    return undo
+
+
+def _keep_state(value: Any) -> Callable[[], Any]:
+    """A function that gives `value` back with its present content, tensors in place, nested containers rebuilt."""
+    if isinstance(value, Tensor):
+        undo = tensor_undo(value)
+
+        def tensor() -> Tensor:
+            undo()
+            return value
+
+        return tensor
+    if isinstance(value, dict):
+        items = {key: _keep_state(item) for key, item in value.items()}
+
+        def mapping() -> Any:
+            value.clear()
+            value.update({key: rebuild() for key, rebuild in items.items()})
+            return value
+
+        return mapping
+    if isinstance(value, (list, tuple)):
+        parts = [_keep_state(item) for item in value]
+        kind = type(value)
+        return lambda: kind(rebuild() for rebuild in parts) if kind in (list, tuple) else value
+    return lambda: value
+
+
+class Copy:
+    """A copy of tensors' values: puts them back, or says whether they are still the same bits."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = list(tensors)
+        with torch.no_grad():
+            self._kept = [tensor.detach().clone() for tensor in self._tensors]
+        self.nbytes = sum(tensor.nbytes for tensor in self._kept)
+
+    def restore(self) -> None:
+        """Put the values back, in place."""
+        with torch.no_grad():
+            for tensor, before in zip(self._tensors, self._kept, strict=True):
+                tensor.detach().copy_(before)
+
+    def differing(self) -> int:
+        """How many of the tensors no longer hold the same bits."""
+        return sum(not same_bits(tensor, before) for tensor, before in zip(self._tensors, self._kept, strict=True))
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """True if both hold the same bits; NaN equals NaN of the same bits."""
+    one, other = one.detach(), other.detach()
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if one.is_complex():
+        one, other = torch.view_as_real(one.resolve_conj()), torch.view_as_real(other.resolve_conj())
+    if torch.equal(one, other):  # the common case first; it calls -0.0 and 0.0 equal, which no step turns into one another
+        return True
+    return bool(torch.equal(torch.isnan(one), torch.isnan(other)) and torch.equal(one.nan_to_num(), other.nan_to_num()))
+
+
+def parameter_undo(parameters: Sequence[Tensor]) -> Undo:
+    """Undo for the values of `parameters`, in place."""
+    return Copy(parameters).restore
+
+
+def gradient_undo(parameters: Sequence[Tensor]) -> Undo:
+    """Undo for ``.grad`` of `parameters`: the same gradient tensors with the same bits, or None where there was none."""
+    kept = [(parameter.grad, None if parameter.grad is None else tensor_undo(parameter.grad)) for parameter in parameters]
+
+    def undo() -> None:
+        for parameter, (gradient, content) in zip(parameters, kept, strict=True):
+            if content is not None and gradient is not None and not gradient.is_sparse:
+                content()
+            parameter.grad = gradient
+
+    return undo
+
+
+def full_snapshot(subjects: Subjects) -> Undo:
+    """Everything a replay may touch, captured now; the returned undo puts it back bit for bit."""
+    undo = [parameter_undo(subjects.parameters), gradient_undo(subjects.parameters)]
+    undo += [tensor_undo(buffer) for buffer in subjects.buffers]
+    undo += [optimizer_undo(optimizer) for optimizer in subjects.optimizers]
+    undo += [scheduler_undo(scheduler) for scheduler in subjects.schedulers]
+    undo += [scaler_undo(scaler) for scaler in subjects.scalers]
+    undo.append(generator_states())
+
+    def restore() -> None:
+        for step in undo:
+            step()
+
+    return restore

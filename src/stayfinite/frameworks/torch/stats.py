@@ -1,0 +1,212 @@
+"""Looking into tensors without leaving a trace: is anything non-finite, where, and what are the numbers.
+
+Every function here takes a plain dense tensor (see `dense`) of floating point, complex or integer dtype, any shape, any
+device, and neither records a gradient nor draws a random number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.utils._python_dispatch import _disable_current_modes, is_traceable_wrapper_subclass
+
+from stayfinite.records.numbers import Number, to_number
+from stayfinite.records.tensor import TensorStats
+
+_NARROW = {
+    dtype for dtype in (getattr(torch, name, None) for name in (
+        "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")) if dtype is not None
+}
+_DENSE_TYPES = {torch.Tensor, torch.nn.Parameter}
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """A block whose tensor operations no mode of anybody sees and autograd does not record."""
+    with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
+        yield
+
+
+def is_number(tensor: torch.Tensor) -> bool:
+    """True for floating-point and complex tensors: those that can hold a NaN."""
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def dense(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The dense tensor that holds the values of `tensor`: itself; the values of a sparse or nested one; the local part of
+    a wrapper. ``None`` where there are no values (meta and fake tensors) or no known way to them."""
+    if type(tensor) in _DENSE_TYPES and tensor.layout is torch.strided and not tensor.is_nested:
+        return None if tensor.is_meta else tensor
+    try:
+        if is_traceable_wrapper_subclass(tensor):
+            parts = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
+            found = (dense(part) for part in parts if isinstance(part, torch.Tensor) and is_number(part))
+            return next((part for part in found if part is not None), None)
+        if tensor.is_meta or type(tensor).__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl:
+            return None
+        if tensor.layout is torch.sparse_coo:
+            return tensor._values()
+        if tensor.layout in (torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc):
+            return tensor.values()
+        if tensor.is_nested:
+            return torch.nested.to_padded_tensor(tensor, 0.0)
+        return tensor if tensor.layout is torch.strided else None
+    except (RuntimeError, NotImplementedError, AttributeError, TypeError):
+        return None
+
+
+def is_readable(tensor: torch.Tensor) -> bool:
+    """False if the memory behind `tensor` was given back (sharded training frees storages under living tensors)."""
+    if tensor.numel() == 0:
+        return True
+    reach = tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
+    return tensor.untyped_storage().nbytes() >= reach * tensor.element_size()
+
+
+def is_bad(tensor: torch.Tensor) -> bool:
+    """True if a floating-point or complex `tensor` holds a NaN or an infinity.
+
+    The sum is the suspicion: it is non-finite if any element is, and costs one pass over the memory. It is taken in
+    float32 or wider, where half-precision sums would overflow; a sum that overflows nevertheless is settled by
+    `isfinite`, which is an order of magnitude dearer.
+    """
+    if tensor.numel() == 0 or not is_readable(tensor):
+        return False
+    if tensor.dtype in _NARROW:
+        tensor = tensor.to(torch.float32)
+    if tensor.is_complex():
+        total = tensor.sum().item()
+        if math.isfinite(total.real) and math.isfinite(total.imag):
+            return False
+    elif math.isfinite(tensor.sum(dtype=torch.float32 if tensor.element_size() < 4 else None).item()):
+        return False
+    return not bool(torch.isfinite(tensor).all())
+
+
+def bad_mask(tensor: torch.Tensor) -> torch.Tensor:
+    """Boolean tensor of the same shape, true where `tensor` is NaN or infinite."""
+    return ~torch.isfinite(tensor.to(torch.float32) if tensor.dtype in _NARROW else tensor)
+
+
+def first_true(mask: torch.Tensor) -> tuple[int, ...]:
+    """Index of the first true element in row-major order; empty if there is none or `mask` has no dimension."""
+    if mask.dim() == 0 or mask.numel() == 0:
+        return ()
+    flat = int(mask.reshape(-1).to(torch.uint8).argmax())
+    index: list[int] = []
+    for extent in reversed(mask.shape):
+        index.append(flat % extent)
+        flat //= extent
+    return tuple(reversed(index))
+
+
+def aligned_index(index: tuple[int, ...], shape: torch.Size, of: torch.Size) -> tuple[int, ...] | None:
+    """Where element `index` of a tensor of shape `of` comes from in an operand of shape `shape` that was broadcast to it;
+    ``None`` if it cannot have been."""
+    if len(shape) > len(of) or len(index) != len(of):
+        return None
+    skip = len(of) - len(shape)
+    found = []
+    for extent, whole, at in zip(shape, of[skip:], index[skip:], strict=True):
+        if extent != whole and extent != 1:
+            return None
+        found.append(at if extent == whole else 0)
+    return tuple(found)
+
+
+def value_at(tensor: torch.Tensor, index: tuple[int, ...]) -> Number:
+    """The element at `index` (the modulus of a complex one)."""
+    value = tensor[index].item()
+    return to_number(abs(value) if isinstance(value, complex) else float(value))
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`dtype` without its prefix: ``"float32"``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def describe(
+    tensor: torch.Tensor, name: str, index: tuple[int, ...] | None = None, shape: torch.Size | None = None
+) -> TensorStats:
+    """Statistics of a dense `tensor`; `index`: the element to quote as the culprit; `shape`: of the tensor the dense one
+    stands for, where that differs."""
+    extents = tuple(int(extent) for extent in (tensor.shape if shape is None else shape))
+    dtype = dtype_name(tensor.dtype)
+    if tensor.numel() == 0 or tensor.is_meta or not is_readable(tensor):
+        return TensorStats(name=name, shape=extents, dtype=dtype)
+    culprit = value_at(tensor, index) if index is not None and len(index) == tensor.dim() else None
+    quoted = index if culprit is not None and index is not None else ()
+    values = tensor.to(torch.float32) if tensor.dtype in _NARROW else tensor
+    if values.is_complex():
+        values = values.abs()
+    if values.dtype is torch.bool:
+        values = values.to(torch.uint8)
+    nan = posinf = neginf = 0
+    zero = values.numel() - int(torch.count_nonzero(values))
+    finite = values
+    if values.is_floating_point() and is_bad(values):
+        nan = int(torch.isnan(values).sum())
+        posinf = int((values == math.inf).sum())
+        neginf = int((values == -math.inf).sum())
+        finite = values[torch.isfinite(values)]
+    low: Number = "nan"
+    high: Number = "nan"
+    if finite.numel():
+        extremes = torch.aminmax(finite)
+        low, high = to_number(float(extremes.min)), to_number(float(extremes.max))
+    return TensorStats(
+        name=name, shape=extents, dtype=dtype, nan=nan, posinf=posinf, neginf=neginf, zero=zero, min=low, max=high,
+        culprit_index=quoted, culprit=culprit,
+    )
+
+
+def magnitude(tensor: torch.Tensor) -> tuple[float, float]:
+    """Largest magnitude and population standard deviation of the finite elements; NaN if there is none."""
+    if tensor.numel() == 0 or not is_readable(tensor):
+        return math.nan, math.nan
+    values = tensor.abs() if tensor.is_complex() else tensor
+    if values.element_size() < 4:
+        values = values.to(torch.float32)
+    if is_bad(values):
+        values = values[torch.isfinite(values)]
+        if values.numel() == 0:
+            return math.nan, math.nan
+    low, high = torch.aminmax(values)
+    return max(abs(float(low)), abs(float(high))), float(values.std(correction=0))
+
+
+def bad_rows(mask: torch.Tensor, batch_size: int | None) -> tuple[int, ...]:
+    """The batch rows in which `mask` is true somewhere.
+
+    The batch runs along dimension 0, else along dimension 1 (sequence first), else dimension 0 has it folded together
+    with another one that runs faster (batch x time, batch x heads). Empty if no dimension fits or every row is hit:
+    then the rows say nothing.
+    """
+    if batch_size is None or batch_size < 2 or mask.dim() == 0:
+        return ()
+    first = mask.shape[0]
+    if first == batch_size:
+        rows = mask.reshape(batch_size, -1).any(1)
+    elif mask.dim() > 1 and mask.shape[1] == batch_size:
+        rows = mask.transpose(0, 1).reshape(batch_size, -1).any(1)
+    elif first > batch_size and first % batch_size == 0:
+        rows = mask.reshape(batch_size, -1).any(1)
+    else:
+        return ()
+    found = tuple(int(row) for row in rows.nonzero().flatten())
+    return found if len(found) < batch_size else ()
+
+
+def lone_row(tensor: torch.Tensor, batch_size: int | None) -> tuple[int, ...]:
+    """The one batch row of a finite `tensor` whose magnitude makes a sum over it overflow its dtype: without this row the
+    sum would be finite, with it, it is not. Empty if no single row explains it."""
+    if batch_size is None or batch_size < 2 or tensor.dim() == 0 or tensor.shape[0] % batch_size or not tensor.numel():
+        return ()
+    totals = tensor.reshape(batch_size, -1).to(torch.float64).abs().sum(1)
+    largest = torch.finfo(tensor.dtype if tensor.is_floating_point() else torch.float32).max
+    worst = int(totals.argmax())
+    whole = float(totals.sum())
+    return (worst,) if whole > largest >= whole - float(totals[worst]) else ()

@@ -1,0 +1,225 @@
+"""The dispatch mode under the microscope: every operator passes here, in forward, backward and optimizer alike.
+
+For each call: which inputs are non-finite and who made them, is an output non-finite, and where in the user's code are
+we. The mode changes no value, draws no random number, and passes exceptions on as they are; if its own bookkeeping
+fails, it is switched off and only passes calls on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stayfinite import shield
+from stayfinite.frameworks.torch.frames import Frames
+from stayfinite.frameworks.torch.operands import names_of
+from stayfinite.frameworks.torch.recipes import Operand, numbers_of, operands_of, recipe_of
+from stayfinite.frameworks.torch.stats import dense, is_bad, is_number, quietly
+from stayfinite.frameworks.torch.tracer_backward import Forward, Kept, NodeCalls
+from stayfinite.frameworks.torch.tracer_drafts import Call, Input
+from stayfinite.frameworks.torch.tracer_flow import covers
+from stayfinite.frameworks.torch.tracer_judge import Judge
+from stayfinite.frameworks.torch.tracer_modules import Modules
+from stayfinite.frameworks.torch.tracer_phase import Phases
+
+SENSOR = "tracer"
+
+_COPY = 1 << 22
+"""An operand of up to this many elements is copied before an in-place operator overwrites it (16 MiB of float32)."""
+
+_COPY_IN_LIST = 1 << 16
+"""The same for operators on whole lists: an optimizer overwrites every parameter several times in one step."""
+
+_KEEP = 1 << 30
+"""Bytes of forward operands that are kept alive for the backward pass; most of them autograd keeps as well."""
+
+
+class Microscope(TorchDispatchMode):
+    """**Arguments**: `frames`, `modules`, `phases`, `judge`: see their classes; `unseen(text)` is told what could not be
+    looked into. `paused` calls are passed on unseen."""
+
+    supports_higher_order_operators = True
+
+    def __init__(
+        self, frames: Frames, modules: Modules, phases: Phases, judge: Judge, unseen: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self.paused = False
+        self.count = 0
+        self._frames, self._modules, self._phases, self._judge, self._unseen = frames, modules, phases, judge, unseen
+        self._nodes = NodeCalls()
+        self._kept_bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.paused or shield.is_off(SENSOR) or not isinstance(func, torch._ops.OpOverload):
+            if not isinstance(func, torch._ops.OpOverload):
+                self._unseen(f"inside the higher-order operator {func}")
+            return func(*args, **kwargs)
+        call: Call | None = None
+        try:
+            with torch._C.DisableTorchFunction(), self._alone():
+                call = self._begin(func, args, kwargs)
+        except Exception as error:
+            self._failed(error)
+        try:
+            result = func(*args, **kwargs)
+        except BaseException as error:
+            if call is not None:
+                try:
+                    with quietly():
+                        self._judge.raised(call, error, self._frames.library_frames(sys._getframe(1)))
+                except Exception as failure:
+                    self._failed(failure)
+            raise
+        if call is not None:
+            try:
+                with torch._C.DisableTorchFunction(), self._alone():
+                    self._end(call, args, kwargs, result)
+            except Exception as error:
+                self._failed(error)
+        return result
+
+    @staticmethod
+    def _alone() -> Any:
+        """Hides our own operators from modes the user pushed below this one."""
+        return quietly() if torch._C._len_torch_dispatch_stack() else nullcontext()
+
+    @staticmethod
+    def _failed(error: Exception) -> None:
+        if shield.strict():
+            raise error
+        shield.note_failure(SENSOR, error)
+
+    def _begin(self, func: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
+        """What is to be known before the call runs."""
+        recipe = recipe_of(func)
+        node = torch._C._current_autograd_node()
+        call = Call(recipe, self.count, self._frames.spot(sys._getframe(2), node is not None))
+        call.operands = operands_of(recipe, args, kwargs)
+        self.count += max((operand.place for operand in call.operands), default=0) + 1 if recipe.listed else 1
+        if node is not None and call.spot.engine:
+            call.joined = self._nodes.find(node)
+        call.phase = self._phases.of(call.spot, recipe.kind, node is not None, lambda: self._updates(call))
+        self._place(call, node)
+        if not recipe.view:
+            call.numbers = numbers_of(recipe, args, kwargs)
+            if recipe.base != "lift_fresh":
+                self._look(call)
+        if self._nodes.awaits() and any(operand.tensor.requires_grad for operand in call.operands):
+            self._remember(call)
+        return call
+
+    def _updates(self, call: Call) -> bool:
+        """True if a call outside of modules and backward works on gradients or writes parameters."""
+        for operand in call.operands:
+            part = dense(operand.tensor) if is_number(operand.tensor) else None
+            kind = self._judge.around.kind_of(part) if part is not None else None
+            if kind in ("gradient", "moment"):
+                return True
+            if kind == "parameter" and (operand.name in call.recipe.written or not torch.is_grad_enabled()):
+                return True
+        return False
+
+    def _place(self, call: Call, node: Any) -> None:
+        """Fill in the module and the parameter of `call`."""
+        if call.phase == "backward":
+            if call.joined is not None:
+                call.module, call.parameter = call.joined.module, None
+            elif node is not None and hasattr(node, "variable"):
+                call.parameter = self._judge.around.parameter_of_tensor(node.variable)
+            return
+        if self._modules.stack and call.phase != "optimizer":
+            call.module = self._modules.stack[-1].path
+
+    def _look(self, call: Call) -> None:
+        """Inspect the operands: which are non-finite, and since which call."""
+        recipe, flow = call.recipe, self._judge.flow
+        if self._copy_limit(call) and recipe.reads_written:
+            limit = self._copy_limit(call)
+        else:
+            limit = 0
+        parameters = set()
+        for operand in call.operands:
+            tensor = operand.tensor
+            if not is_number(tensor):
+                record = flow.get(tensor) if type(tensor) is torch.Tensor and tensor.layout is torch.strided else None
+                call.rows = call.rows or (record is not None and record.rows)
+                continue
+            part = dense(tensor)
+            if part is None:
+                self._unseen(f"values of {type(tensor).__name__} operands ({tensor.device.type}, {tensor.layout})")
+                continue
+            name = self._judge.around.parameter_of.get(flow.key(part))
+            if name is not None:
+                parameters.add(name)
+            written = operand.name in recipe.written
+            if written and not recipe.reads_written:
+                continue
+            record = flow.get(part)
+            one = Input(operand, part, record, written)
+            call.inputs.append(one)
+            call.rows = call.rows or (record is not None and record.rows)
+            if record is None or not record.finite:
+                one.bad = is_bad(part)
+                if one.bad:
+                    one.sources = set() if recipe.control else self._judge.sources(part, operand.name, call)
+                elif record is None and covers(part):
+                    one.record = flow.record(part)
+                    one.record.known = True
+            if written and part.numel() <= limit:
+                one.before = part.clone()
+        if len(parameters) == 1 and call.phase != "backward":
+            call.parameter = parameters.pop()
+
+    @staticmethod
+    def _copy_limit(call: Call) -> int:
+        return _COPY_IN_LIST if call.recipe.listed or call.phase == "optimizer" else _COPY
+
+    def _remember(self, call: Call) -> None:
+        """Note the call for the autograd node that was just created for it."""
+        source = call.joined
+        if source is not None and call.phase == "backward":
+            # Backward of a backward: its place in the source is the first forward call.
+            forward = Forward(call.index, call.recipe, source.spot, source.module, "backward", source.parameter, call.numbers)
+        else:
+            forward = Forward(call.index, call.recipe, call.spot, call.module, call.phase, call.parameter, call.numbers)
+        if not self._nodes.note(forward):
+            return
+        call.remember = forward
+        if call.recipe.singular:
+            self._keep(call, forward)
+
+    def _keep(self, call: Call, forward: Forward) -> None:
+        """Keep the operands, for the case that their gradient goes wrong."""
+        wanted: list[tuple[Operand, torch.Tensor]] = []
+        for one in call.inputs:
+            values = one.values
+            if values is not None:
+                wanted.append((one.operand, values))
+        size = sum(values.numel() * values.element_size() for _, values in wanted)
+        if self._kept_bytes + size > _KEEP:
+            self._unseen("forward operands of later calls: the memory set aside for them was full")
+            return
+        self._kept_bytes += size
+        names = names_of(
+            [(operand.position, operand.name, operand.tensor) for operand, _ in wanted], call.recipe.base,
+            self._frames.location(call.spot).expression, self._frames.library_frames(sys._getframe(3)),
+        )
+        forward.kept = [Kept(operand.position, name, values.detach())
+                        for (operand, values), name in zip(wanted, names, strict=True)]
+
+    def _end(self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """What is to be known after it ran."""
+        if call.recipe.view:
+            return
+        self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe(3)))
+        if call.phase == "open" and isinstance(result, torch.Tensor) and result.dim() == 0 and is_number(result):
+            self._phases.reduced(call.spot)

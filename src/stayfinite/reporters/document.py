@@ -1,0 +1,232 @@
+"""The shape of `report.json`: what machines read, and the only thing a reporter sees.
+
+Field names and nesting are a contract: fields are added, never renamed or removed, and every field is always present.
+Non-finite numbers are the words ``"nan"``, ``"+inf"``, ``"-inf"``. Lines are 1-based; columns are 0-based and count
+UTF-8 bytes; steps are 0-based and count attempted updates. Times are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from stayfinite.records.diagnosis import Applicability, Experiment, VerdictName
+from stayfinite.records.incident import Configuration, Outcome, ReplaySummary
+from stayfinite.records.manifest import Status
+from stayfinite.records.numbers import Number
+from stayfinite.records.tensor import TensorStats
+from stayfinite.records.trace import LeafKind, Phase, Scalar, SinkKind
+
+REPORT_SCHEMA = "stayfinite.report/1"
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """A guilty stretch of an excerpt: characters `start` to `end` (exclusive) of its line number `line`."""
+
+    line: int
+    start: int
+    end: int
+
+
+class Excerpt(msgspec.Struct, frozen=True, kw_only=True):
+    """Source text around a place. `note` says what is not as it was in the run (``None``: the source is unchanged)."""
+
+    first_line: int
+    lines: tuple[str, ...]
+    marks: tuple[Mark, ...]
+    note: str | None
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in the user's source; `library` is the library frame inside it that ran the operation."""
+
+    file: str
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+    function: str
+    library: str | None
+    code: str
+    expression: str
+    excerpt: Excerpt | None
+
+
+class OriginReport(Place, frozen=True, kw_only=True):
+    """The first operation that turned finite values into non-finite ones on a path that matters."""
+
+    phase: Phase
+    op: str
+    native_op: str
+    module: str | None
+    parameter: str | None
+    buffer: str | None
+    samples: tuple[int, ...]
+    dataset_indices: tuple[int, ...]
+    columns: tuple[str, ...]
+    inputs: tuple[TensorStats, ...]
+    scalars: tuple[Scalar, ...]
+    output: TensorStats | None
+    absorbed_at: Place | None
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """An operation the bad value went through, from the origin on. `value` says in words what came out of it."""
+
+    op: str
+    native_op: str
+    phase: Phase
+    module: str | None
+    file: str
+    line: int
+    code: str
+    value: str
+
+
+class Reached(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where a non-finite value does harm, or one that was bad before the step began. `value` in words."""
+
+    kind: SinkKind | LeafKind
+    name: str
+    value: str
+
+
+class EvidenceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A claim, its weight in bits (log2 of the likelihood ratio) and the fact it rests on."""
+
+    claim: str
+    bits: float
+    fact: str
+    location: Place | None
+
+
+class CauseReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A possible cause. `location` is where to look or change something first; it may differ from the origin."""
+
+    cause: str
+    title: str
+    probability: float
+    score: float
+    verdict: VerdictName
+    verdict_reason: str
+    location: Place | None
+    evidence: tuple[EvidenceReport, ...]
+    experiments: tuple[Experiment, ...]
+
+
+class RemedyReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A cure. `diff` is relative to the script's folder, with ``a/`` and ``b/``."""
+
+    remedy: str
+    title: str
+    applicability: Applicability
+    verdict: VerdictName
+    diff: str
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """The readings before and at the incident, oldest first; `steps` and `values` have equal length."""
+
+    series: str
+    steps: tuple[int, ...]
+    values: tuple[Number, ...]
+
+
+class ExceptionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The exception that ended the step."""
+
+    type: str
+    message: str
+    location: Place | None
+
+
+class IncidentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One failure. `headline`, `consequence` and `reproduction` say in sentences what the fields say."""
+
+    id: str
+    symptom: str
+    stopped: bool
+    harmless: bool
+    outcome: Outcome
+    step: int
+    epoch: int | None
+    value: Number
+    series: str
+    limit: str
+    limit_source: str
+    names: tuple[str, ...]
+    held: bool
+    hold_note: str
+    reproduced: bool
+    replay: ReplaySummary
+    count: int
+    last_step: int
+    headline: str
+    consequence: str
+    reproduction: str
+    origin: OriginReport | None
+    origin_reason: str | None
+    chain: tuple[Link, ...]
+    reached: tuple[Reached, ...]
+    bad_before: tuple[Reached, ...]
+    unseen: tuple[str, ...]
+    batch_size: int | None
+    windows: tuple[Series, ...]
+    exception: ExceptionReport | None
+    configuration: Configuration
+    causes: tuple[CauseReport, ...]
+    remedies: tuple[RemedyReport, ...]
+    seconds: float
+
+
+class RunReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran. `seconds` and `exit_code` are ``None`` if the recording has no closing: killed, or running still."""
+
+    script: str
+    module: str | None
+    argv: tuple[str, ...]
+    folder: str
+    started: str
+    framework: str | None
+    framework_version: str | None
+    steps: int
+    seconds: float | None
+    exit_code: int | None
+
+
+class WarningReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Something worth knowing beside the incidents. `incident` is the id of the one it is about, if any."""
+
+    id: str
+    message: str
+    incident: str | None
+    reason: str | None
+
+
+class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a static rule says of a place in source, model, configuration or data."""
+
+    rule: str
+    severity: Literal["error", "warning", "note"]
+    message: str
+    file: str
+    line: int | None
+    column: int | None
+    node: str | None
+    place: dict[str, Any] | None
+    fix: dict[str, Any] | None
+    evidence: dict[str, Any]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it. `recording` is the folder it was read from, if any."""
+
+    schema: str
+    version: str
+    status: Status
+    recording: str | None
+    run: RunReport
+    incidents: tuple[IncidentReport, ...]
+    warnings: tuple[WarningReport, ...]
+    findings: tuple[FindingReport, ...]

@@ -1,0 +1,338 @@
+"""Chooses the loops whose body is a training step, and says what a repetition of that body must restore.
+
+The step loop is the *innermost* loop whose body reaches both a backward pass and a step of an optimizer, itself or through
+the functions it calls. Failing that, the innermost loop that computes gradients and uses them by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from stayfinite.rewrite.summary import (
+    MUTATORS,
+    SCOPES,
+    STEP_METHODS,
+    Effects,
+    Function,
+    FunctionNode,
+    LoopNode,
+    Steppers,
+    dotted,
+    effects,
+    within,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A loop body that is wrapped. All sets hold plain names.
+
+    - `stored`: names that the loop statement binds anywhere: what is rebound before a repetition.
+    - `loaded`: names the block and the functions it reaches read: roots from which mutable state is found.
+    - `changed`: names whose value the block changes in place (`x += ...`, `x.add_(...)`, `d[k] = ...`, `l.append(...)`).
+    - `attributes`: attribute names that the block or the functions it reaches store to or change in place.
+    - `global_names`: global names rebound by the functions it reaches.
+    - `receivers`: names whose methods the block calls directly.
+    - `by_hand`: no optimizer steps in it; gradients are used by the user's own code.
+    """
+
+    id: int
+    file: str
+    line: int
+    function: str
+    by_hand: bool
+    stored: frozenset[str]
+    loaded: frozenset[str]
+    changed: frozenset[str]
+    attributes: frozenset[str]
+    global_names: frozenset[str]
+    receivers: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A chosen loop in a syntax tree: wrap ``loop.body[:extent]``."""
+
+    loop: LoopNode
+    extent: int
+    block: Block
+
+
+class Analysis:
+    """The user's modules seen together: which functions step, which loops are step loops."""
+
+    def __init__(self, trees: dict[str, ast.Module]) -> None:
+        self._trees = trees
+        self.steppers = Steppers(trees.values())
+        self._functions: dict[str, list[Function]] = {}
+        self._class_methods: dict[str, list[Function]] = {}
+        self._parents: dict[ast.AST, ast.AST] = {}
+        for path, tree in trees.items():
+            for node in ast.walk(tree):
+                for child in ast.iter_child_nodes(node):
+                    self._parents[child] = node
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    self._functions.setdefault(node.name, []).append(Function(node, path, node.name))
+                elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+                    for target in node.targets:
+                        name = dotted(target)
+                        if name:
+                            last = name.rsplit(".", 1)[-1]
+                            self._functions.setdefault(last, []).append(Function(node.value, path, last))
+                elif isinstance(node, ast.ClassDef):
+                    # an instance of the class may be called by any name: `step = Step(model)`; `step(x)`
+                    for item in node.body:
+                        if isinstance(item, ast.FunctionDef) and item.name == "__call__":
+                            self._class_methods.setdefault(node.name, []).append(Function(item, path, item.name))
+        self._learn_callables()
+        self._memo: dict[FunctionNode, Effects] = {}
+        self._loop_memo: dict[LoopNode, Effects] = {}
+        self._chosen: dict[LoopNode, bool] = {}
+
+    def _learn_callables(self) -> None:
+        """Names bound to callables made elsewhere: instances with `__call__`, `functools.partial`, `torch.compile`."""
+        for tree in self._trees.values():
+            for node in ast.walk(tree):
+                if not (isinstance(node, ast.Assign) and isinstance(node.value, (ast.Call, ast.Name, ast.Attribute))):
+                    continue
+                targets = [name.rsplit(".", 1)[-1] for name in map(dotted, node.targets) if name]
+                made: list[Function] = []
+                if isinstance(node.value, ast.Call):
+                    maker = (dotted(node.value.func) or "").rsplit(".", 1)[-1]
+                    made += self._class_methods.get(maker, [])
+                    handed = [*node.value.args, *(keyword.value for keyword in node.value.keywords)]
+                    if maker in ("partial", "compile", "jit", "wraps") or made == []:
+                        for argument in handed:
+                            name = dotted(argument)
+                            made += self._functions.get(name.rsplit(".", 1)[-1], []) if name else []
+                else:
+                    name = dotted(node.value)
+                    made += self._functions.get(name.rsplit(".", 1)[-1], []) if name else []
+                for target in targets:
+                    if made and target not in self._functions:
+                        self._functions[target] = list(made)
+
+    # -- what code reaches ---------------------------------------------------------------------------------------
+
+    def _named(self, names: frozenset[str]) -> list[Function]:
+        return [function for name in sorted(names) for function in self._functions.get(name, ())]
+
+    def _outside_loops(self, nodes: list[ast.AST]) -> tuple[list[ast.AST], list[LoopNode]]:
+        """Nodes in and below `nodes`, split into those outside chosen loops and the chosen loops met."""
+        plain: list[ast.AST] = []
+        chosen: list[LoopNode] = []
+
+        def visit(node: ast.AST) -> None:
+            if isinstance(node, (ast.For, ast.While)) and self.is_step_loop(node):
+                chosen.append(node)
+                return
+            plain.append(node)
+            for child in ast.iter_child_nodes(node):
+                if isinstance(child, SCOPES):
+                    if isinstance(child, ast.Lambda):
+                        visit(child.body)
+                    continue
+                visit(child)
+
+        for node in nodes:
+            visit(node)
+        return plain, chosen
+
+    def _reach(self, function: Function) -> Effects:
+        """What calling `function` does, outside step loops of its own."""
+        if function.node in self._memo:
+            return self._memo[function.node]
+        self._memo[function.node] = Effects()  # ends recursion
+        body: list[ast.AST] = [function.node.body] if isinstance(function.node, ast.Lambda) else list(function.node.body)
+        if _is_generator(function.node):
+            return Effects()
+        reached = self._reach_nodes(self._outside_loops(body)[0])
+        self._memo[function.node] = reached
+        return reached
+
+    def _reach_nodes(self, plain: list[ast.AST]) -> Effects:
+        total = effects(plain, self.steppers)
+        for function in self._named(total.calls):
+            total |= self._reach(function)
+        return total
+
+    def _body_effects(self, loop: LoopNode) -> Effects:
+        if loop not in self._loop_memo:
+            self._loop_memo[loop] = Effects()
+            self._loop_memo[loop] = self._reach_nodes(self._outside_loops(list(loop.body))[0])
+        return self._loop_memo[loop]
+
+    def is_step_loop(self, loop: LoopNode) -> bool:
+        """True if `loop`'s body is a training step that an inner loop does not already take."""
+        if loop not in self._chosen:
+            self._chosen[loop] = False  # ends recursion through functions that call each other
+            reached = self._body_effects(loop)
+            self._chosen[loop] = (
+                reached.step and (reached.backward or reached.grad) and not self._is_out_of_reach(loop)
+            )
+        return self._chosen[loop]
+
+    def _is_by_hand(self, loop: LoopNode, taken: set[LoopNode]) -> bool:
+        reached = self._body_effects(loop)
+        if reached.step or not ((reached.backward and reached.reads_grad) or reached.grad):
+            return False
+        related = [node for node in ast.walk(loop) if node in taken] + [node for node in self._ancestors(loop) if node in taken]
+        inner = [
+            node
+            for node in within(loop)
+            if isinstance(node, (ast.For, ast.While)) and node is not loop
+            and self._is_by_hand(node, taken)
+        ]
+        return not related and not inner and not self._is_out_of_reach(loop)
+
+    def _ancestors(self, node: ast.AST) -> list[ast.AST]:
+        found = []
+        while node in self._parents:
+            node = self._parents[node]
+            if isinstance(node, SCOPES):
+                break
+            found.append(node)
+        return found
+
+    def _is_out_of_reach(self, loop: LoopNode) -> bool:
+        """Blocks with `yield` or `await`, and loops inside functions that are compiled, are left as they are."""
+        if any(isinstance(node, (ast.Yield, ast.YieldFrom, ast.Await)) for node in within(loop)):
+            return True
+        node: ast.AST = loop
+        while node in self._parents:
+            node = self._parents[node]
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                decorators = " ".join(dotted(d.func if isinstance(d, ast.Call) else d) or "" for d in node.decorator_list)
+                if "compile" in decorators or "jit" in decorators:
+                    return True
+        return False
+
+    # -- sites ---------------------------------------------------------------------------------------------------
+
+    def sites(self, path: str, first_id: int) -> list[Site]:
+        """The loops of module `path` to wrap, in source order; ids count from `first_id`."""
+        loops = [node for node in ast.walk(self._trees[path]) if isinstance(node, (ast.For, ast.While))]
+        taken = {loop for loop in loops if self.is_step_loop(loop)}
+        by_hand = {loop for loop in loops if loop not in taken and self._is_by_hand(loop, taken)}
+        sites = []
+        for loop in sorted(taken | by_hand, key=lambda node: node.lineno):
+            extent = len(loop.body) if loop in by_hand else self._extent(loop)
+            block = self._describe(first_id + len(sites), path, loop, loop.body[:extent], loop in by_hand)
+            sites.append(Site(loop, extent, block))
+        return sites
+
+    def _extent(self, loop: LoopNode) -> int:
+        """Statements up to the last one that steps a known optimizer, scheduler, scaler or average."""
+        extent = 0
+        for position, statement in enumerate(loop.body, start=1):
+            plain = self._outside_loops([statement])[0]
+            own = self._reach_nodes(plain)
+            if own.backward or own.step or own.grad or any(self._touches_state(node) for node in plain):
+                extent = position
+        return extent or len(loop.body)
+
+    def _touches_state(self, node: ast.AST) -> bool:
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            return False
+        if node.func.attr == "zero_grad":
+            return True
+        return node.func.attr in STEP_METHODS and dotted(node.func.value) in self.steppers
+
+    def _describe(self, number: int, path: str, loop: LoopNode, body: list[ast.stmt], by_hand: bool) -> Block:
+        block_nodes = [node for statement in body for node in within(statement)]
+        stored = {name for node in within(loop) for name in _bound_names(node)}
+        changed: set[str] = set()
+        attributes: set[str] = set()
+        receivers: set[str] = set()
+        loaded = {node.id for node in block_nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        for node in block_nodes:
+            _note_changes(node, changed, attributes)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+                receivers.add(node.func.value.id)
+        global_names: set[str] = set()
+        seen: set[ast.AST] = set()
+        pending = self._named(effects(block_nodes, self.steppers).calls)
+        pending += [f for name in ("forward", "__call__", "__next__", "__getitem__", "__enter__", "__exit__") for f in self._functions.get(name, [])]
+        while pending:
+            function = pending.pop()
+            if function.node in seen:
+                continue
+            seen.add(function.node)
+            inner = list(ast.walk(function.node))
+            for node in inner:
+                _note_changes(node, changed, attributes)
+                if isinstance(node, (ast.Global, ast.Nonlocal)):
+                    global_names.update(node.names)
+                elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                    loaded.add(node.id)
+            pending += self._named(effects(inner, self.steppers).calls)
+        return Block(
+            id=number,
+            file=path,
+            line=loop.lineno,
+            function=self._function_name(loop),
+            by_hand=by_hand,
+            stored=frozenset(stored),
+            loaded=frozenset(loaded),
+            changed=frozenset(changed),
+            attributes=frozenset(attributes),
+            global_names=frozenset(global_names),
+            receivers=frozenset(receivers),
+        )
+
+    def _function_name(self, node: ast.AST) -> str:
+        while node in self._parents:
+            node = self._parents[node]
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                return node.name
+        return "<module>"
+
+
+def _is_generator(node: FunctionNode) -> bool:
+    body = [node.body] if isinstance(node, ast.Lambda) else node.body
+    return any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for statement in body for inner in within(statement))
+
+
+def _bound_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+        return [node.id]
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return [(alias.asname or alias.name).split(".")[0] for alias in node.names if alias.name != "*"]
+    if isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name:
+        return [node.name]
+    return []
+
+
+def _note_changes(node: ast.AST, changed: set[str], attributes: set[str]) -> None:
+    """Add what `node` changes in place: by first name to `changed`, by attribute name to `attributes`."""
+    targets: list[ast.expr] = []
+    if isinstance(node, (ast.Assign, ast.Delete)):
+        targets = list(node.targets)
+    elif isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.For)):
+        targets = [node.target]
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            changed.add(node.target.id)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        method = node.func.attr
+        if method in MUTATORS or (method.endswith("_") and not method.endswith("__")):
+            _note_target(node.func.value, changed, attributes, rebinds=False)
+    elif isinstance(node, ast.Call) and dotted(node.func) == "next" and node.args:
+        _note_target(node.args[0], changed, attributes, rebinds=False)
+    for target in targets:
+        parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
+        for part in parts:
+            _note_target(part, changed, attributes, rebinds=True)
+
+
+def _note_target(node: ast.AST, changed: set[str], attributes: set[str], *, rebinds: bool) -> None:
+    if isinstance(node, ast.Name):
+        if not rebinds:
+            changed.add(node.id)
+        return
+    while isinstance(node, (ast.Subscript, ast.Attribute, ast.Starred, ast.Call)):
+        if isinstance(node, ast.Attribute):
+            attributes.add(node.attr)
+        node = node.func if isinstance(node, ast.Call) else node.value
+        if isinstance(node, ast.Name):
+            changed.add(node.id)

@@ -1,0 +1,127 @@
+"""Which source files are the user's own, and where they are.
+
+The user's own code is every Python file outside the standard library, outside site-packages and outside this package;
+editable installs count as own, virtual environments inside the project do not.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.machinery
+import os
+import site
+import sys
+import sysconfig
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_FOREIGN_PARTS = frozenset({"site-packages", "dist-packages", ".venv", "venv", "node_modules", "__pypackages__"})
+
+
+@functools.cache
+def _foreign_roots() -> tuple[str, ...]:
+    paths = {sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths.update(site.getsitepackages() if hasattr(site, "getsitepackages") else [])
+    return tuple(os.path.realpath(path) + os.sep for path in paths)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_user_file(filename: str) -> bool:
+    """True if `filename` (as in a code object) is source of the user's own, notebook cells included."""
+    if filename.startswith("<"):
+        return filename.startswith("<ipython-input")
+    path = os.path.realpath(filename)
+    if path.startswith(_PACKAGE + os.sep):
+        return False
+    if "ipykernel_" in path or os.path.basename(path).startswith("ipython-input"):
+        return True
+    parts = path.split(os.sep)
+    if not _FOREIGN_PARTS.isdisjoint(parts):
+        return False
+    return not path.startswith(_foreign_roots())
+
+
+class SourceIndex:
+    """Parsed source of the user's modules, read on demand and never imported.
+
+    `folder` is the script's folder: imports are looked up there and on `sys.path`. A module that does not parse or is
+    not the user's own is absent.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._trees: dict[str, ast.Module | None] = {}
+
+    def add(self, path: str, tree: ast.Module) -> None:
+        """Register `tree` as the source of `path`."""
+        self._trees[os.path.realpath(path)] = tree
+
+    def closure(self, path: str, tree: ast.Module) -> dict[str, ast.Module]:
+        """`tree` and every user module that it imports, directly or through others, by path."""
+        found: dict[str, ast.Module] = {}
+        pending = [(os.path.realpath(path), tree)]
+        while pending:
+            here, module = pending.pop()
+            if here in found:
+                continue
+            found[here] = module
+            for name, package in _imports(module, here):
+                target = self._find(name, package, here)
+                if target is not None and target not in found:
+                    loaded = self._load(target)
+                    if loaded is not None:
+                        pending.append((target, loaded))
+        return found
+
+    def _load(self, path: str) -> ast.Module | None:
+        if path not in self._trees:
+            try:
+                with open(path, "rb") as source:
+                    self._trees[path] = ast.parse(source.read(), path)
+            except (OSError, SyntaxError, ValueError):
+                self._trees[path] = None
+        return self._trees[path]
+
+    def _find(self, name: str, package: str | None, importer: str) -> str | None:
+        if package is not None:
+            return _locate(name, (package,))
+        if name.split(".")[0] in sys.stdlib_module_names:
+            return None
+        return _locate(name, (self.folder, os.path.dirname(importer), *sys.path))
+
+
+@functools.lru_cache(maxsize=4096)
+def _locate(name: str, folders: tuple[str, ...]) -> str | None:
+    search: list[str] | None = list(dict.fromkeys(folders))
+    spec = None
+    qualified = ""
+    for part in name.split("."):
+        qualified = f"{qualified}.{part}" if qualified else part
+        spec = importlib.machinery.PathFinder.find_spec(qualified, search)
+        if spec is None:
+            return None
+        if spec.origin is not None and not is_user_file(spec.origin):
+            return None
+        search = list(spec.submodule_search_locations or [])
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return os.path.realpath(spec.origin)
+
+
+def _imports(tree: ast.Module, path: str) -> set[tuple[str, str | None]]:
+    """(module name, folder of the package it is relative to, or None) for each import of `tree`."""
+    found: set[tuple[str, str | None]] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = None
+            if node.level:
+                package = os.path.dirname(path)
+                for _ in range(node.level - 1):
+                    package = os.path.dirname(package)
+            if node.module:
+                found.add((node.module, package))
+            prefix = f"{node.module}." if node.module else ""
+            found.update((prefix + alias.name, package) for alias in node.names if alias.name != "*")
+    return found

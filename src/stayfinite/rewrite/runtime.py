@@ -1,0 +1,86 @@
+"""The module whose name stands in rewritten code.
+
+It is a module rather than an object because classes and functions of `__main__` are pickled by workers, and a module
+pickles as its name. What an attempt means is decided by the driver that a framework's session sets here; without one,
+blocks run once and nothing is watched.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+from stayfinite.rewrite.blocks import Block
+
+
+class Attempt:
+    """One execution of a block. The same object serves all attempts of one pass through the loop body.
+
+    - `again`: the block is being repeated (or was, and names must be put back): rebind `names`.
+    - `exit`: how the user's code left the block: 0 by its end, else `transform.BREAK`, `CONTINUE` or `RETURN` with `value`.
+    - `error`: an exception of the user's to raise again once the attempts are over.
+    """
+
+    __slots__ = ("again", "error", "exit", "names", "on_exit", "value")
+
+    def __init__(self, on_exit: Callable[[BaseException | None], bool] | None = None) -> None:
+        self.again = False
+        self.names: dict[str, Any] = {}
+        self.exit = 0
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.on_exit = on_exit
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        return self.on_exit(error) if self.on_exit is not None else False
+
+    def take_value(self) -> Any:
+        """The value of the user's `return`, handed over without being kept alive."""
+        value, self.value = self.value, None
+        return value
+
+
+class Driver(Protocol):
+    """Decides how often a block runs."""
+
+    def attempts(self, block: Block, frame: FrameType) -> Iterable[Attempt]:
+        """Yield the attempts of one pass through `block`, whose code runs in `frame`."""
+
+    def advance(self, iterator: Iterator[Any], default: tuple[Any, ...]) -> Any:
+        """`next(iterator, *default)`, the same item again in a repetition."""
+
+
+blocks: dict[int, Block] = {}
+"""Every wrapped block of this process by id."""
+entered: set[int] = set()
+"""Ids of the blocks that ran at least once."""
+_driver: Driver | None = None
+_thread: int | None = None
+
+
+def set_driver(driver: Driver | None) -> None:
+    """Let `driver` decide from now on; `None` lets blocks run once, unwatched."""
+    global _driver, _thread
+    _driver = driver
+    _thread = threading.get_ident() if driver is not None else None
+
+
+def attempts(block_id: int) -> Iterable[Attempt]:
+    """Called by rewritten code at the top of a block."""
+    entered.add(block_id)
+    if _driver is None or threading.get_ident() != _thread:
+        return (Attempt(),)
+    return _driver.attempts(blocks[block_id], sys._getframe(1))
+
+
+def advance(iterator: Iterator[Any], *default: Any) -> Any:
+    """Stands for `next` in rewritten modules."""
+    if _driver is None or threading.get_ident() != _thread:
+        return next(iterator, *default)
+    return _driver.advance(iterator, default)

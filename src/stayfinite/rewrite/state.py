@@ -1,0 +1,367 @@
+"""Plain Python state that a block may change: found once, captured each step, put back before a repetition.
+
+Static analysis (`blocks.Block`) says which names and attributes are changed; this module finds the objects behind them by
+walking from the names the block reads, and remembers the walk until one of those names means another object. Tensors
+and framework objects are left to the framework: `FrameworkState` is asked about each object met.
+"""
+
+from __future__ import annotations
+
+import collections
+import io
+import random
+import sys
+import types
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from stayfinite.rewrite.blocks import Block
+from stayfinite.rewrite.project import is_user_file
+
+COPY_LIMIT = 4096
+"""Containers with more elements are restored by length, not by copy: 4,096 references copy in about 10 microseconds."""
+_DEPTH = 4
+_CONTAINERS = (list, dict, set, collections.deque)
+_LEAVES = (int, float, complex, str, bytes, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType)
+_MISSING = object()
+
+Undo = Callable[[], None]
+
+
+class FrameworkState(Protocol):
+    """What the walk asks a framework."""
+
+    def is_owned(self, value: object) -> bool:
+        """True if the framework restores `value` itself (tensors, optimizers, schedulers)."""
+
+    def children(self, value: object) -> Iterable[object]:
+        """Objects below a framework object that may carry the user's attributes (sub-modules of a module)."""
+
+    def copy(self, value: object) -> Undo | None:
+        """An undo for a tensor or array changed in place; None if `value` is neither."""
+
+
+class Unrepeatable(Exception):
+    """State cannot be put back; the message says what."""
+
+
+def _is_user_object(value: object) -> bool:
+    module = sys.modules.get(type(value).__module__)
+    if module is None:
+        return False
+    if type(value).__module__ in ("__main__", "__mp_main__"):
+        return True
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and is_user_file(file)
+
+
+def _user_modules() -> list[types.ModuleType]:
+    found = []
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and is_user_file(file):
+            found.append(module)
+    return found
+
+
+class Plan:
+    """The objects behind a block's changed names and attributes, as they were when the plan was made."""
+
+    def __init__(self, block: Block, local_names: dict[str, Any], global_names: dict[str, Any], framework: FrameworkState) -> None:
+        self.block = block
+        self._framework = framework
+        self.slots: list[tuple[Any, str]] = []
+        self.containers: list[Any] = []
+        self.arrays: list[Any] = []
+        self.cells: list[types.CellType] = []
+        self.generators: list[Any] = []
+        self.files: list[Any] = []
+        self.dicts: list[dict[str, Any]] = []
+        self.met: list[object] = []
+        """Framework objects met on the way: modules, optimizers, schedulers, scalers."""
+        self._seen: set[int] = set()
+        self._watched: list[tuple[dict[str, Any], str]] = []
+        self._modules = _user_modules()
+        self._walk(local_names, global_names)
+        self._signature = self._sign()
+        self._seen.clear()
+
+    def is_current(self) -> bool:
+        """True while the watched names still mean the same objects."""
+        return self._sign() == self._signature
+
+    def _sign(self) -> list[int]:
+        return [id(namespace.get(name)) for namespace, name in self._watched]
+
+    # -- finding -------------------------------------------------------------------------------------------------
+
+    def _walk(self, local_names: dict[str, Any], global_names: dict[str, Any]) -> None:
+        block = self.block
+        for name in sorted(block.loaded | block.stored):
+            if name.startswith("_sf_attempt_"):
+                continue
+            if name in local_names:
+                self._root(name, local_names)
+            elif name in global_names:
+                self._root(name, global_names)
+            for module in self._modules:
+                if module.__dict__ is not global_names and name in module.__dict__:
+                    self._root(name, module.__dict__)
+
+    def _root(self, name: str, namespace: dict[str, Any]) -> None:
+        value = namespace[name]
+        if name not in self.block.stored and not isinstance(value, _LEAVES) and not isinstance(value, types.FunctionType):
+            self._watched.append((namespace, name))
+        if isinstance(value, types.ModuleType):
+            return
+        self._visit(value, 0, name in self.block.changed)
+        if name in self.block.receivers and hasattr(value, "__dict__") and not self._framework.is_owned(value):
+            if not _is_user_object(value) and not isinstance(value, (type, types.FunctionType, *_LEAVES)):
+                self.dicts.append(vars(value))
+
+    def _visit(self, value: Any, depth: int, changed: bool) -> None:
+        if isinstance(value, _LEAVES) or depth > _DEPTH or id(value) in self._seen:
+            return
+        self._seen.add(id(value))
+        if self._framework.is_owned(value):
+            self.met.append(value)
+            if changed:
+                self.arrays.append(value)
+            for child in self._framework.children(value):
+                self._visit_object(child, depth)
+        elif isinstance(value, _CONTAINERS):
+            if changed:
+                self.containers.append(value)
+            if len(value) <= 64:
+                for item in list(value.values() if isinstance(value, dict) else value):
+                    self._visit(item, depth + 1, changed)
+        elif isinstance(value, tuple):
+            for item in value[:64]:
+                self._visit(item, depth + 1, changed)
+        elif isinstance(value, random.Random) or type(value).__name__ in ("Generator", "RandomState"):
+            self.generators.append(value)
+        elif isinstance(value, io.IOBase):
+            if not value.closed and value.writable() and value.seekable():
+                self.files.append(value)
+        elif isinstance(value, types.FunctionType):
+            self._visit_function(value, depth)
+        elif isinstance(value, types.MethodType):
+            self._visit(value.__self__, depth, False)
+        elif type(value).__name__ == "partial":
+            self._visit((value.func, *value.args, *value.keywords.values()), depth, False)
+        elif _is_user_object(value):
+            self._visit_object(value, depth)
+        elif changed and self._framework.copy(value) is not None:
+            self.arrays.append(value)
+
+    def _visit_function(self, function: types.FunctionType, depth: int) -> None:
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+            if name in self.block.global_names:
+                self.cells.append(cell)
+            try:
+                self._visit(cell.cell_contents, depth + 1, name in self.block.changed)
+            except ValueError:  # an empty cell
+                continue
+
+    def _visit_object(self, value: Any, depth: int) -> None:
+        attributes = getattr(value, "__dict__", None)
+        names = list(attributes) if attributes is not None else []
+        for kind in type(value).__mro__:
+            slots = kind.__dict__.get("__slots__", ())
+            names += [slots] if isinstance(slots, str) else list(slots)
+        own = _is_user_object(value)
+        for name in names:
+            item = attributes.get(name, _MISSING) if attributes is not None else getattr(value, name, _MISSING)
+            changed = name in self.block.attributes
+            if changed and own:
+                self.slots.append((value, name))
+            if item is _MISSING or isinstance(item, _LEAVES) or not own:
+                continue
+            if attributes is not None and name not in self.block.attributes:
+                self._watched.append((attributes, name))
+            self._visit(item, depth + 1, changed)
+        if own:
+            # attributes that do not exist yet but will be set by the block
+            for name in self.block.attributes.difference(names):
+                if hasattr(type(value), "__dict__") and attributes is not None:
+                    self.slots.append((value, name))
+
+
+class Saved:
+    """Plain Python state at one moment. `names` are what the block's own frame must be given back."""
+
+    def __init__(self, plan: Plan, local_names: dict[str, Any], global_names: dict[str, Any], framework: FrameworkState) -> None:
+        block = plan.block
+        self.names = {name: local_names[name] for name in block.stored if name in local_names}
+        self._undo: list[Undo] = []
+        for name in block.stored.difference(self.names):
+            if name in global_names:
+                self.names[name] = global_names[name]
+        for name in block.stored & block.changed:
+            if name in self.names:
+                self._keep(self.names[name], framework)
+        for name in block.global_names:
+            for module in plan._modules:
+                if name in module.__dict__:
+                    self._keep_item(module.__dict__, name, framework)
+        for value, name in plan.slots:
+            self._keep_slot(value, name, framework)
+        for value in (*plan.containers, *plan.arrays):
+            self._keep(value, framework)
+        for cell in plan.cells:
+            self._undo.append(_cell_undo(cell))
+        for namespace in plan.dicts:
+            self._undo.append(_dict_undo(namespace))
+        for generator in plan.generators:
+            self._undo.append(_generator_undo(generator))
+        for file in plan.files:
+            if not file.closed:
+                self._undo.append(_file_undo(file))
+
+    def restore(self) -> None:
+        """Put everything back but the frame's names.
+
+        **Raises** `Unrepeatable` if something cannot be put back.
+        """
+        for undo in reversed(self._undo):
+            undo()
+
+    def _keep(self, value: Any, framework: FrameworkState, depth: int = 0) -> None:
+        if isinstance(value, _CONTAINERS):
+            self._undo.append(_container_undo(value))
+            if len(value) <= COPY_LIMIT and depth < 3:
+                for item in value.values() if isinstance(value, dict) else value:
+                    if not isinstance(item, _LEAVES):
+                        self._keep(item, framework, depth + 1)
+        elif not isinstance(value, _LEAVES):
+            undo = framework.copy(value)
+            if undo is not None:
+                self._undo.append(undo)
+
+    def _keep_slot(self, value: Any, name: str, framework: FrameworkState) -> None:
+        before = value.__dict__.get(name, _MISSING) if hasattr(value, "__dict__") else getattr(value, name, _MISSING)
+        if before is not _MISSING:
+            self._keep(before, framework)
+
+        def undo() -> None:
+            if before is not _MISSING:
+                if hasattr(value, "__dict__"):
+                    value.__dict__[name] = before
+                else:
+                    setattr(value, name, before)
+            elif hasattr(value, "__dict__"):
+                value.__dict__.pop(name, None)
+
+        self._undo.append(undo)
+
+    def _keep_item(self, namespace: dict[str, Any], name: str, framework: FrameworkState) -> None:
+        before = namespace[name]
+        self._keep(before, framework)
+        self._undo.append(lambda: namespace.__setitem__(name, before))
+
+
+def _container_undo(value: Any) -> Undo:
+    if len(value) > COPY_LIMIT:
+        return _long_container_undo(value)
+    if isinstance(value, dict):
+        pairs = dict(value)
+
+        def undo_dict() -> None:
+            dict.clear(value)
+            dict.update(value, pairs)
+
+        return undo_dict
+    if isinstance(value, list):
+        items = list(value)
+        return lambda: list.__setitem__(value, slice(None), items)
+    if isinstance(value, set):
+        members = set(value)
+
+        def undo_set() -> None:
+            value.clear()
+            value.update(members)
+
+        return undo_set
+    queue = list(value)
+
+    def undo_deque() -> None:
+        value.clear()
+        value.extend(queue)
+
+    return undo_deque
+
+
+def _long_container_undo(value: Any) -> Undo:
+    """A long list, deque or dict is put back by dropping what was added at its end; other changes are noticed."""
+    length = len(value)
+    if isinstance(value, list):
+        last = value[-1]
+
+        def undo_list() -> None:
+            if len(value) < length or value[length - 1] is not last:
+                raise Unrepeatable(f"a list of {length} elements was changed other than at its end")
+            del value[length:]
+
+        return undo_list
+    if isinstance(value, dict):
+
+        def undo_dict() -> None:
+            if len(value) < length:
+                raise Unrepeatable(f"keys were removed from a dict of {length}")
+            for key in list(value)[length:]:
+                del value[key]
+
+        return undo_dict
+    copied = list(value)
+
+    def undo_other() -> None:
+        value.clear()
+        (value.extend if isinstance(value, collections.deque) else value.update)(copied)
+
+    return undo_other
+
+
+def _dict_undo(namespace: dict[str, Any]) -> Undo:
+    before = dict(namespace)
+    inner = [_container_undo(value) for value in before.values() if isinstance(value, _CONTAINERS)]
+
+    def undo() -> None:
+        namespace.clear()
+        namespace.update(before)
+        for step in inner:
+            step()
+
+    return undo
+
+
+def _cell_undo(cell: types.CellType) -> Undo:
+    try:
+        before = cell.cell_contents
+    except ValueError:
+        return lambda: None
+    return lambda: setattr(cell, "cell_contents", before)
+
+
+def _generator_undo(generator: Any) -> Undo:
+    if isinstance(generator, random.Random):
+        state = generator.getstate()
+        return lambda: generator.setstate(state)
+    if hasattr(generator, "bit_generator"):
+        bits = generator.bit_generator.state
+        return lambda: setattr(generator.bit_generator, "state", bits)
+    legacy = generator.get_state()
+    return lambda: generator.set_state(legacy)
+
+
+def _file_undo(file: Any) -> Undo:
+    file.flush()
+    position = file.tell()
+
+    def undo() -> None:
+        if file.closed:
+            raise Unrepeatable(f"the step closed the file {getattr(file, 'name', '?')}")
+        file.flush()
+        file.seek(position)
+        file.truncate()
+
+    return undo

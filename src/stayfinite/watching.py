@@ -1,0 +1,158 @@
+"""One watched run, from its first step to its report: takes what a session finds, keeps it, and tells it.
+
+This is where recording and reporters meet the engine; it knows no framework until one has been imported by the user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stayfinite import __version__, shield
+from stayfinite.frameworks.hooks import when_imported
+from stayfinite.recording.writer import Recorder
+from stayfinite.records.finding import Warning
+from stayfinite.records.incident import Case, Incident, Symptom
+from stayfinite.records.manifest import Closing, Manifest, Status
+from stayfinite.records.recording import Stage
+from stayfinite.records.series import Window
+
+if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.options import Options
+    from stayfinite.frameworks.torch.session import Session
+    from stayfinite.reporters.document import Report
+
+
+class Watching:
+    """A run that is watched. Implements `engine.ports.Listener`.
+
+    **Arguments**
+
+    - `manifest`: what runs. `folder`: where the recording goes; ``None`` for the default place, made on an incident only.
+    - `options`: handed to the session of each framework.
+    - `quiet`: tell nothing on the terminal. `color`: as for `reporters.terminal.render`.
+    """
+
+    def __init__(
+        self, manifest: Manifest, options: Options, *, folder: Path | None = None, quiet: bool = False, color: bool | None = None
+    ) -> None:
+        self.recorder = Recorder(manifest, folder)
+        self.options = options
+        self.incidents: list[Incident] = []
+        self.stopped = False
+        self.symptoms = 0
+        self.session: Session | None = None
+        self._quiet = quiet
+        self._color = color
+        self._told: set[str] = set()
+        self._started = time.monotonic()
+        self._forget: list[Any] = []
+        if folder is not None:
+            self.recorder.open()
+
+    # -- beginning and end ---------------------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Watch every framework as the user imports it."""
+        self._forget.append(when_imported("torch", self._attach_torch))
+
+    def _attach_torch(self) -> None:
+        with shield.shielded("torch session"):
+            from stayfinite.frameworks.torch.session import Session
+
+            self.session = Session(self, self.options)
+            self.session.install()
+
+    def finish(self, exit_code: int, *, failed: bool = False) -> Report:
+        """Stop watching, write the closing and the files of the report, and return it."""
+        from stayfinite.reporters import json
+        from stayfinite.reporters.report import build_report
+
+        for forget in self._forget:
+            forget()
+        session = self.session
+        steps = 0
+        if session is not None:
+            steps = session.steps
+            with shield.shielded("closing"):
+                session.close()
+                for warning in session.closing_warnings():
+                    self.recorder.append(warning)
+        for sensor, reason in shield.failures.items():
+            self.recorder.append(Warning("sensor-off", f"{sensor} was switched off: {reason}"))
+        status: Status = "failed" if failed else "incident" if self.incidents else "clean"
+        torch = sys.modules.get("torch")
+        self.recorder.close(
+            Closing(
+                status=status,
+                steps=steps,
+                seconds=time.monotonic() - self._started,
+                exit_code=exit_code,
+                framework="torch" if torch is not None else None,
+                framework_version=str(getattr(torch, "__version__", "")) or None,
+            )
+        )
+        report = build_report(self.recorder.recording())
+        if self.recorder.folder is not None:
+            self.recorder.save("report.json", json.to_bytes(report))
+        return report
+
+    # -- what a session says -------------------------------------------------------------------------------------
+
+    def symptom(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
+        self.symptoms += 1
+        self.recorder.open()
+        self.recorder.append(symptom)
+
+    def stage(self, incident: str, name: str) -> None:
+        self.recorder.append(Stage(incident=incident, name=name))  # type: ignore[arg-type]
+
+    def located(self, case: Case) -> None:
+        self.recorder.append(case)
+
+    def case_folder(self, incident: str) -> Path | None:
+        """Where the state of an incident's step may be put; ``None`` if nothing can be written."""
+        return self.recorder.case_folder(incident)
+
+    def warning(self, warning: Warning) -> None:
+        self.recorder.append(warning)
+
+    def incident(self, incident: Incident) -> None:
+        self.recorder.append(incident)
+        self.incidents.append(incident)
+        self.stopped = self.stopped or incident.stopped
+        if incident.id not in self._told:
+            self._told.add(incident.id)
+            self._tell(incident)
+
+    def _tell(self, incident: Incident) -> None:
+        if self._quiet:
+            return
+        with shield.shielded("terminal report"):
+            from stayfinite.reporters import terminal
+            from stayfinite.reporters.report import build_report
+
+            report = build_report(self.recorder.recording())
+            terminal.render(report, sys.stderr, color=self._color, incident=incident.id)
+            if self.recorder.failure:
+                print(f"stayfinite: the recording is not complete: {self.recorder.failure}", file=sys.stderr)
+
+    def tell_end(self, report: Report) -> None:
+        """One line about repeats, if there was more than was told."""
+        extra = len(self.incidents) - len(self._told)
+        if extra > 0 and not self._quiet:
+            with contextlib.suppress(OSError):
+                print(f"stayfinite: {extra} further steps failed in the same way", file=sys.stderr)
+
+
+def manifest_of(script: str, argv: tuple[str, ...], *, module: str | None = None, folder: str = "") -> Manifest:
+    """The manifest of a run that begins now."""
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return Manifest(
+        version=__version__, script=script, argv=argv, module=module, framework=None,
+        folder=folder or os.getcwd(), started=started,
+    )

@@ -1,0 +1,22 @@
+# one open file, written before and after the update, never closed
+import hashlib, sys, torch
+torch.manual_seed(52)
+log = open("log.txt", "w")
+raw = open("gradients.bin", "wb")
+m = torch.nn.Linear(2, 2)
+o = torch.optim.SGD(m.parameters(), lr=.1, momentum=.9)
+for i in range(13):
+    x = torch.randn(4, 2)
+    log.write(f"{i} batch mean {x.mean().item()}\n")
+    loss = (m(x) - x).abs().sum()
+    o.zero_grad()
+    loss.backward()
+    raw.write(m.weight.grad.numpy().tobytes())
+    print("loss", loss.item(), file=log)
+    sys.stdout.write(f"{i}:{loss.item():.6f} ")
+    o.step()
+    log.write("weight %r\n" % m.weight.sum().item())
+    sys.stdout.write("ok\n")
+print("position", log.tell(), raw.tell())
+print("weights", hashlib.sha256(m.weight.detach().numpy().tobytes() + m.bias.detach().numpy().tobytes()
+                                + o.state[m.weight]["momentum_buffer"].numpy().tobytes()).hexdigest())

@@ -1,0 +1,2 @@
+from .config import Config as Config
+from .learning import Learner as Learner
