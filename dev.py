@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "stayfinite-setup.json"
-DEMO = ROOT / "gallery" / "digits"
+DEMO = ROOT / "gallery" / "digits-closeup"
 
 EXTRAS = {"demo": {"torch", "examples"}, "bench": {"torch", "examples", "test"}}
 EVERYTHING = {"torch", "examples", "test", "lint"}

@@ -1,16 +1,18 @@
 """Run scripts as ``python script.py`` or ``stayfinite ...`` would, without paying for ``import torch`` each time.
 
-One server process has imported torch, with one thread, and runs nothing in it. For each case it forks a child that takes over
-arguments, folder, environment and the three streams, becomes ``__main__`` and ends as an interpreter ends: exit handlers, open files
-flushed, the exit code of ``SystemExit``, a traceback without a frame of ours. A case that needs an interpreter of its own (spawned
-children, a compiler's subprocesses, hash seeds) is run with ``fresh=True``; so is every case where the system has no pidfd.
+One server process has imported torch, with one thread, and runs nothing in it. For each case it forks a child that
+takes over arguments, folder, environment and the three streams, becomes ``__main__`` and ends as an interpreter ends:
+exit handlers, open files flushed, the exit code of ``SystemExit``, a traceback without a frame of ours. A case that
+needs an interpreter of its own (spawned children, a compiler's subprocesses, hash seeds) is run with ``fresh=True``; so
+is every case where the system has no pidfd.
 
     run_bare(["train.py", "--lr", "1"], folder)            python train.py --lr 1
     run_cli(["run", "train.py"], folder, {"NAME": "1"})    stayfinite run train.py
     run_case(["python", "-m", "job"], folder)              both of the above, by the first word
 
-What differs from a real interpreter: torch is imported already, hash seeds are the server's, and variables read when torch or
-the interpreter starts (``OMP_NUM_THREADS``, ``PYTHONHASHSEED``) are those of the server.
+What differs from a real interpreter: torch is imported already; hash seeds and variables that are read when torch or
+the interpreter starts (``OMP_NUM_THREADS``, ``PYTHONHASHSEED``) are those of the server; modules and objects of the
+script are not taken apart at the end, so a ``__del__`` that only interpreter exit would call is not called.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ SOURCES = Path(__file__).resolve().parent.parent / "src"
 PRELOADED = ("numpy", "torch", "torch.utils.data", "torch._dynamo", "torch.optim.swa_utils", "torch.utils.checkpoint")
 """Imported once by the server. `torch._dynamo` because the first optimizer of a process imports it (over a second)."""
 
-SINGLE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+SINGLE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Sums are grouped by thread, so bits can be compared only at one thread count; and a forked child has no pool."""
 
 _ANY_FILE: Any = io.IOBase.__base__
@@ -109,8 +111,8 @@ def run_case(
 ) -> Completed:
     """Run `argv`, whose first word is ``python`` or ``stayfinite``, and wait for its end.
 
-    **Arguments**: `env` is added to `environment()`; `stdin` is what the case reads (nothing by default); after `timeout`
-    seconds the case and its children are killed; `fresh` asks for an interpreter of its own.
+    **Arguments**: `env` is added to `environment()`; `stdin` is what the case reads (nothing by default); after
+    `timeout` seconds the case and its children are killed; `fresh` asks for an interpreter of its own.
 
     **Raises** `ValueError` for another first word, `RuntimeError` if the server cannot run.
     """
@@ -120,7 +122,8 @@ def run_case(
     with tempfile.TemporaryDirectory(prefix="case-") as folder:
         streams = [os.path.join(folder, name) for name in ("stdin", "stdout", "stderr")]
         Path(streams[0]).write_text(stdin or "", encoding="utf-8")
-        request = {"argv": list(argv), "cwd": os.fspath(cwd), "env": environment(env), "streams": streams, "timeout": timeout}
+        request: dict[str, Any] = {"argv": list(argv), "cwd": os.fspath(cwd), "env": environment(env)}
+        request |= {"streams": streams, "timeout": timeout}
         answer = _run_fresh(request) if fresh or not CAN_FORK else _server().ask(request)
         out, err = (Path(s).read_text(encoding="utf-8", errors="backslashreplace") for s in streams[1:])
     return Completed(answer["exit_code"], out, err, answer["timed_out"], time.perf_counter() - started)
@@ -129,7 +132,8 @@ def run_case(
 def _run_fresh(request: dict[str, Any]) -> dict[str, Any]:
     head = [sys.executable] if request["argv"][0] == "python" else [sys.executable, "-m", "stayfinite"]
     with contextlib.ExitStack() as files:
-        opened = [files.enter_context(open(s, mode)) for s, mode in zip(request["streams"], ("rb", "wb", "wb"), strict=True)]
+        modes = zip(request["streams"], ("rb", "wb", "wb"), strict=True)
+        opened = [files.enter_context(open(path, mode)) for path, mode in modes]
         process = subprocess.Popen(
             [*head, *request["argv"][1:]],
             cwd=request["cwd"],
@@ -331,8 +335,8 @@ def _run_script(argv: list[str]) -> None:
         print(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}", file=sys.stderr)
         sys.exit(2)
     main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=path, __builtins__=builtins, __cached__=None, __loader__=SourceFileLoader("__main__", path))
-    main.__dict__["__annotations__"] = {}
+    loader = SourceFileLoader("__main__", path)
+    vars(main).update(__file__=path, __builtins__=builtins, __cached__=None, __loader__=loader, __annotations__={})
     sys.modules["__main__"] = main
     sys.argv = argv
     sys.path.insert(0, os.path.dirname(os.path.realpath(path)))

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 import time
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from forkserver import Completed, run_bare, run_case
 
 SCRIPTS = {
     "place": "import os, sys; print(__name__, __file__, sys.argv, sys.path[0], os.getcwd(), __package__, __spec__)",
     "sibling": "import beside; print(beside.VALUE, beside.__file__)",
     "stdin": "import sys; print(sys.stdin.read().upper(), sys.stdin.isatty(), sys.stdout.isatty())",
-    "environment": "import os; print(os.environ['COLOUR'], sorted(k for k in os.environ if k.startswith('STAYFINITE')))",
-    "raises": "def deep(n):\n    return 1 / n\n\ntry:\n    deep(0)\nexcept ZeroDivisionError as e:\n    raise KeyError('no') from e",
+    "environment": "import os; print(os.environ['COLOUR'], [k for k in os.environ if k.startswith('STAYFINITE')])",
+    "raises": """
+        def deep(n):
+            return 1 / n
+
+        try:
+            deep(0)
+        except ZeroDivisionError as e:
+            raise KeyError('no') from e
+        """,
     "syntax": "x = 1\ndef f(:\n    pass\n",
     "exit-number": "import sys; print('bye'); sys.exit(7)",
     "exit-text": "raise SystemExit('went wrong')",
     "exit-handler": "import atexit; atexit.register(print, 'last'); print('first')",
-    "thread": "import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.1), print('late'))).start()\nprint('early')",
+    "thread": """
+        import threading, time
+        threading.Thread(target=lambda: (time.sleep(0.1), print('late'))).start()
+        print('early')
+        """,
     "interrupt": "raise KeyboardInterrupt",
     "killed": "import os; os.kill(os.getpid(), 9)",
     "future": "def f(a: 'no' = 1): ...\nprint(f.__annotations__)",
     "hook": "import sys\nsys.excepthook = lambda t, e, tb: print('mine', t.__name__, tb.tb_lineno)\nraise ValueError",
     "pickle": "import pickle\nclass P: pass\nprint(type(pickle.loads(pickle.dumps(P()))) is P)",
-    "workers": "import multiprocessing as m\ndef f(x):\n    return x * x\nif __name__ == '__main__':\n    with m.get_context('fork').Pool(2) as p:\n        print(p.map(f, range(4)))",
-    "torch": "import torch; torch.manual_seed(0); print(torch.randn(3).tolist(), torch.get_num_threads(), torch.initial_seed())",
+    "workers": """
+        import multiprocessing as m
+
+        def f(x):
+            return x * x
+
+        if __name__ == '__main__':
+            with m.get_context('fork').Pool(2) as p:
+                print(p.map(f, range(4)))
+        """,
+    "torch": "import torch as t; t.manual_seed(0); print(t.randn(3).tolist(), t.get_num_threads(), t.initial_seed())",
     "crlf": "# -*- coding: latin-1 -*-\r\nprint('\xe9'.encode())\r\n",
     "accents": "print('caf\u00e9')",
 }
@@ -39,7 +56,7 @@ SCRIPTS = {
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_same_as_an_interpreter(name: str, tmp_path: Path) -> None:
     encoding = "latin-1" if name == "crlf" else "utf-8"
-    (tmp_path / "job.py").write_bytes(SCRIPTS[name].encode(encoding))
+    (tmp_path / "job.py").write_bytes(textwrap.dedent(SCRIPTS[name]).encode(encoding))
     (tmp_path / "beside.py").write_text("VALUE = 'beside'\n")
 
     def run(fresh: bool) -> Completed:
@@ -51,7 +68,8 @@ def test_same_as_an_interpreter(name: str, tmp_path: Path) -> None:
 
 
 def test_files_left_open_are_written(tmp_path: Path) -> None:
-    (tmp_path / "job.py").write_text("f = open('left.txt', 'w')\nf.write('kept')\ng = [open('kept.bin', 'wb')]\ng[0].write(b'too')\n")
+    lines = ["f = open('left.txt', 'w')", "f.write('kept')", "g = [open('kept.bin', 'wb')]", "g[0].write(b'too')"]
+    (tmp_path / "job.py").write_text("\n".join(lines))
     assert run_bare(["job.py"], tmp_path).exit_code == 0
     assert (tmp_path / "left.txt").read_text() == "kept"
     assert (tmp_path / "kept.bin").read_bytes() == b"too"
@@ -71,7 +89,8 @@ def test_module_is_run_by_name(tmp_path: Path) -> None:
 def test_cases_do_not_see_each_other(tmp_path: Path) -> None:
     (tmp_path / "first.py").write_text("import torch, os; torch.leak = 1; os.environ['LEAK'] = '1'; import beside")
     (tmp_path / "beside.py").write_text("")
-    (tmp_path / "second.py").write_text("import torch, os, sys; print(hasattr(torch, 'leak'), 'LEAK' in os.environ, 'beside' in sys.modules)")
+    seen = "hasattr(torch, 'leak'), 'LEAK' in os.environ, 'beside' in sys.modules"
+    (tmp_path / "second.py").write_text(f"import torch, os, sys; print({seen})")
     assert run_bare(["first.py"], tmp_path).exit_code == 0
     assert run_bare(["second.py"], tmp_path).stdout == "False False False\n"
 

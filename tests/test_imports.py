@@ -21,9 +21,10 @@ import sys
 from stayfinite.cli import main
 sys.argv = ["stayfinite", *{arguments!r}]
 try:
-    main()
+    code = main()
 except SystemExit as ending:
-    assert not ending.code, ending.code
+    code = ending.code
+assert not code, code
 """
 
 
@@ -66,7 +67,7 @@ def test_every_public_name_resolves() -> None:
         _ = stayfinite.wach
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
 def test_help_loads_no_framework_and_no_catalog(arguments: list[str]) -> None:
     modules = loaded_after(HELP.format(arguments=arguments))
     assert modules & FRAMEWORKS == set()

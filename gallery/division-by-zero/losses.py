@@ -1,6 +1,6 @@
 """Losses for the forecasts."""
 
-import torch
+
 
 
 def mean_absolute_percentage_error(forecast, actual):

@@ -25,7 +25,7 @@ for epoch in range(4):
     for i in range(0, len(train_x), 50):
         optimizer.zero_grad()
         output = net(train_x[i : i + 50])
-        loss = criterion(output, train_y[i : i + 50])
+        loss = criterion(output, train_y[i : i + 50])  # <- origin
         loss.backward()
         optimizer.step()
         scheduler.step()

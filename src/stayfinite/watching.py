@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from stayfinite import __version__, shield
 from stayfinite.frameworks.hooks import when_imported
 from stayfinite.recording.writer import Recorder
@@ -66,6 +68,9 @@ class Watching:
 
             self.session = Session(self, self.options)
             self.session.install()
+            version = str(getattr(sys.modules["torch"], "__version__", ""))
+            manifest = msgspec.structs.replace(self.recorder.manifest, framework="torch", framework_version=version)
+            self.recorder.append(manifest)
 
     def finish(self, exit_code: int, *, failed: bool = False) -> Report:
         """Stop watching, write the closing and the files of the report, and return it."""

@@ -1,3 +1,4 @@
+# replay: none, reason: neither a backward nor an optimizer: nothing tells that this is a step
 """No backward at all: torch.func.grad_and_value, per-sample clipping with vmap, momentum by hand."""
 import hashlib
 

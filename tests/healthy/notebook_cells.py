@@ -4,7 +4,7 @@
 # %%
 import hashlib
 import torch
-from torch import *
+from torch import manual_seed, rand
 from torch.nn import *
 
 # %%

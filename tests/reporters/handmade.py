@@ -148,8 +148,8 @@ def bad_sample(step: int = 0) -> Incident:
     out = TensorStats("", (16, 4), "float32", nan=4, min=-1.0, max=1.0)
     here = Location("train.py", 5, 8, 5, 32, "loss_fn", "p = torch.softmax(logits, 1)", "torch.softmax(logits, 1)")
     origin = Origin(
-        phase="data", op="input", native_op="", location=here, samples=(3,), dataset_indices=(403,),
-        columns=("creatinine",), inputs=(batch,),
+        phase="data", op="input", native_op="aten.addmm.default", location=here, samples=(3,), dataset_indices=(403,),
+        columns=("creatinine",), inputs=(batch,), output=out,
     )
     calls = (
         OpCall(0, "matmul", "aten.addmm.default", "forward", location=here, output=out, sources=(-1,)),

@@ -83,7 +83,8 @@ def test_every_field_of_the_contract_is_there(tmp_path: Path) -> None:
     assert picked.items() <= origin["inputs"][0].items()
     assert origin["output"]["neginf"] == 1
     cause = incident["causes"][0]
-    assert {"cause": "log-of-zero", "probability": 0.931, "verdict": "not_tested", "experiments": []}.items() <= cause.items()
+    judged = {"cause": "log-of-zero", "probability": 0.931, "verdict": "not_tested", "experiments": []}
+    assert judged.items() <= cause.items()
     assert {"file": "train.py", "line": 7}.items() <= cause["location"].items()
     assert {"claim", "bits", "fact"} <= cause["evidence"][0].keys()
     assert incident["causes"][2]["location"] is None

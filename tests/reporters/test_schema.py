@@ -45,8 +45,9 @@ def test_the_shipped_schema_is_current() -> None:
 @pytest.mark.parametrize(
     "records",
     [
-        [], [closing("clean", 0)], [log_of_zero(), closing()], [where_trap(), SCALER, closing()], [bad_sample(), closing()],
-        [raised(), closing("incident", 1)], [spike(), log_of_zero(), where_trap(), bad_sample(), raised(), closing()],
+        [], [closing("clean", 0)], [log_of_zero(), closing()], [where_trap(), SCALER, closing()],
+        [bad_sample(), closing()], [raised(), closing("incident", 1)],
+        [spike(), log_of_zero(), where_trap(), bad_sample(), raised(), closing()],
     ],
 )
 def test_reports_satisfy_it(tmp_path: Path, records: list[Record]) -> None:

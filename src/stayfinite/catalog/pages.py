@@ -39,22 +39,22 @@ def ids(shelf: Shelf) -> tuple[str, ...]:
     return tuple(sorted(item.name.replace("_", "-") for item in pkgutil.iter_modules(folder.__path__)))
 
 
-def load(shelf: Shelf, id: str) -> ModuleType:
+def load(shelf: Shelf, name: str) -> ModuleType:
     """The module of one item. **Raises** `KeyError` if the shelf has no such id."""
-    if id not in ids(shelf):
-        raise KeyError(id)
-    return importlib.import_module(f"stayfinite.catalog.{shelf}.{id.replace('-', '_')}")
+    if name not in ids(shelf):
+        raise KeyError(name)
+    return importlib.import_module(f"stayfinite.catalog.{shelf}.{name.replace('-', '_')}")
 
 
-def find(id: str) -> Page | None:
-    """The page called `id` on any shelf; ``None`` if there is none."""
+def find(name: str) -> Page | None:
+    """The page called `name` on any shelf; ``None`` if there is none."""
     shelves: tuple[Shelf, ...] = ("causes", "detectors")
-    return next((page(shelf, id) for shelf in shelves if id in ids(shelf)), None)
+    return next((page(shelf, name) for shelf in shelves if name in ids(shelf)), None)
 
 
-def page(shelf: Shelf, id: str) -> Page:
+def page(shelf: Shelf, name: str) -> Page:
     """One page. **Raises** `KeyError` for an unknown id, `ValueError` if its docstring lacks a heading."""
-    module = load(shelf, id)
+    module = load(shelf, name)
     lines = (module.__doc__ or "").strip("\n").split("\n")
     marks = [
         i for i in range(len(lines) - 1)
@@ -62,11 +62,11 @@ def page(shelf: Shelf, id: str) -> Page:
     ]
     found = tuple(lines[i] for i in marks)
     if found != HEADINGS[shelf]:
-        raise ValueError(f"the page of {id} has the headings {found}, not {HEADINGS[shelf]}")
+        raise ValueError(f"the page of {name} has the headings {found}, not {HEADINGS[shelf]}")
     ends = [*marks[1:], len(lines)]
     sections = tuple(
         (lines[start], "\n".join(lines[start + 2 : end]).strip("\n")) for start, end in zip(marks, ends, strict=True)
     )
     summary = "\n".join(lines[: marks[0]]).strip()
     title = getattr(module, "TITLE", None) or summary.rstrip(".")
-    return Page(id=id, shelf=shelf, title=title, summary=summary, sections=sections)
+    return Page(id=name, shelf=shelf, title=title, summary=summary, sections=sections)

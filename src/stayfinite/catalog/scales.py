@@ -7,6 +7,7 @@ import re
 
 from stayfinite.catalog.clues import amplitude, inputs, kind
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.histories import growth
 from stayfinite.records.incident import Case
 from stayfinite.records.tensor import TensorStats
 
@@ -60,6 +61,13 @@ def scale_bits(magnitude: float) -> float:
 def data_scale(case: Case) -> float:
     """Largest finite magnitude of continuous data in the batch; 0 if there is none."""
     return max((amplitude(s) for s in case.batch if _continuous(s)), default=0.0)
+
+
+def absurd_start(case: Case) -> bool:
+    """True if the very first loss was 1e4 or more on data of ordinary size. Sums over a batch of images reach that,
+    means never do."""
+    window, run = case.window("loss"), growth(case, "loss")
+    return bool(window.steps) and window.steps[0] == 0 and run.first >= 1e4 and data_scale(case) < 100.0
 
 
 def parameter_scale(case: Case) -> float:

@@ -42,8 +42,8 @@ def command(id: str | None, no_color: bool) -> None:
 
 
 def as_text(page: Page) -> str:
-    """The page as plain text, as it stands in its module."""
-    sections = [f"{heading}\n{'-' * len(heading)}\n{text}" for heading, text in page.sections]
+    """The page as plain text."""
+    sections = [f"{heading}\n{'-' * len(heading)}\n{_without_colons(text)}" for heading, text in page.sections]
     head = [f"{page.id}: {page.title}"]
     if page.summary.rstrip(".") != page.title:
         head.append(page.summary)
@@ -51,17 +51,26 @@ def as_text(page: Page) -> str:
 
 
 def as_markdown(page: Page) -> str:
-    """The page as Markdown: its literal blocks, which ``::`` announces, become indented code."""
-    parts = [f"# {page.id}", page.summary]
-    parts += [f"## {heading}\n\n{text}" for heading, text in page.sections]
-    return re.sub(r"::$", ":", "\n\n".join(parts), flags=re.MULTILINE)
+    """The page as Markdown, in which the indented blocks of the page are code."""
+    parts = [f"# {page.id}: {page.title}"]
+    if page.summary.rstrip(".") != page.title:
+        parts.append(page.summary)
+    return "\n\n".join([*parts, *(f"## {heading}\n\n{_without_colons(text)}" for heading, text in page.sections)])
+
+
+def _without_colons(text: str) -> str:
+    """`text` without the ``::`` that announce an indented block in the source of a page."""
+    alone = re.sub(r"^::\n\n?", "", text, flags=re.MULTILINE)
+    return re.sub(r"::$", ":", alone, flags=re.MULTILINE)
 
 
 def _show(markdown: str, *, color: bool) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
-    console = Console(no_color=not color, highlight=False)
+    theme = Theme({"markdown.h1": "bold", "markdown.h2": "bold", "markdown.code": "cyan"})
+    console = Console(no_color=not color, highlight=False, theme=theme)
     console.print(Markdown(markdown, code_theme="ansi_dark"), width=min(console.width, WIDEST))
 
 

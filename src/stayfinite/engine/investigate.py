@@ -60,11 +60,10 @@ def investigate(
         trace = traced.trace
     summary = _summarise(live, outcomes, repeatable)
     case = msgspec.structs.replace(case, replay=summary, trace=trace or Trace())
-    origin = None
     if trace is not None:
         listener.stage(incident_id(case), "locate")
-        origin = localize(trace, case.symptom, case.exception)
-    case = msgspec.structs.replace(case, origin=origin)
+        found = localize(trace, case.symptom, case.exception)
+        case = msgspec.structs.replace(case, origin=found.origin, not_located=found.reason, path=found.path)
     listener.located(case)
     listener.stage(incident_id(case), "rank")
     return Incident(

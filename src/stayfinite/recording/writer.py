@@ -43,7 +43,7 @@ class Recorder:
         self.manifest = manifest
         self.folder: Path | None = None
         """The report folder once it exists."""
-        self._named = None if folder is None else Path(os.path.abspath(folder))
+        self._named = None if folder is None else _working_directory() / folder  # the script may go elsewhere
         self._default = default_folder(manifest.module or manifest.script, _working_directory())
         self._records: list[Record] = [manifest]
         self._written = 0

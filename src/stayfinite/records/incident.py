@@ -128,6 +128,10 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     configuration: Configuration = Configuration()
     exception: ExceptionInfo | None = None
     replay: ReplaySummary = ReplaySummary()
+    not_located: str = ""
+    """Why there is no origin, in words; empty if there is one or if nothing was replayed."""
+    path: tuple[int, ...] = ()
+    """Indices of the trace's calls from the origin to the harm, in the order they ran."""
 
     def window(self, series: str) -> Window:
         """The readings of `series`, oldest first; an empty window if it was never read."""

@@ -16,7 +16,7 @@ StageName = Literal["symptom", "replay", "locate", "rank", "done"]
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
-    """A stage of an investigation begins (`done`: the last one ended); what was found before lies before it in the file."""
+    """A stage of an investigation begins (`done`: all have ended); what was found by then stands before it."""
 
     incident: str
     name: StageName
@@ -38,8 +38,9 @@ Record = Union[Manifest, Symptom, Trace, Case, Incident, Warning, Stage, Repeats
 class Recording(msgspec.Struct, frozen=True):
     """Everything known of one run, in the order it became known.
 
-    `incidents` holds each id once, its latest version; `cases` what was known before causes were ranked. `closing` is ``None`` while the run goes on and for a process
-    that was killed. `damaged` says in words which lines could not be read; `folder` is where it was read from.
+    `incidents` holds each id once, its latest version; `cases` what was known before causes were ranked. `closing` is
+    ``None`` while the run goes on and for a process that was killed. `damaged` says in words which lines could not be
+    read; `folder` is where it was read from.
     """
 
     manifest: Manifest

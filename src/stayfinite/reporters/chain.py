@@ -6,7 +6,7 @@ from stayfinite.records.incident import Case, Origin
 from stayfinite.records.trace import OpCall, Sink, Trace
 from stayfinite.reporters.document import Link, Reached
 from stayfinite.reporters.excerpt import relative
-from stayfinite.reporters.words import nonfinite
+from stayfinite.reporters.words import nonfinite, was_there
 
 MOST_LINKS = 40
 MOST_PLACES = 20
@@ -21,8 +21,8 @@ def chain(case: Case, folder: str) -> tuple[Link, ...]:
     if origin is None:
         return ()
     calls = {call.index: call for call in case.trace.calls}
-    start = _origin_call(origin, case.trace)
-    if start is None and origin.phase not in ("data", "load"):
+    start = None if was_there(origin.op) else _origin_call(origin, case.trace)
+    if start is None and not was_there(origin.op):
         return ()
     path = next((found for sink in _ordered(case) if (found := _path(sink, calls, start))), [])
     if len(path) > MOST_LINKS:

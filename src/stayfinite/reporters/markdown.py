@@ -24,6 +24,7 @@ from stayfinite.reporters.words import (
     run_words,
     sentence,
     shape,
+    was_there,
 )
 
 SUFFIX = ".md"
@@ -43,7 +44,7 @@ def render(report: Report, out: TextIO) -> None:
         told_by = f"{run.steps} steps{ended};{framework} stayfinite {report.version}"
         lines += [_escaped(f"Status: {report.status}; {told_by}."), ""]
     else:
-        lines += [_escaped(sentence(run_words(report))), ""]
+        lines += [_escaped(f"{run_words(report)}."), ""]
     for incident in report.incidents:
         lines += _incident(incident)
     told = {incident.id for incident in report.incidents}
@@ -88,7 +89,8 @@ def _origin(origin: OriginReport, incident: IncidentReport) -> list[str]:
     lines = _place(origin, origin.excerpt, origin_label(origin), PHASES[origin.phase])
     if origin.absorbed_at is not None:
         lines += _place(origin.absorbed_at, origin.absorbed_at.excerpt, HIDDEN)
-    facts = [("operation", origin.native_op), ("module", origin.module), ("parameter", origin.parameter)]
+    by = "first read by" if was_there(origin.op) else "operation"
+    facts = [(by, origin.native_op), ("module", origin.module), ("parameter", origin.parameter)]
     facts += [("buffer", origin.buffer), ("columns", enumerate_names(origin.columns, 8))]
     if origin.samples:
         of = f" of a batch of {incident.batch_size}" if incident.batch_size else ""
@@ -96,7 +98,8 @@ def _origin(origin: OriginReport, incident: IncidentReport) -> list[str]:
     if origin.dataset_indices:
         facts.append(("dataset indices", count_words(origin.dataset_indices)))
     lines += [f"- {title}: {_code(value)}" for title, value in facts if value]
-    tensors = [*origin.inputs, *([origin.output] if origin.output is not None else [])]
+    made = () if origin.output is None or was_there(origin.op) else (origin.output,)
+    tensors = [*origin.inputs, *made]
     if tensors:
         titles = ("tensor", "shape", "dtype", "nan", "+inf", "-inf", "zeros", "min", "max", "element")
         lines += ["", *_table(titles, [_tensor(stats) for stats in tensors])]
@@ -126,8 +129,7 @@ def _place(at: Place, excerpt: Excerpt | None, label: str, phase: str = "") -> l
             f"{'>' if n in guilty else ' '} {n:>{width}} | {printable(text.expandtabs(4))}".rstrip()
             for n, text in zip(numbers, excerpt.lines, strict=True)
         ]
-        fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", "\n".join(body))), default=0))
-        lines += [f"{fence}text", *body, fence, ""]
+        lines += ["```text", *body, "```", ""]  # no line of the body can close the fence: all begin with a number
         if excerpt.note:
             lines += [f"({_escaped(excerpt.note)})", ""]
     return lines

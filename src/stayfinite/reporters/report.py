@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
 from stayfinite.records.diagnosis import Evidence, Hypothesis
 from stayfinite.records.encoding import text
@@ -44,7 +45,9 @@ def build_report(recording: Recording | Iterable[Record]) -> Report:
     """
     if not isinstance(recording, Recording):
         recording = gather(recording)
-    folder = recording.manifest.folder and os.path.abspath(recording.manifest.folder)
+    folder = recording.manifest.folder
+    with suppress(OSError):  # the working directory may be gone
+        folder = folder and os.path.abspath(folder)
     unfinished = unfinished_incident(recording)
     finite, finite_counts = finite_incidents(recording)
     kept = [*recording.incidents, *finite, *([unfinished] if unfinished else [])]

@@ -31,11 +31,11 @@ def render(
     - `color`: ``None`` asks the environment (`NO_COLOR`, `FORCE_COLOR`, `TERM=dumb`) and whether `out` is a terminal.
     - `width`: in cells; ``None`` asks the terminal, else the variable `COLUMNS`, else 100.
     - `folder`: the report folder to name in the commands to type next; ``None`` takes the one the report came from.
-    - `incident`: tell this incident only, by id, and nothing about the run as a whole.
+    - `incident`: tell only the incident with this id, as one does the moment it happens.
     """
     # Imported here: rich costs more than all the rest of the program's start, and most runs end without a report.
     from stayfinite.reporters.terminal_page import Page
-    from stayfinite.reporters.terminal_sections import tell_incident, tell_run
+    from stayfinite.reporters.terminal_sections import tell_one, tell_run
 
     color = wants_color(out) if color is None else color
     page = Page(max(NARROWEST, width or _width_of(out)), signs_for(out), color=color)
@@ -45,7 +45,7 @@ def render(
     else:
         for told in report.incidents:
             if told.id == incident:
-                tell_incident(page, report, told, folder)
+                tell_one(page, report, told, folder)
     page.write(out)
 
 

@@ -28,6 +28,7 @@ from stayfinite.reporters.words import (
     reached_words,
     run_words,
     sentence,
+    was_there,
 )
 
 MOST_CAUSES = 3
@@ -48,7 +49,7 @@ def tell_run(page: Page, report: Report, folder: str | None) -> None:
         page.put(safe(run_words(report)))
     full = [x for i, x in enumerate(report.incidents) if i == 0 or x.outcome in ("stopped", "raised")]
     for incident in full:
-        tell_incident(page, report, incident, folder)
+        tell_incident(page, report, incident)
     rest = [x for x in report.incidents if x not in full]
     if rest:
         heading(page, f"{len(rest)} other incident{'s' if len(rest) > 1 else ''}")
@@ -57,10 +58,17 @@ def tell_run(page: Page, report: Report, folder: str | None) -> None:
     told = {x.id for x in full}
     _warnings(page, report, told)
     if report.incidents:
-        _next(page, report, folder)
+        _next(page, report.incidents, folder)
 
 
-def tell_incident(page: Page, report: Report, incident: IncidentReport, folder: str | None) -> None:
+def tell_one(page: Page, report: Report, incident: IncidentReport, folder: str | None) -> None:
+    """One incident as it happens, with what to type next."""
+    header(page, report)
+    tell_incident(page, report, incident)
+    _next(page, [incident], folder)
+
+
+def tell_incident(page: Page, report: Report, incident: IncidentReport) -> None:
     """One incident: what happened, where, the numbers, the way it took, the curves, the causes, what is not known."""
     style = "bold red" if incident.outcome in ("stopped", "raised") else "bold yellow"
     sign = page.signs.cross if incident.outcome in ("stopped", "raised") else page.signs.notice
@@ -133,11 +141,8 @@ def _place(
 
 def path(page: Page, report: Report, at: Place) -> Text:
     """``file:line:column`` (column 1-based, as editors count), relative to the working directory if it is below it."""
-    whole = os.path.abspath(os.path.join(report.run.folder, at.file)) if report.run.folder else at.file
-    shown = at.file
-    if report.run.folder and os.path.exists(whole):
-        inside = os.path.relpath(whole)
-        shown = inside if not inside.startswith(os.pardir) else whole
+    whole = os.path.join(report.run.folder, at.file) if report.run.folder else at.file
+    shown = _near(whole) if report.run.folder and _exists(whole) else at.file
     column = ""
     if at.column >= 0:
         mark = next((m for m in at.excerpt.marks if m.line == at.line), None) if at.excerpt else None
@@ -155,7 +160,10 @@ def _facts(page: Page, report: Report, incident: IncidentReport) -> None:
     if origin is not None:
         if origin.native_op:
             given = "".join(f", {scalar.name} {show(scalar.value)}" for scalar in origin.scalars)
-            rows.append(("operation", f"{origin.op} ({origin.native_op}){given}"))
+            if was_there(origin.op):
+                rows.append(("first read by", origin.native_op))
+            else:
+                rows.append(("operation", f"{origin.op} ({origin.native_op}){given}"))
         named = (("module", origin.module), ("parameter", origin.parameter), ("buffer", origin.buffer))
         rows += [(title, name) for title, name in named if name]
         if origin.samples:
@@ -176,12 +184,12 @@ def _numbers(page: Page, report: Report, incident: IncidentReport) -> None:
     origin = incident.origin
     if origin is not None and (origin.inputs or origin.output is not None):
         heading(page, "the numbers")
-        tensor_table(page, origin.inputs, origin.output)
+        tensor_table(page, origin.inputs, None if was_there(origin.op) else origin.output)
 
 
 def _chain(page: Page, report: Report, incident: IncidentReport) -> None:
     links = list(incident.chain)
-    brought = incident.origin is not None and incident.origin.phase in ("data", "load")
+    brought = incident.origin is not None and was_there(incident.origin.op)
     before = incident.bad_before if brought else ()
     if len(links) + len(before) < 2 and not (links and incident.reached):
         return
@@ -226,9 +234,10 @@ def _curves(page: Page, report: Report, incident: IncidentReport) -> None:
 
 
 def _ends(page: Page, values: Sequence[Number]) -> Text:
-    """The first and the last two readings."""
-    text = Text(f"{show(values[0])} {page.signs.dots} " if len(values) > 2 else "")
-    last = [Text(show(value), style="" if is_finite(value) else "bold red") for value in values[-2:]]
+    """The first reading, the last finite one before the end, and the last one."""
+    before = next((i for i in reversed(range(len(values) - 1)) if is_finite(values[i])), len(values) - 2)
+    text = Text(f"{show(values[0])} {page.signs.dots} " if before > 0 else "")
+    last = [Text(show(value), style="" if is_finite(value) else "bold red") for value in (values[before], values[-1])]
     return Text.assemble(text, Text(f" {page.signs.arrow} ").join(last))
 
 
@@ -239,19 +248,20 @@ def _causes(page: Page, report: Report, incident: IncidentReport) -> None:
         return
     heading(page, "why" if len(shown) == 1 else "why, most likely first")
     for number, cause in enumerate(shown):
-        _cause(page, report, cause, best=number == 0)
+        _cause(page, report, incident, cause, best=number == 0)
     left_out = len(incident.causes) - len(shown)
     if left_out:
         page.put(Text(f"{left_out} less likely cause{'s' if left_out > 1 else ''} not shown", style="dim"), indent=11)
 
 
-def _cause(page: Page, report: Report, cause: CauseReport, *, best: bool) -> None:
-    verdict = VERDICTS[cause.verdict] + (f": {cause.verdict_reason}" if cause.verdict_reason else "")
+def _cause(page: Page, report: Report, incident: IncidentReport, cause: CauseReport, *, best: bool) -> None:
+    reason = "" if cause.verdict_reason == incident.replay.not_tested else cause.verdict_reason  # said above already
+    verdict = VERDICTS[cause.verdict] + (f": {reason}" if reason else "")
+    title = "" if cause.title.lower().replace(" ", "-") == cause.cause else f": {cause.title}"
     said = "" if cause.cause == "unknown" else f" ({verdict})"
     share = Text(f"{percent(cause.probability):>6}  ", style="bold" if best else "")
     name = safe(cause.cause, "bold magenta" if best else "magenta")
-    page.put(Text.assemble(share, name, safe(said, "dim")), indent=3, hang=8)
-    page.put(safe(cause.title), indent=11)
+    page.put(Text.assemble(share, name, safe(title), safe(said, "dim")), indent=3, hang=8)
     if cause.location is not None and cause.location.excerpt is not None:
         where = path(page, report, cause.location)
         page.put(Text.assemble(("look at ", "dim"), where, safe(_quote(cause.location), "dim")), indent=11, hang=2)
@@ -302,13 +312,13 @@ def _warnings(page: Page, report: Report, told: set[str]) -> None:
             page.put(safe(f"{page.signs.bullet} {said}"), indent=4, hang=2)
 
 
-def _next(page: Page, report: Report, folder: str | None) -> None:
+def _next(page: Page, incidents: Sequence[IncidentReport], folder: str | None) -> None:
     rows: list[tuple[str, str]] = []
-    seen = dict.fromkeys(x.causes[0].cause for x in report.incidents if x.causes and x.causes[0].cause != "unknown")
+    seen = dict.fromkeys(x.causes[0].cause for x in incidents if x.causes and x.causes[0].cause != "unknown")
     said = "what this cause is and what cures it"
     rows += [(f"stayfinite explain {shlex.quote(cause)}", said) for cause in list(seen)[:2]]
     if folder:
-        place = shlex.quote(os.path.relpath(folder) if _below(folder) else folder)
+        place = shlex.quote(_near(folder))
         rows.append((f"stayfinite replay {place}", "the step again, in a fresh process"))
         rows.append((f"stayfinite report {place}", "this report again; --json and --markdown write files"))
     if not rows:
@@ -323,5 +333,17 @@ def _next(page: Page, report: Report, folder: str | None) -> None:
             page.put(safe(said, "dim"), indent=6)
 
 
-def _below(folder: str) -> bool:
-    return not os.path.relpath(folder).startswith(os.pardir)
+def _near(path: str) -> str:
+    """`path` from the working directory, if it lies below it; else as it is."""
+    try:
+        inside = os.path.relpath(path)
+    except (OSError, ValueError):  # the directory is gone; another drive
+        return path
+    return path if inside.startswith(os.pardir) else inside
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.exists(path)
+    except ValueError:  # a NUL in it
+        return False

@@ -72,7 +72,7 @@ def _skip(lines: list[_Line], spans: dict[int, tuple[int, int]], room: int) -> i
     first, last = min(start for start, _ in spans.values()), max(end for _, end in spans.values())
     if last - indent <= room:
         return indent
-    return max(0, min(first - 8, last - room + 2))
+    return max(min(indent, first), min(first - 8, last - room + 2))
 
 
 def _cropped(text: str, skip: int, room: int, page: Page, *, dim: bool) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stayfinite.catalog.ops import op_kind
 from stayfinite.records.incident import Incident, Outcome, ReplaySummary, Symptom
 from stayfinite.records.numbers import is_finite, show
 from stayfinite.records.tensor import TensorStats
@@ -144,13 +145,25 @@ def culprit(stats: TensorStats) -> str | None:
     return f"{stats.name or 'result'}{index} = {show(stats.culprit)}"
 
 
+def was_there(op: str) -> bool:
+    """True if `op` is the kind of an origin that was there before the step computed anything, not of an operator."""
+    return op_kind(op).has("leaf")
+
+
 def operation(op: str, phase: str) -> str:
     """An operator as a sentence names it; in the backward pass as the derivative of the forward one."""
     return f"backward of {op}" if phase == "backward" and "backward" not in op else op
 
 
 def origin_label(origin: OriginReport) -> str:
-    """What the origin did, in one phrase: ``"log: -inf in 1 of 320 elements, from p[17, 4] = 0"``."""
+    """What the origin did, in one phrase: ``"log: -inf in 1 of 320 elements, from p[17, 4] = 0"``.
+
+    Of what was bad before the step began: ``"input x: nan in 1 of 128 elements, x[3, 5] = nan"``.
+    """
+    if was_there(origin.op) and origin.inputs:
+        bad = origin.inputs[0]
+        element = culprit(bad)
+        return f"{origin.op} {bad.name}: {nonfinite(bad)}" + (f", {element}" if element else "")
     said = operation(origin.op, origin.phase)
     if origin.output is not None:
         said += f": {nonfinite(origin.output)}"

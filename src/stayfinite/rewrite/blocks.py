@@ -34,6 +34,7 @@ class Block:
     - `attributes`: attribute names that the block or the functions it reaches store to or change in place.
     - `global_names`: global names rebound by the functions it reaches.
     - `receivers`: names whose methods the block calls directly.
+    - `iterated`: names and attributes that the block loops over.
     - `by_hand`: no optimizer steps in it; gradients are used by the user's own code.
     """
 
@@ -48,6 +49,7 @@ class Block:
     attributes: frozenset[str]
     global_names: frozenset[str]
     receivers: frozenset[str]
+    iterated: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -250,16 +252,20 @@ class Analysis:
             _note_changes(node, changed, attributes)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
                 receivers.add(node.func.value.id)
+        iterated = _iterated(block_nodes)
         global_names: set[str] = set()
         seen: set[ast.AST] = set()
         pending = self._named(effects(block_nodes, self.steppers).calls)
-        pending += [f for name in ("forward", "__call__", "__next__", "__getitem__", "__enter__", "__exit__") for f in self._functions.get(name, [])]
+        # operators and calls of instances reach methods that no name in the block gives away
+        hidden = [name for name in self._functions if name == "forward" or (name.startswith("__") and name != "__init__")]
+        pending += self._named(frozenset(hidden))
         while pending:
             function = pending.pop()
             if function.node in seen:
                 continue
             seen.add(function.node)
             inner = list(ast.walk(function.node))
+            iterated |= _iterated(inner)
             for node in inner:
                 _note_changes(node, changed, attributes)
                 if isinstance(node, (ast.Global, ast.Nonlocal)):
@@ -279,6 +285,7 @@ class Analysis:
             attributes=frozenset(attributes),
             global_names=frozenset(global_names),
             receivers=frozenset(receivers),
+            iterated=frozenset(iterated),
         )
 
     def _function_name(self, node: ast.AST) -> str:
@@ -287,6 +294,21 @@ class Analysis:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 return node.name
         return "<module>"
+
+
+def _iterated(nodes: list[ast.AST]) -> set[str]:
+    """Last names of what `nodes` loop over, through `enumerate`, `zip`, `islice` and the like."""
+    found: set[str] = set()
+    loops = [n.iter for n in nodes if isinstance(n, (ast.For, ast.comprehension))]
+    while loops:
+        iterable = loops.pop()
+        if isinstance(iterable, ast.Call):
+            loops += iterable.args
+        elif isinstance(iterable, ast.Name):
+            found.add(iterable.id)
+        elif isinstance(iterable, ast.Attribute):
+            found.add(iterable.attr)
+    return found
 
 
 def _is_generator(node: FunctionNode) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import collections
 import io
+import logging
+import queue
 import random
 import sys
 import types
@@ -22,7 +24,10 @@ COPY_LIMIT = 4096
 """Containers with more elements are restored by length, not by copy: 4,096 references copy in about 10 microseconds."""
 _DEPTH = 4
 _CONTAINERS = (list, dict, set, collections.deque)
-_LEAVES = (int, float, complex, str, bytes, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType)
+_LEAVES = (
+    int, float, complex, str, bytes, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, logging.Logger,
+)
+_QUEUES = (queue.Queue, queue.SimpleQueue)
 _MISSING = object()
 
 Undo = Callable[[], None]
@@ -32,7 +37,10 @@ class FrameworkState(Protocol):
     """What the walk asks a framework."""
 
     def is_owned(self, value: object) -> bool:
-        """True if the framework restores `value` itself (tensors, optimizers, schedulers)."""
+        """True if `value` is the framework's: a tensor, a module, an optimizer."""
+
+    def is_state(self, value: object) -> bool:
+        """True if the framework captures and restores `value` itself: modules, optimizers, parameters."""
 
     def children(self, value: object) -> Iterable[object]:
         """Objects below a framework object that may carry the user's attributes (sub-modules of a module)."""
@@ -78,20 +86,25 @@ class Plan:
         self.files: list[Any] = []
         self.dicts: list[dict[str, Any]] = []
         self.met: list[object] = []
-        """Framework objects met on the way: modules, optimizers, schedulers, scalers."""
+        """Framework state met on the way: modules, optimizers, schedulers, scalers, bare parameters."""
+        self.unrepeatable: str | None = None
+        """What was met that cannot be rewound."""
         self._seen: set[int] = set()
-        self._watched: list[tuple[dict[str, Any], str]] = []
+        # None stands for the frame's own names: each call of the user's function has a frame of its own
+        self._watched: list[tuple[dict[str, Any] | None, str]] = []
         self._modules = _user_modules()
         self._walk(local_names, global_names)
-        self._signature = self._sign()
+        self._signature = self._sign(local_names)
+        # objects that are compared by identity must not be freed meanwhile: another could take their address
+        self._kept = [(local_names if space is None else space).get(name) for space, name in self._watched]
         self._seen.clear()
 
-    def is_current(self) -> bool:
+    def is_current(self, local_names: dict[str, Any]) -> bool:
         """True while the watched names still mean the same objects."""
-        return self._sign() == self._signature
+        return self._sign(local_names) == self._signature
 
-    def _sign(self) -> list[int]:
-        return [id(namespace.get(name)) for namespace, name in self._watched]
+    def _sign(self, local_names: dict[str, Any]) -> list[int]:
+        return [id((local_names if namespace is None else namespace).get(name)) for namespace, name in self._watched]
 
     # -- finding -------------------------------------------------------------------------------------------------
 
@@ -101,17 +114,18 @@ class Plan:
             if name.startswith("_sf_attempt_"):
                 continue
             if name in local_names:
-                self._root(name, local_names)
+                self._root(name, local_names[name], None)
             elif name in global_names:
-                self._root(name, global_names)
+                self._root(name, global_names[name], global_names)
             for module in self._modules:
                 if module.__dict__ is not global_names and name in module.__dict__:
-                    self._root(name, module.__dict__)
+                    self._root(name, module.__dict__[name], module.__dict__)
 
-    def _root(self, name: str, namespace: dict[str, Any]) -> None:
-        value = namespace[name]
-        if name not in self.block.stored and not isinstance(value, _LEAVES) and not isinstance(value, types.FunctionType):
+    def _root(self, name: str, value: Any, namespace: dict[str, Any] | None) -> None:
+        if name not in self.block.stored and not isinstance(value, _LEAVES):
             self._watched.append((namespace, name))
+        if name in self.block.iterated and name not in self.block.stored and hasattr(value, "__next__"):
+            self._cannot(f"it iterates over {name!r}, which goes on from where it was left")
         if isinstance(value, types.ModuleType):
             return
         self._visit(value, 0, name in self.block.changed)
@@ -124,7 +138,8 @@ class Plan:
             return
         self._seen.add(id(value))
         if self._framework.is_owned(value):
-            self.met.append(value)
+            if self._framework.is_state(value):
+                self.met.append(value)
             if changed:
                 self.arrays.append(value)
             for child in self._framework.children(value):
@@ -141,8 +156,10 @@ class Plan:
         elif isinstance(value, random.Random) or type(value).__name__ in ("Generator", "RandomState"):
             self.generators.append(value)
         elif isinstance(value, io.IOBase):
-            if not value.closed and value.writable() and value.seekable():
+            if not value.closed and value.seekable():
                 self.files.append(value)
+        elif isinstance(value, _QUEUES) or type(value).__module__.startswith("multiprocessing."):
+            self._cannot(f"it uses a {type(value).__name__}, which others fill or empty meanwhile")
         elif isinstance(value, types.FunctionType):
             self._visit_function(value, depth)
         elif isinstance(value, types.MethodType):
@@ -153,6 +170,10 @@ class Plan:
             self._visit_object(value, depth)
         elif changed and self._framework.copy(value) is not None:
             self.arrays.append(value)
+
+    def _cannot(self, reason: str) -> None:
+        if self.unrepeatable is None:
+            self.unrepeatable = reason
 
     def _visit_function(self, function: types.FunctionType, depth: int) -> None:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
@@ -173,6 +194,8 @@ class Plan:
         for name in names:
             item = attributes.get(name, _MISSING) if attributes is not None else getattr(value, name, _MISSING)
             changed = name in self.block.attributes
+            if own and name in self.block.iterated and hasattr(item, "__next__"):
+                self._cannot(f"it iterates over {name!r}, which goes on from where it was left")
             if changed and own:
                 self.slots.append((value, name))
             if item is _MISSING or isinstance(item, _LEAVES) or not own:
@@ -221,10 +244,16 @@ class Saved:
     def restore(self) -> None:
         """Put everything back but the frame's names.
 
-        **Raises** `Unrepeatable` if something cannot be put back.
+        **Raises** `Unrepeatable` if something cannot be put back; all the rest is.
         """
+        refusal: Unrepeatable | None = None
         for undo in reversed(self._undo):
-            undo()
+            try:
+                undo()
+            except Unrepeatable as reason:
+                refusal = reason
+        if refusal is not None:
+            raise refusal
 
     def _keep(self, value: Any, framework: FrameworkState, depth: int = 0) -> None:
         if isinstance(value, _CONTAINERS):
@@ -267,8 +296,9 @@ def _container_undo(value: Any) -> Undo:
         pairs = dict(value)
 
         def undo_dict() -> None:
-            dict.clear(value)
-            dict.update(value, pairs)
+            value.clear()
+            for key, item in pairs.items():  # item by item: ordered and counting dicts have updates of their own
+                value[key] = item
 
         return undo_dict
     if isinstance(value, list):
@@ -354,14 +384,28 @@ def _generator_undo(generator: Any) -> Undo:
 
 
 def _file_undo(file: Any) -> Undo:
-    file.flush()
-    position = file.tell()
+    """A file's position; what was written beyond it is cut off again."""
+    try:
+        if file.writable():
+            file.flush()
+        position = file.tell()
+    except OSError as error:
+        return _refusal(f"it reads a file whose position cannot be known ({error})")
 
     def undo() -> None:
         if file.closed:
-            raise Unrepeatable(f"the step closed the file {getattr(file, 'name', '?')}")
-        file.flush()
+            raise Unrepeatable(f"it closes the file {getattr(file, 'name', '?')}")
+        if file.writable():
+            file.flush()
         file.seek(position)
-        file.truncate()
+        if file.writable():
+            file.truncate()
+
+    return undo
+
+
+def _refusal(reason: str) -> Undo:
+    def undo() -> None:
+        raise Unrepeatable(reason)
 
     return undo

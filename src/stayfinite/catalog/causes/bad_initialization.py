@@ -31,8 +31,8 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import origin_location as locate
-from stayfinite.catalog.histories import growth, slope, too_large
-from stayfinite.catalog.scales import data_scale, initial_excess, parameter_scale
+from stayfinite.catalog.histories import growth, growth_bits, slope, told, too_large
+from stayfinite.catalog.scales import absurd_start, data_scale, initial_excess, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -54,16 +54,19 @@ def evidence(case: Case) -> list[Evidence]:
     """How early it failed, how activations run through the layers, and how large the weights are for their fan-in."""
     step = case.symptom.step
     early = step < FIRST_STEPS
+    age = 2.0 if step == 0 else 0.0 if early else -3.0 if step <= 20 else -6.0
     found = [
-        Evidence(f"it failed at step {step}", (2.0 if step == 0 else 0.0) if early else -6.0 if step > 20 else -3.0, "step"),
+        Evidence(f"it failed at step {step}", age, "step"),
         *too_large(case),
         *_layers(case, early),
         *_weights(case),
     ]
-    loss = case.window("loss")
     run = growth(case, "loss")
-    if loss.steps and loss.steps[0] == 0 and run.readings and run.first >= 1e4 and data_scale(case) < 100.0:
-        found.append(Evidence(f"the first loss was {show(run.first)} already, on data of ordinary size", 3.0, "first-loss"))
+    if absurd_start(case):
+        found.append(Evidence(f"the first loss was {show(run.first)} already, on data of ordinary size",
+                              4.5 if run.first >= 1e7 else 2.0, "first-loss"))
+    if early and growth_bits(run) > 0.0:
+        found.append(Evidence(told("the loss", run), 0.5 * growth_bits(run), "loss-history"))
     if data_scale(case) >= 1e3:
         found.append(Evidence(f"the batch holds values up to {show(data_scale(case))}", -3.0, "data-scale"))
     return found
@@ -82,10 +85,11 @@ def _layers(case: Case, early: bool) -> list[Evidence]:
 def _weights(case: Case) -> list[Evidence]:
     if any(stats.nonfinite for stats in case.parameters):
         return [Evidence("parameters are not even finite", -6.0, "parameter-scale")]
-    if parameter_scale(case) >= GARBAGE:
-        return [Evidence(f"parameters of {show(parameter_scale(case))} were never drawn at all", -4.0, "parameter-scale")]
     if case.symptom.step != 0 or not case.parameters:
         return []
+    if parameter_scale(case) >= GARBAGE:
+        return [Evidence(f"parameters of {show(parameter_scale(case))} were never drawn at all", -4.0,
+                         "parameter-scale")]
     worst = max(case.parameters, key=initial_excess)
     excess = initial_excess(worst)
     if excess >= 3.0:

@@ -23,7 +23,7 @@ Example
 
 References
 ----------
-cardwing/Codes-for-PVKD#9, OpenNMT and deepmd-kit#5519 (a good checkpoint overwritten by a bad one)
+cardwing/Codes-for-PVKD#9, deepmodeling/deepmd-kit#5519
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def _state(case: Case) -> Evidence:
         of = f"{born} `{name}`" if name else f"a {born}"
         return Evidence(f"{of} was non-finite before the step computed anything", 8.0 if born != "moment" else 3.0,
                         "origin-leaf")
-    if any(stats.nonfinite for stats in case.parameters):
-        return Evidence("parameters were non-finite before the step", 5.0, "origin-leaf")
-    if parameter_scale(case) >= ABSURD:
+    if case.origin is None and any(stats.nonfinite for stats in case.parameters):
+        return Evidence("parameters are non-finite, perhaps since before the step", 3.0, "origin-leaf")
+    if parameter_scale(case) >= ABSURD and case.symptom.step == 0:
         return Evidence(f"parameters reached {show(parameter_scale(case))} before the step", 3.0, "origin-leaf")
     return Evidence("the state was finite and of ordinary size before the step", -8.0, "origin-leaf")
 

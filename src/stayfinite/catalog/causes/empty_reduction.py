@@ -31,6 +31,8 @@ londonaicentre/FLIP#766, ydkim1293/NLNL-Negative-Learning-for-Noisy-Labels#9, Hu
 
 from __future__ import annotations
 
+import re
+
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import candidates, finite, inputs, kind, output, raised
 from stayfinite.catalog.clues import origin_location as locate
@@ -103,6 +105,4 @@ def _ratio(case: Case) -> list[Evidence]:
 
 
 def _is_count(divisor: TensorStats) -> bool:
-    import re
-
     return dtype_facts(divisor.dtype) is None or re.search(_COUNT, divisor.name) is not None

@@ -67,7 +67,8 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"a module ran {most} times in one pass" if most >= UNROLLED else "a recurrent network",
                               2.0, "depth"))
     if case.configuration.clip_norm is not None:
-        found.append(Evidence(f"the gradient norm is clipped at {show(case.configuration.clip_norm)}", -2.0, "clipping"))
+        limit = show(case.configuration.clip_norm)
+        found.append(Evidence(f"the gradient norm is clipped at {limit}", -2.0, "clipping"))
     if data_scale(case) >= 1e3:
         found.append(Evidence(f"data of {show(data_scale(case))} make gradients large at once", -2.0, "data-scale"))
     ratio = rate_ratio(case)
@@ -88,8 +89,8 @@ def _profile(case: Case) -> list[Evidence]:
     elif backward.layers >= 4 and backward.factor < 100.0:
         found.append(Evidence("gradients are of similar size in all layers", -2.5, "gradient-slope"))
     if forward.geometric and forward.rising and case.symptom.step > 0:
-        found.append(Evidence(f"activations grow by a factor of {show(forward.factor)} over {forward.layers} layers", 1.5,
-                              "layer-slope"))
+        found.append(Evidence(f"activations grow by a factor of {show(forward.factor)} over {forward.layers} layers",
+                              1.5, "layer-slope"))
     return found
 
 
@@ -98,8 +99,8 @@ def _against_loss(case: Case) -> list[Evidence]:
     if gradient.readings == 0:
         return []
     if gradient.factor >= 1e3 and gradient.factor >= 100.0 * loss.factor:
-        return [Evidence(f"the gradient norm rose {show(gradient.factor)} times, the loss {show(loss.factor)} times", 4.0,
-                         "gradient-against-loss")]
+        return [Evidence(f"the gradient norm rose {show(gradient.factor)} times, the loss {show(loss.factor)} times",
+                         4.0, "gradient-against-loss")]
     if 0.0 < loss.last <= 1e3 and gradient.last >= 1e5 * loss.last:
         return [Evidence(f"the gradient norm is {show(gradient.last)} for a loss of {show(loss.last)}", 3.0,
                          "gradient-against-loss")]

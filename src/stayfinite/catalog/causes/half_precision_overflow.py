@@ -66,8 +66,8 @@ def evidence(case: Case) -> list[Evidence]:
     if exact is None:
         found.append(Evidence("its inputs are finite, and float32 goes up to 3.4e38", 2.0, "range"))
     elif exact <= SINGLE:
-        found.append(Evidence(f"the exact result is about {show(exact)}: beyond float16 ({show(HALF)}), not beyond float32",
-                              4.0, "range"))
+        found.append(Evidence(f"the exact result is about {show(exact)}: beyond float16 ({show(HALF)}), not beyond"
+                              " float32", 4.0, "range"))
     else:
         found.append(Evidence("the exact result would not fit into float32 either", -4.0, "range"))
     return found

@@ -35,8 +35,9 @@ from __future__ import annotations
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import HUGE, dtypes, inputs, largest_amplitude, phase
 from stayfinite.catalog.clues import optimizer_location as locate
+from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import growth, growth_bits, rate, rate_ratio, told, too_large
-from stayfinite.catalog.scales import data_scale, parameter_scale
+from stayfinite.catalog.scales import absurd_start, data_scale, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -51,15 +52,18 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 def evidence(case: Case) -> list[Evidence]:
     """The run-up of loss and gradient norm, the rate, and the size of parameters and data."""
-    found = [*_step(case), *too_large(case), *_run_up(case), *_rate(case)]
+    sudden = _update(case)
+    found = [*(sudden or _run_up(case)), *_step(case), *too_large(case), *_rate(case)]
     size = parameter_scale(case)
     if size >= HUGE and case.symptom.step > 0:
         found.append(Evidence(f"parameters reach {show(size)} at the start of the step", 2.0, "parameter-scale"))
     elif 0.0 < size <= 10.0:
         found.append(Evidence(f"parameters stay within {show(size)}", -1.5, "parameter-scale"))
+    if absurd_start(case):
+        found.append(Evidence("the loss was absurd before the first update", -2.5, "first-loss"))
     data = data_scale(case)
     if data >= 100.0:
-        found.append(Evidence(f"data of {show(data)} make an ordinary rate too high", -3.0 if data >= 1e3 else -1.0,
+        found.append(Evidence(f"data of {show(data)} make an ordinary rate too high", -4.0 if data >= 1e3 else -1.5,
                               "data-scale"))
     if "float16" in dtypes(case):
         found.append(Evidence("in float16 less growth is enough", -1.5, "format"))
@@ -67,14 +71,20 @@ def evidence(case: Case) -> list[Evidence]:
 
 
 def _step(case: Case) -> list[Evidence]:
-    if phase(case) != "optimizer":
-        if case.symptom.step == 0:
-            return [Evidence("no update has been made yet", -12.0, "step")]
-        return []
-    factor, gradient = rate(case), largest_amplitude(case)
-    if factor is not None and not any(s.nonfinite for s in inputs(case)) and factor * gradient > 1e37:
-        return [Evidence(f"rate times gradient is about {show(factor * gradient)}", 3.0, "step")]
+    if phase(case) != "optimizer" and case.symptom.step == 0:
+        return [Evidence("no update has been made yet", -12.0, "step")]
     return []
+
+
+def _update(case: Case) -> list[Evidence]:
+    """A single update that leaves the format needs no run-up."""
+    factor, gradient, ratio = rate(case), largest_amplitude(case), rate_ratio(case)
+    if phase(case) != "optimizer" or factor is None or (ratio is not None and ratio < 10.0):
+        return []
+    narrow = [facts.largest for name in sorted(dtypes(case)) if (facts := dtype_facts(name)) is not None]
+    if not narrow or any(stats.nonfinite for stats in inputs(case)) or factor * gradient < 0.1 * min(narrow):
+        return []
+    return [Evidence(f"rate times gradient is about {show(factor * gradient)}, in a single update", 4.0, "update")]
 
 
 def _run_up(case: Case) -> list[Evidence]:
@@ -104,5 +114,7 @@ def _rate(case: Case) -> list[Evidence]:
             found.append(Evidence(f"the rate {show(value)} is customary for this optimizer", -1.5, "rate"))
     rates = growth(case, "learning_rate")
     if rates.grew:
-        found.append(Evidence(told("the rate", rates), 1.5, "rate-history"))
+        found.append(Evidence(f"{told('the rate', rates)}: a schedule took it there", -3.0, "rate-history"))
+    if case.configuration.gradients_alive:
+        found.append(Evidence("gradients of earlier steps were added to those of this one", -2.0, "gradients-alive"))
     return found

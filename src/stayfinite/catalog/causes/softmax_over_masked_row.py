@@ -82,7 +82,8 @@ def _scores(case: Case) -> Evidence:
         return Evidence(f"`{low.name}` goes down to {show(low.min)}, about the lowest number of {low.dtype}", 3.0,
                         "operand-value")
     if kind(case).name == "attention":
-        return Evidence("attention over finite scores gave NaN: its mask leaves nothing to look at", 2.0, "operand-value")
+        return Evidence("attention over finite scores gave NaN: its mask leaves nothing to look at", 2.0,
+                        "operand-value")
     return Evidence("no entry of its input is masked", -6.0, "operand-value")
 
 

@@ -50,7 +50,7 @@ def evidence(case: Case) -> list[Evidence]:
         return []
     times = "once" if replay.attempts == 1 else f"{replay.attempts} times"
     if not replay.agreed:
-        return [Evidence(f"repeated {times} with equal inputs, state and generators, the step came out differently", 11.0,
-                         "replay")]
+        return [Evidence(f"repeated {times} with equal inputs, state and generators, the step came out differently",
+                         11.0, "replay")]
     return [Evidence(f"repeated {times}, the step failed in the same way", -6.0 if replay.attempts == 1 else -9.0,
                      "replay")]

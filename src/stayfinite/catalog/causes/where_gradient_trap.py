@@ -57,8 +57,8 @@ def evidence(case: Case) -> list[Evidence]:
     found = against_growth(case)
     arrived, point = incoming_gradient(case), edge_value(case)
     if arrived == 0.0 and point is not None:
-        found.append(Evidence(f"a gradient of exactly 0 arrives where the argument of {kind(case).name} is {show(point)}:"
-                              " the element is masked later, and 0 times an infinite slope is NaN", 7.0,
+        found.append(Evidence(f"a gradient of exactly 0 arrives where the argument of {kind(case).name} is "
+                              f"{show(point)}: the element is masked later, and 0 times an infinite slope is NaN", 7.0,
                               "incoming-gradient"))
     elif arrived is not None and arrived != 0.0:
         found.append(Evidence(f"a gradient of {show(arrived)} arrives: the element is not masked", -6.0,

@@ -26,7 +26,7 @@ _STANDARD = sysconfig.get_paths()["stdlib"]
 _USER, _LIBRARY, _PLUMBING, _ENGINE, _RECOMPUTE = range(5)
 
 _PLUMBING_PLACES = (
-    "torch/_ops.py", "torch/_compile.py", "torch/_dynamo/", "torch/_tensor.py", "torch/_jit_internal.py",
+    "torch/_ops.py", "torch/functional.py", "torch/_compile.py", "torch/_dynamo/", "torch/_tensor.py", "torch/_jit_internal.py",
     "torch/autograd/", "torch/overrides.py", "torch/utils/_python_dispatch.py", "torch/utils/_contextlib.py",
     "torch/utils/_pytree.py", "torch/utils/_device.py", "torch/nn/modules/module.py", "torch/nn/modules/container.py",
     "torch/optim/optimizer.py", "torch/library.py", "torch/_library/", "torch/_higher_order_ops/", "torch/amp/autocast_mode.py",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -103,6 +104,11 @@ def unpredictable(optimizer: Optimizer) -> str | None:
     if any(p.dtype in _NARROW for group in optimizer.param_groups for p in group["params"]):
         return "parameters are float16, where an epsilon is lost and an update overflows with ordinary gradients"
     return None
+
+
+def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """True if a step was given a closure. Hooks see the optimizer itself as the first positional argument."""
+    return any(callable(value) for value in (*args[1:2], kwargs.get("closure")))
 
 
 def rates(optimizer: Optimizer) -> list[float]:

@@ -8,7 +8,7 @@ Everything a repetition may touch lies between one snapshot, taken when the inqu
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Any
 
@@ -64,14 +64,16 @@ class Inquiry:
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
-        self.unrepeatable: str | None = None
+        self.unrepeatable = plan.unrepeatable
+        self.touched = False
         self.moved = self._moved_parameters()
         self._void = self._window.parameters is None and self._window.full is None
-        try:
-            self._to_start()
-        except Unrepeatable as reason:
-            self.unrepeatable = str(reason)
-        self._start = Copy([*subjects.parameters, *subjects.buffers])
+        if self.unrepeatable is None:
+            try:
+                self._to_start()
+            except Unrepeatable as reason:
+                self.unrepeatable = str(reason)
+        self._start = Copy([*subjects.parameters, *subjects.buffers]) if self.touched else None
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -82,6 +84,7 @@ class Inquiry:
 
     def _to_start(self) -> None:
         window = self._window
+        self.touched = True
         if window.full is not None:
             window.full()
         else:
@@ -102,15 +105,16 @@ class Inquiry:
         **Returns** how many parameters and buffers differ from what they should be; 0 means the restore was exact.
         """
         attempt = self._here.attempt
-        self._post_python.restore()
         wrong = 0
         if keep_step:
             self._post()
         else:
             self._to_start_of_tensors()
-            wrong = self._start.differing()
-            self._post_python.restore()
-        self._post_generators()
+            wrong = self._start.differing() if self._start is not None else 0
+        if self.touched:
+            with suppress(Unrepeatable):  # then nothing was repeated either
+                self._post_python.restore()
+            self._post_generators()
         attempt.names = self._post_python.names
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit

@@ -61,6 +61,8 @@ class Live:
         self.steps_in_backward = False
         self.unhooked: Callable[[Failure], None] | None = None
         """What to do about a failure outside any block."""
+        self.training_begins: Callable[[], None] = lambda: None
+        """Told when an optimizer is made: what was remembered of an earlier training can go."""
         self._locate = locate
         self._name = name
         self._scaling: set[int] = set()
@@ -139,6 +141,7 @@ class Live:
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         self.made[optimizer] = self._locate()
+        self.training_begins()
 
     def state_loaded(self, _source: str) -> None:
         self.checkpoint = self._locate()
@@ -158,7 +161,7 @@ class Live:
             here.stepped.append(optimizer)
         if self.in_backward:
             self.steps_in_backward = True
-        if args or kwargs.get("closure") is not None:
+        if hold.closure_of(args, kwargs):
             self._watch_over(optimizer, "it takes a closure: gradients are made inside the step")
             return
         if _skips_by_itself(optimizer):

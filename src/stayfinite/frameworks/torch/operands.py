@@ -37,25 +37,31 @@ class Shape(NamedTuple):
 @lru_cache(maxsize=512)
 def shape_of(expression: str) -> Shape:
     """The operands `expression` names; an empty `Shape` if it does not parse as one call, operator or assignment."""
+    source = f"({expression})"
     try:
-        node: ast.AST = ast.parse(f"({expression})", mode="eval").body
+        node: ast.AST = ast.parse(source, mode="eval").body
     except SyntaxError:
+        source = expression
         try:
-            node = ast.parse(expression).body[0]
+            node = ast.parse(source).body[0]
         except (SyntaxError, IndexError, ValueError):
             return Shape()
     except ValueError:
         return Shape()
+
+    def text(part: ast.expr) -> str:
+        return ast.get_source_segment(source, part) or ast.unparse(part)
+
     if isinstance(node, ast.Call):
         receiver = None
         callee = node.func.id if isinstance(node.func, ast.Name) else None
         if isinstance(node.func, ast.Attribute):
-            callee, receiver = node.func.attr, ast.unparse(node.func.value)
+            callee, receiver = node.func.attr, text(node.func.value)
         if any(isinstance(argument, ast.Starred) for argument in node.args):
             return Shape(callee=callee, receiver=receiver)
         return Shape(
-            callee=callee, receiver=receiver, arguments=tuple(ast.unparse(argument) for argument in node.args),
-            keywords=tuple((word.arg, ast.unparse(word.value)) for word in node.keywords if word.arg),
+            callee=callee, receiver=receiver, arguments=tuple(text(argument) for argument in node.args),
+            keywords=tuple((word.arg, text(word.value)) for word in node.keywords if word.arg),
         )
     parts: Sequence[ast.expr] = ()
     if isinstance(node, ast.BinOp):
@@ -70,7 +76,7 @@ def shape_of(expression: str) -> Shape:
         parts = (node.value,)
     elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Subscript):
         parts = (node.targets[0], node.value)
-    return Shape(operands=tuple(ast.unparse(part) for part in parts),
+    return Shape(operands=tuple(text(part) for part in parts),
                  constant=tuple(isinstance(part, ast.Constant) for part in parts))
 
 

@@ -192,6 +192,9 @@ ALIGNED = frozenset({
 })
 """Kinds besides the element-wise ones whose output element i belongs to input element i where the shapes are equal."""
 
+DECOMPOSITIONS = frozenset({"cholesky", "svd", "eigh", "eig", "qr", "det", "logdet", "inverse", "solve"})
+"""Kinds that report failure through an error code."""
+
 WRITES_ONLY = frozenset({
     "copy_", "fill_", "zero_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "geometric_", "cauchy_",
     "log_normal_", "eye_", "_foreach_copy_", "_foreach_zero_", "set_", "resize_", "resize_as_",
@@ -199,7 +202,7 @@ WRITES_ONLY = frozenset({
 """In-place operators that do not read what they overwrite."""
 
 CONTROL = frozenset({
-    "isnan", "isinf", "isfinite", "isposinf", "isneginf", "equal", "allclose", "is_nonzero", "_local_scalar_dense",
+    "isnan", "isinf", "isfinite", "isposinf", "isneginf", "equal", "allclose", "is_nonzero",
 })
 """Operators that only ask about values: reading a bad one here is no step of the data flow."""
 

@@ -11,7 +11,7 @@ from stayfinite.frameworks.torch import ops
 from stayfinite.records.numbers import to_number
 from stayfinite.records.trace import Scalar
 
-_NUMBER_TYPES = {"number", "float", "Optional[number]", "Optional[float]", "List[float]", "List[number]"}
+_NUMBER_TYPES = {"Tensor", "number", "float", "Optional[number]", "Optional[float]", "List[float]", "List[number]"}
 _HIDDEN_WRITES = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "batch_norm_update_stats",
                   "batch_norm_gather_stats", "batch_norm_gather_stats_with_counts"}
 """Operators that update running statistics although their schema does not say so."""
@@ -110,6 +110,14 @@ def numbers_of(recipe: Recipe, args: Sequence[Any], kwargs: Mapping[str, Any]) -
             found.extend((name, float(item)) for item in (value if isinstance(value, (list, tuple)) else (value,))
                          if isinstance(item, (int, float)) and not isinstance(item, bool))
     return found
+
+
+def argument(recipe: Recipe, args: Sequence[Any], kwargs: Mapping[str, Any], name: str) -> Any:
+    """The argument called `name` of a call; ``None`` if it was not given."""
+    if name in kwargs or name not in recipe.arguments:
+        return kwargs.get(name)
+    place = recipe.arguments.index(name)
+    return args[place] if place < len(args) else None
 
 
 def scalars(numbers: Sequence[tuple[str, float]]) -> tuple[Scalar, ...]:

@@ -77,7 +77,7 @@ class Repeat:
     def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if id(optimizer) not in self._scaling:
             self._asked += 1
-        closure = bool(args) or kwargs.get("closure") is not None
+        closure = hold.closure_of(args, kwargs)
         if not closure:
             grads = hold.gradients(optimizer)
             self._norms.append(hold.norm(grads))

@@ -62,6 +62,7 @@ class Session:
         self.monitor = Monitor()
         self.live = Live(self.monitor, self._user_location, self._name)
         self.live.unhooked = self._outside_any_block
+        self.live.training_begins = self._forget
         self.live.exact = options.replay_every > 0
         self.sensors = Sensors(self.live)
         self.replays = ReplayLog()
@@ -180,7 +181,7 @@ class Session:
     def _open(self, block: Block, frame: FrameType) -> Pass:
         local_names, global_names = frame.f_locals, frame.f_globals
         plan = self._plans.get(block.id)
-        if plan is None or not plan.is_current():
+        if plan is None or not plan.is_current(local_names):
             plan = self._plans[block.id] = Plan(block, local_names, global_names, self._objects)
         known = self._subjects.get(block.id)
         if known is None or known[0] is not plan:
@@ -245,6 +246,11 @@ class Session:
             subjects = self._subjects[block.id][1]
             if [p._version for p in subjects.parameters] != window.versions:
                 self._by_hand[block.id] = "the parameters are updated by the script's own code"
+
+    def _forget(self) -> None:
+        if not self._busy:
+            self._plans.clear()
+            self._subjects.clear()
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         return list(self.live.made)

@@ -31,7 +31,7 @@ def is_scheduler(value: object) -> bool:
 def is_scaler(value: object) -> bool:
     """True for gradient scalers."""
     scaler = sys.modules.get("torch.amp.grad_scaler")
-    return scaler is not None and isinstance(value, scaler.GradScaler)
+    return scaler is not None and isinstance(value, scaler.GradScaler) and value.is_enabled()
 
 
 def tensor_undo(tensor: Tensor) -> Undo:
@@ -50,6 +50,9 @@ class TorchObjects:
 
     def is_owned(self, value: object) -> bool:
         return isinstance(value, (Tensor, nn.Module, Optimizer)) or is_scheduler(value) or is_scaler(value)
+
+    def is_state(self, value: object) -> bool:
+        return not isinstance(value, Tensor) or (value.requires_grad and value.is_leaf)
 
     def children(self, value: object) -> Iterable[object]:
         return value.modules() if isinstance(value, nn.Module) else ()
@@ -72,13 +75,17 @@ class Subjects:
         self.optimizers: list[Optimizer] = []
         self.schedulers: list[Any] = []
         self.scalers: list[Any] = []
+        bare: list[Tensor] = []
         for value in [*met, *optimizers]:
             if isinstance(value, nn.Module):
                 modules.append((names(value) or "", value))
             elif isinstance(value, Optimizer):
                 _add(self.optimizers, value)
             elif is_scheduler(value):
-                _add(self.schedulers, value)
+                for scheduler in _with_inner(value):
+                    _add(self.schedulers, scheduler)
+            elif isinstance(value, Tensor):
+                bare.append(value)
             elif is_scaler(value):
                 _add(self.scalers, value)
         inside = {id(child) for _, module in modules for child in module.modules() if child is not module}
@@ -103,12 +110,24 @@ class Subjects:
                 if id(buffer) not in self.buffer_names:
                     self.buffer_names[id(buffer)] = prefix + name
                     self.buffers.append(buffer)
+        for number, tensor in enumerate(bare):
+            if id(tensor) not in self.parameter_names:
+                self.parameter_names[id(tensor)] = names(tensor) or f"parameter[{number}]"
+                self.parameters.append(tensor)
         for position, optimizer in enumerate(self.optimizers):
             for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
                 if id(parameter) not in self.parameter_names:
                     which = f"optimizer[{position}]." if len(self.optimizers) > 1 else ""
                     self.parameter_names[id(parameter)] = f"{which}param[{number}]"
                     self.parameters.append(parameter)
+
+
+def _with_inner(scheduler: Any) -> list[Any]:
+    """A scheduler and those it chains."""
+    found = [scheduler]
+    for inner in getattr(scheduler, "_schedulers", ()):
+        found += _with_inner(inner)
+    return found
 
 
 def _add(items: list[Any], value: Any) -> None:

@@ -59,9 +59,12 @@ def dense(tensor: torch.Tensor) -> torch.Tensor | None:
 
 
 def is_readable(tensor: torch.Tensor) -> bool:
-    """False if the memory behind `tensor` was given back (sharded training frees storages under living tensors)."""
+    """False if there is no memory behind `tensor`: it was given back (sharded training frees storages under living
+    tensors), or never taken (autograd stands in for a gradient of zeros with a tensor without data)."""
     if tensor.numel() == 0:
         return True
+    if tensor._is_zerotensor() or tensor.untyped_storage().data_ptr() == 0:
+        return False
     reach = tensor.storage_offset() + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True)) + 1
     return tensor.untyped_storage().nbytes() >= reach * tensor.element_size()
 
@@ -84,6 +87,17 @@ def is_bad(tensor: torch.Tensor) -> bool:
     elif math.isfinite(tensor.sum(dtype=torch.float32 if tensor.element_size() < 4 else None).item()):
         return False
     return not bool(torch.isfinite(tensor).all())
+
+
+def has_nan(tensor: torch.Tensor) -> bool:
+    """True if a floating-point or complex `tensor` holds a NaN. A sum that is no NaN settles it; one that is may also come
+    from infinities of both signs."""
+    if tensor.numel() == 0 or not is_readable(tensor):
+        return False
+    if tensor.dtype in _NARROW:
+        tensor = tensor.to(torch.float32)
+    total = tensor.sum().item()
+    return total != total and bool(torch.isnan(tensor).any())
 
 
 def bad_mask(tensor: torch.Tensor) -> torch.Tensor:
@@ -200,12 +214,13 @@ def bad_rows(mask: torch.Tensor, batch_size: int | None) -> tuple[int, ...]:
     return found if len(found) < batch_size else ()
 
 
-def lone_row(tensor: torch.Tensor, batch_size: int | None) -> tuple[int, ...]:
-    """The one batch row of a finite `tensor` whose magnitude makes a sum over it overflow its dtype: without this row the
-    sum would be finite, with it, it is not. Empty if no single row explains it."""
+def lone_row(tensor: torch.Tensor, batch_size: int | None, squared: bool = False) -> tuple[int, ...]:
+    """The one batch row of a finite `tensor` whose magnitude makes a sum over it (`squared`: over its squares) overflow
+    its dtype: without this row the sum would be finite, with it, it is not. Empty if no single row explains it."""
     if batch_size is None or batch_size < 2 or tensor.dim() == 0 or tensor.shape[0] % batch_size or not tensor.numel():
         return ()
-    totals = tensor.reshape(batch_size, -1).to(torch.float64).abs().sum(1)
+    values = tensor.reshape(batch_size, -1).to(torch.float64).abs()
+    totals = (values.square() if squared else values).sum(1)
     largest = torch.finfo(tensor.dtype if tensor.is_floating_point() else torch.float32).max
     worst = int(totals.argmax())
     whole = float(totals.sum())

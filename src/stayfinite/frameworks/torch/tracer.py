@@ -1,22 +1,55 @@
-"""The microscope (signature fixed; body being written).
+"""The microscope: one step of the user's, run again under observation.
 
     tracer = Tracer(roots, batch, optimizers, is_user_file, relative, parameter_names)
     with tracer:
-        ...the user's step...          # tracer.note_loss(tensor) before each backward, tracer.note_exception(error) if it raised
-    trace = tracer.finish()            # sinks are read when the block is left; the state may be restored before `finish`
+        ...the user's step...     # tracer.note_loss(tensor) before each backward; tracer.note_exception(error) if it raised
+    trace = tracer.finish()
+
+While the block runs, a dispatch mode sees every operator of forward, backward and optimizer, hooks follow the modules,
+the gradients and the optimizers. The step computes what it would have computed: same values, same random numbers, same
+exceptions. When the block is left, whatever way, everything is as it was found, and the sinks have been read: the state
+may be restored before `finish` is called.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 import torch
+from torch.utils._pytree import tree_leaves
 
-from stayfinite.records.trace import Trace
+from stayfinite import shield
+from stayfinite.frameworks.torch.frames import Frames
+from stayfinite.frameworks.torch.stats import dense, dtype_name, is_bad, is_number, magnitude, quietly
+from stayfinite.frameworks.torch.tracer_assemble import assemble
+from stayfinite.frameworks.torch.tracer_exceptions import find_exception
+from stayfinite.frameworks.torch.tracer_flow import Flow
+from stayfinite.frameworks.torch.tracer_judge import Judge
+from stayfinite.frameworks.torch.tracer_leaves import Surroundings, sink
+from stayfinite.frameworks.torch.tracer_mode import SENSOR, Microscope
+from stayfinite.frameworks.torch.tracer_modules import Modules
+from stayfinite.frameworks.torch.tracer_phase import Phases
+from stayfinite.records.numbers import to_number
+from stayfinite.records.trace import Magnitude, Sink, Trace
 
 
 class Tracer:
+    """Traces one step. A tracer is used once.
+
+    **Arguments**
+
+    - `roots`: the models, to name modules, parameters and buffers.
+    - `batch`: names of the step -> values bound before it began: tensors, NumPy arrays, nested lists, tuples, mappings and
+      objects of them. They name the leaves, and tell the batch size.
+    - `optimizers`: whose moments are looked at, and whose parameters the roots may not have.
+    - `is_user_file(filename)`: whether a file is the user's own code; `relative(filename)`: its spelling in records.
+    - `parameter_names`: id(parameter) -> dotted name, where the caller knows better.
+
+    **Fields**: `batch`: may be added to until the block is left, with the names the step itself has bound.
+    """
+
     def __init__(
         self,
         roots: Sequence[torch.nn.Module],
@@ -26,19 +59,127 @@ class Tracer:
         relative: Callable[[str], str],
         parameter_names: Mapping[int, str] | None = None,
     ) -> None:
-        self.batch_size: int | None = None
+        self.batch: dict[str, object] = dict(batch)
+        self._unseen: dict[str, int] = {}
+        self._frames = Frames(is_user_file, relative)
+        self._flow = Flow()
+        with quietly():
+            self._around = Surroundings(roots, batch, optimizers, parameter_names or {}, self._note_unseen)
+        self._judge = Judge(self._flow, self._around, self._frames)
+        self._modules = Modules(roots, self._model_begins, self._model_ends)
+        self._phases = Phases(self._modules, self._around.note_moments)
+        self._mode = Microscope(self._frames, self._modules, self._phases, self._judge, self._note_unseen)
+        self._stack = contextlib.ExitStack()
+        self._sinks: list[Sink] = []
+        self._gradients: dict[str, Magnitude] = {}
+        self._bad_gradients: set[str] = set()
+        self._trace: Trace | None = None
+        self._batch_size: int | None = None
+
+    @property
+    def batch_size(self) -> int | None:
+        """Number of samples in the batch; ``None`` if no tensor of the batch or of a model's arguments tells it."""
+        return self._around.batch_size if self._trace is None else self._batch_size
 
     def __enter__(self) -> Tracer:
+        with contextlib.ExitStack() as stack:
+            with shield.shielded(SENSOR), quietly():
+                self._around.look(self._flow)
+            stack.callback(self._modules.detach)
+            self._modules.attach()
+            stack.callback(self._phases.detach)
+            self._phases.attach()
+            with torch._C.DisableTorchFunction():
+                for name, parameter in self._around.parameters.items():
+                    stack.callback(self._follow(name, parameter))
+            stack.enter_context(self._mode)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trail: TracebackType | None) -> None:
-        return None
+        self._mode.paused = True
+        try:
+            with shield.shielded(SENSOR), quietly():
+                self._sinks += self._around.sinks(self._flow, self._bad_gradients)
+                self._around.name_strangers(self.batch)
+        finally:
+            self._stack.close()
+
+    def _follow(self, name: str, parameter: torch.nn.Parameter) -> Callable[[], None]:
+        """Watch the gradient of `parameter`; gives what undoes it. Gradients are looked at when they arrive: by the end
+        of the step they may have been clipped or cleared."""
+        if not parameter.requires_grad or not parameter.is_leaf:
+            return lambda: None
+        bare = parameter._post_accumulate_grad_hooks is None
+
+        def arrived(tensor: torch.Tensor) -> None:
+            self._gradient(name, tensor)
+
+        handle = parameter.register_post_accumulate_grad_hook(shield.shielding(SENSOR, arrived))
+
+        def undo() -> None:
+            with torch._C.DisableTorchFunction():
+                handle.remove()
+                if bare and not parameter._post_accumulate_grad_hooks:
+                    parameter._post_accumulate_grad_hooks = None
+
+        return undo
+
+    def _gradient(self, name: str, parameter: torch.Tensor) -> None:
+        with quietly():
+            part = dense(parameter.grad) if parameter.grad is not None else None
+            if part is None:
+                return
+            self._around.note_gradient(name, part)
+            largest, spread = magnitude(part)
+            self._gradients.setdefault(name, Magnitude(
+                module=name, kind="gradient", absmax=to_number(largest), std=to_number(spread), dtype=dtype_name(part.dtype)))
+            if name not in self._bad_gradients and is_bad(part) and not self._around.bad_at_start("gradient", name):
+                self._bad_gradients.add(name)
+                self._sinks.append(sink("gradient", name, part, self._flow))
+
+    def _model_begins(self, module: torch.nn.Module, tensors: list[torch.Tensor]) -> None:
+        self._phases.entered_model()
+        with quietly():
+            self._around.fed(self._flow, tensors)
+
+    def _model_ends(self) -> None:
+        self._phases.left_model(self._mode.count)
 
     def note_loss(self, loss: object) -> None:
-        """Call with what `torch.autograd.backward` was given, before it runs."""
+        """Call with what `torch.autograd.backward` was given (a tensor, or a sequence of tensors), before it runs."""
+        with shield.shielded(SENSOR), quietly():
+            self._phases.backward_begins(self._mode.count)
+            for value in tree_leaves(loss):
+                part = dense(value) if isinstance(value, torch.Tensor) and is_number(value) else None
+                if part is not None and is_bad(part):
+                    self._sinks.append(sink("loss", "loss", part, self._flow))
 
     def note_exception(self, error: BaseException) -> None:
         """Call with the exception that ended the step, inside the block or after it."""
+        with shield.shielded(SENSOR), quietly():
+            self._sinks.append(find_exception(error, self._judge, self._frames, self._mode))
 
     def finish(self) -> Trace:
-        return Trace()
+        """The trace. Call it after the block."""
+        if self._trace is None:
+            unseen = tuple(text if times == 1 else f"{text} ({times} times)" for text, times in self._unseen.items())
+            if shield.is_off(SENSOR):
+                unseen = (*unseen, f"the rest of the step: {shield.failures[SENSOR]}")
+            self._trace = assemble(
+                self._judge, self._frames, self._phases, self._sinks, tuple(self._modules.profile),
+                tuple(self._gradients.values()), self._mode.count, unseen,
+            )
+            self._batch_size = self._around.batch_size
+            self._forget()
+        return self._trace
+
+    def _forget(self) -> None:
+        """Let go of every tensor and module: the trace is all that remains."""
+        for name in ("_flow", "_around", "_judge", "_modules", "_phases", "_mode", "_frames"):
+            delattr(self, name)
+        self.batch.clear()
+
+    def _note_unseen(self, text: str) -> None:
+        self._unseen[text] = self._unseen.get(text, 0) + 1
+

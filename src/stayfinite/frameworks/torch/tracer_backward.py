@@ -17,6 +17,7 @@ import torch
 from stayfinite.frameworks.torch.frames import Spot
 from stayfinite.frameworks.torch.recipes import Recipe
 from stayfinite.frameworks.torch.stats import is_readable
+from stayfinite.frameworks.torch.tracer_phase import RawPhase
 
 _SUFFIX = re.compile(r"Backward\d*$")
 _LEAF_NUMBER = 2**63
@@ -47,7 +48,7 @@ class Forward:
     __slots__ = ("index", "kept", "kind", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot")
 
     def __init__(
-        self, index: int, recipe: Recipe, spot: Spot, module: str | None, phase: str, parameter: str | None,
+        self, index: int, recipe: Recipe, spot: Spot, module: str | None, phase: RawPhase, parameter: str | None,
         numbers: list[tuple[str, float]],
     ) -> None:
         self.index = index

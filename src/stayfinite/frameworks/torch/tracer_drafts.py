@@ -37,9 +37,10 @@ class Input:
 
 class Call:
     """A call between its begin and its end. `index`: of its first element; `joined`: in backward, the forward call of the
-    node; `rows`: the batch runs through an operand."""
+    node; `rows`: the batch runs through an operand; `ignored`: the label a loss was told to ignore; `dimension`: the one an
+    index counts in."""
 
-    __slots__ = ("index", "inputs", "joined", "module", "numbers", "operands", "parameter", "phase", "recipe", "remember",
+    __slots__ = ("dimension", "ignored", "index", "inputs", "joined", "module", "numbers", "operands", "parameter", "phase", "recipe", "remember",
                  "rows", "spot")
 
     def __init__(self, recipe: Recipe, index: int, spot: Spot) -> None:
@@ -55,13 +56,17 @@ class Call:
         self.numbers: list[tuple[str, float]] = []
         self.rows = False
         self.remember: Forward | None = None
+        self.ignored = -100
+        self.dimension: int | None = None
 
 
 class Draft:
-    """What is kept of a call until the step is over; the fields of `OpCall`, with a `spot` for a location."""
+    """What is kept of a call until the step is over; the fields of `OpCall`, with a `spot` for a location. `passes`: it only
+    passes a NaN on; `first`: extent of the output's first dimension and the places along it that are non-finite, noted while
+    the batch size is not known yet."""
 
-    __slots__ = ("absorbed", "born", "forward", "gate", "index", "inputs", "kind", "module", "native", "numbers", "output",
-                 "parameter", "phase", "raised", "samples", "sentinel", "sources", "spot")
+    __slots__ = ("absorbed", "born", "first", "forward", "gate", "index", "inputs", "kind", "module", "native", "numbers", "output",
+                 "parameter", "passes", "phase", "raised", "samples", "sentinel", "sources", "spot")
 
     def __init__(self, index: int, native: str, kind: str, phase: RawPhase, spot: Spot | None) -> None:
         self.index = index
@@ -80,6 +85,8 @@ class Draft:
         self.forward = -1
         self.gate = -1
         self.born = 0
+        self.passes = False
+        self.first: tuple[int, tuple[int, ...]] | None = None
         self.samples: tuple[int, ...] = ()
         self.raised: str | None = None
 
@@ -96,10 +103,10 @@ class Draft:
         return draft
 
     @classmethod
-    def of_forward(cls, forward: Forward, phase: RawPhase, index: tuple[int, ...], shape: torch.Size | None) -> Draft:
+    def of_forward(cls, forward: Forward, index: tuple[int, ...], shape: torch.Size | None) -> Draft:
         """A draft of a forward call that turned out to matter in the backward pass. `index`, `shape`: the element whose
         gradient is non-finite, and the shape it counts in."""
-        draft = cls(forward.index, forward.recipe.native, forward.kind, phase, forward.spot)
+        draft = cls(forward.index, forward.recipe.native, forward.kind, forward.phase, forward.spot)
         draft.module, draft.parameter, draft.numbers = forward.module, forward.parameter, forward.numbers
         draft.look_at(forward, index, shape)
         return draft
@@ -114,12 +121,18 @@ class Draft:
         if found:
             self.inputs = tuple(found)
 
-    def record(self, frames: Frames, phases: Phases) -> OpCall:
+    def rows(self, batch_size: int | None) -> tuple[int, ...]:
+        """The batch rows, also where the batch size became known late."""
+        if self.samples or self.first is None or batch_size is None or self.first[0] != batch_size:
+            return self.samples
+        return self.first[1] if len(self.first[1]) < batch_size else ()
+
+    def record(self, frames: Frames, phases: Phases, batch_size: int | None) -> OpCall:
         """The finished record."""
         return OpCall(
             index=self.index, kind=self.kind, native_op=self.native, phase=phases.settle(self.phase, self.index, self.spot),
             location=frames.location(self.spot), module=self.module, parameter=self.parameter, inputs=self.inputs,
             scalars=scalars(self.numbers), output=self.output, sources=tuple(sorted(self.sources)),
-            sentinel=self.sentinel, absorbed=self.absorbed, forward=self.forward, samples=self.samples,
+            sentinel=self.sentinel, absorbed=self.absorbed, forward=self.forward, samples=self.rows(batch_size),
             raised=self.raised, born=self.born, gate=self.gate,
         )

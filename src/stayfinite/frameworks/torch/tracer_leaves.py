@@ -7,10 +7,12 @@ sinks. Tensors of the batch are leaves only; they also tell the batch size.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 
 from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, describe, first_true, is_bad, is_number
@@ -75,8 +77,8 @@ class Surroundings:
         self._arrays: list[tuple[int, int, str, Any]] = []
         self._place: dict[tuple[LeafKind, str], int] = {}
         self._bad_at_start: set[tuple[LeafKind, str]] = set()
-        self._copies: list[tuple[str, torch.Tensor]] = []
-        self.parameters: dict[str, torch.nn.Parameter] = {}
+        self._strangers: dict[int, torch.Tensor] = {}
+        self.parameters: dict[str, torch.Tensor] = {}
         self._buffers: dict[str, torch.Tensor] = {}
         self.parameter_of: dict[int, str] = {}
         self._collect(roots, batch, parameter_names)
@@ -101,6 +103,10 @@ class Surroundings:
                         seen.add(id(parameter))
                         name = names.get(id(parameter)) or spelled.get(id(parameter), f"group {number}, parameter {place}")
                         self.parameters[self._free(self.parameters, name)] = parameter
+        for path, value in found:
+            if id(value) in names and id(value) not in seen and isinstance(value, torch.Tensor):
+                seen.add(id(value))
+                self.parameters[self._free(self.parameters, names[id(value)])] = value
         self._batch = [(path, value) for path, value in found if id(value) not in seen]
 
     @staticmethod
@@ -217,7 +223,31 @@ class Surroundings:
         found = self.array_of(tensor)
         if found is not None:
             return found
-        return self.leaf("other", name, tensor)
+        leaf = self.leaf("other", name, tensor)
+        self._strangers.setdefault(leaf, tensor)
+        return leaf
+
+    def name_strangers(self, batch: Mapping[str, object]) -> None:
+        """Give leaves without a name the one they have in `batch`, now that the step has bound its names: batches that are
+        fetched inside the step."""
+        if not self._strangers and self.batch_size is not None:
+            return
+        found = [item for name, value in batch.items() for item in tensors_in(value, name)][:_TENSORS]
+        if self.batch_size is None:
+            self._batch = found
+            self._count_rows()
+        paths: dict[int, str] = {}
+        for path, value in found:
+            part = dense(value) if isinstance(value, torch.Tensor) else None
+            if part is not None:
+                paths.setdefault(Flow.key(part), path)
+        for place, tensor in self._strangers.items():
+            leaf = self.leaves[place]
+            path = paths.get(Flow.key(tensor), leaf.name)
+            self.leaves[place] = msgspec.structs.replace(
+                leaf, kind="batch" if Flow.key(tensor) in paths else leaf.kind, name=path,
+                stats=msgspec.structs.replace(leaf.stats, name=path), samples=bad_rows(bad_mask(tensor), self.batch_size),
+            )
 
     def array_of(self, tensor: torch.Tensor) -> int | None:
         """The number of the leaf for the NumPy array of the batch that shares its memory or all its values with
@@ -233,10 +263,28 @@ class Surroundings:
                     return self.leaf("batch", path, copy)
         return None
 
-    def is_gradient_or_parameter(self, tensor: torch.Tensor) -> bool:
-        """True if a dense `tensor` lies in the memory of a parameter or of a gradient known now."""
+    def bad_at_start(self, kind: LeafKind, name: str) -> bool:
+        """True if that state was non-finite when the step began."""
+        return (kind, name) in self._bad_at_start
+
+    def kind_of(self, tensor: torch.Tensor) -> LeafKind | None:
+        """What a dense `tensor` lies in the memory of; ``None`` for nameless memory."""
         known = self._by_storage.get(Flow.key(tensor))
-        return known is not None and known.kind in ("parameter", "gradient", "moment")
+        return known.kind if known is not None else None
+
+    def parameter_of_tensor(self, tensor: torch.Tensor) -> str | None:
+        """The dotted name of a parameter, whatever its layout."""
+        part = dense(tensor)
+        return self.parameter_of.get(Flow.key(part)) if part is not None else None
+
+    def rate_name(self, value: float) -> str | None:
+        """The setting of an optimizer that is as non-finite as `value` (``"lr"``), or ``None``."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                for name, setting in group.items():
+                    if isinstance(setting, float) and not math.isfinite(setting):
+                        return str(name)
+        return None
 
     def note_gradient(self, name: str, tensor: torch.Tensor) -> None:
         """Register the gradient that parameter `name` has just been given."""

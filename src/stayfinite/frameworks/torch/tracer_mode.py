@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stayfinite import shield
 from stayfinite.frameworks.torch.frames import Frames
 from stayfinite.frameworks.torch.operands import names_of
-from stayfinite.frameworks.torch.recipes import Operand, numbers_of, operands_of, recipe_of
+from stayfinite.frameworks.torch.recipes import Operand, argument, numbers_of, operands_of, recipe_of
 from stayfinite.frameworks.torch.stats import dense, is_bad, is_number, quietly
 from stayfinite.frameworks.torch.tracer_backward import Forward, Kept, NodeCalls
 from stayfinite.frameworks.torch.tracer_drafts import Call, Input
@@ -75,7 +75,10 @@ class Microscope(TorchDispatchMode):
             if call is not None:
                 try:
                     with quietly():
-                        self._judge.raised(call, error, self._frames.library_frames(sys._getframe(1)))
+                        ignored = argument(call.recipe, args, kwargs, "ignore_index")
+                        call.ignored = call.ignored if ignored is None else int(ignored)
+                        call.dimension = argument(call.recipe, args, kwargs, "dim")
+                        self._judge.raised(call, error, self._frames.library_frames(sys._getframe()))
                 except Exception as failure:
                     self._failed(failure)
             raise
@@ -102,12 +105,12 @@ class Microscope(TorchDispatchMode):
         """What is to be known before the call runs."""
         recipe = recipe_of(func)
         node = torch._C._current_autograd_node()
-        call = Call(recipe, self.count, self._frames.spot(sys._getframe(2), node is not None))
+        call = Call(recipe, self.count, self._frames.spot(sys._getframe(), node is not None))
         call.operands = operands_of(recipe, args, kwargs)
         self.count += max((operand.place for operand in call.operands), default=0) + 1 if recipe.listed else 1
-        if node is not None and call.spot.engine:
-            call.joined = self._nodes.find(node)
         call.phase = self._phases.of(call.spot, recipe.kind, node is not None, lambda: self._updates(call))
+        if node is not None and call.phase == "backward":
+            call.joined = self._nodes.find(node)
         self._place(call, node)
         if not recipe.view:
             call.numbers = numbers_of(recipe, args, kwargs)
@@ -142,10 +145,7 @@ class Microscope(TorchDispatchMode):
     def _look(self, call: Call) -> None:
         """Inspect the operands: which are non-finite, and since which call."""
         recipe, flow = call.recipe, self._judge.flow
-        if self._copy_limit(call) and recipe.reads_written:
-            limit = self._copy_limit(call)
-        else:
-            limit = 0
+        limit = _COPY_IN_LIST if recipe.listed or call.phase == "optimizer" else _COPY
         parameters = set()
         for operand in call.operands:
             tensor = operand.tensor
@@ -179,10 +179,6 @@ class Microscope(TorchDispatchMode):
         if len(parameters) == 1 and call.phase != "backward":
             call.parameter = parameters.pop()
 
-    @staticmethod
-    def _copy_limit(call: Call) -> int:
-        return _COPY_IN_LIST if call.recipe.listed or call.phase == "optimizer" else _COPY
-
     def _remember(self, call: Call) -> None:
         """Note the call for the autograd node that was just created for it."""
         source = call.joined
@@ -199,11 +195,12 @@ class Microscope(TorchDispatchMode):
 
     def _keep(self, call: Call, forward: Forward) -> None:
         """Keep the operands, for the case that their gradient goes wrong."""
+        held = {id(one.operand.tensor): one.values for one in call.inputs}
         wanted: list[tuple[Operand, torch.Tensor]] = []
-        for one in call.inputs:
-            values = one.values
+        for operand in call.operands:
+            values = held.get(id(operand.tensor), None if is_number(operand.tensor) else dense(operand.tensor))
             if values is not None:
-                wanted.append((one.operand, values))
+                wanted.append((operand, values))
         size = sum(values.numel() * values.element_size() for _, values in wanted)
         if self._kept_bytes + size > _KEEP:
             self._unseen("forward operands of later calls: the memory set aside for them was full")
@@ -211,7 +208,7 @@ class Microscope(TorchDispatchMode):
         self._kept_bytes += size
         names = names_of(
             [(operand.position, operand.name, operand.tensor) for operand, _ in wanted], call.recipe.base,
-            self._frames.location(call.spot).expression, self._frames.library_frames(sys._getframe(3)),
+            self._frames.location(call.spot).expression, self._frames.library_frames(sys._getframe()),
         )
         forward.kept = [Kept(operand.position, name, values.detach())
                         for (operand, values), name in zip(wanted, names, strict=True)]
@@ -220,6 +217,6 @@ class Microscope(TorchDispatchMode):
         """What is to be known after it ran."""
         if call.recipe.view:
             return
-        self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe(3)))
+        self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe()))
         if call.phase == "open" and isinstance(result, torch.Tensor) and result.dim() == 0 and is_number(result):
             self._phases.reduced(call.spot)

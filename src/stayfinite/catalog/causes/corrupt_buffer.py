@@ -1,0 +1,66 @@
+"""A buffer of the model, such as a running variance, was already bad.
+
+What happens
+------------
+Buffers are written in the forward pass, outside of what an optimizer or a gradient check sees. One bad batch (a
+single value per channel, a NaN sample) poisons running statistics for good; training mode does not read them,
+evaluation does.
+
+How to recognise it
+-------------------
+A buffer is non-finite, or a running variance negative, before the step computed anything.
+
+What to do
+----------
+Reset the statistics (`reset_running_stats`) and keep such batches away: drop a last batch of one sample, freeze
+statistics while the data are suspect.
+
+Example
+-------
+::
+
+    loader = DataLoader(data, batch_size=32)                      # the last batch may hold one sample
+    loader = DataLoader(data, batch_size=32, drop_last=True)
+
+References
+----------
+pytorch/pytorch#1206, facebookresearch/SparseConvNet#190
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import bad_leaf, finite, inputs, state_born
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Corrupt buffer"
+PRIOR = prior(threads=2)
+APPLIES_TO = Scope()
+EXAMPLES = ("corrupt-buffer",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether a buffer was bad before the step, and since when."""
+    found = [_state(case)]
+    if case.symptom.step == 0 and case.configuration.checkpoint is not None:
+        found.append(Evidence("it may have come with the state that was loaded", -3.0, "checkpoint"))
+    return found
+
+
+def _state(case: Case) -> Evidence:
+    if state_born(case) == "buffer":
+        name = case.origin.buffer if case.origin is not None else None
+        return Evidence(f"{f'the buffer `{name}`' if name else 'a buffer'} was non-finite before the step", 9.0,
+                        "origin-leaf")
+    variance = next((s for s in inputs(case) if "var" in s.name and "running" in s.name), None)
+    if variance is not None and (finite(variance.min) or 0.0) < 0.0:
+        return Evidence(f"`{variance.name}` goes down to {show(variance.min)}: a variance is not negative", 8.0,
+                        "origin-leaf")
+    if case.origin is None and bad_leaf(case, "buffer") is not None:
+        return Evidence("a buffer was non-finite before the step", 5.0, "origin-leaf")
+    return Evidence("no buffer on the path was bad before the step", -9.0, "origin-leaf")

@@ -1,0 +1,57 @@
+"""A moment of the optimizer was already bad when the step began.
+
+What happens
+------------
+Moments are kept over steps and restored with a checkpoint. One that is infinite or NaN, from another format, another
+sharding or an earlier overflow, spoils every update of its parameter.
+
+How to recognise it
+-------------------
+Gradients are finite, and a moment was non-finite before the optimizer ran; typically right after a restart.
+
+What to do
+----------
+Compare the saved with the restored state, formats and shapes included. Start the moments afresh with a short warm-up
+if the saved ones are lost.
+
+Example
+-------
+::
+
+    optimizer.load_state_dict(saved["optimizer"])
+    assert all(v.isfinite().all() for s in optimizer.state.values() for v in s.values() if torch.is_tensor(v))
+
+References
+----------
+NVIDIA-NeMo/RL#3544, NVIDIA/apex#480, NVIDIA/apex#180, EvolvingLMMs-Lab/OneVision-Encoder#65
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import bad_leaf, optimizer_location, phase, state_born
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+
+TITLE = "Corrupt optimizer state"
+PRIOR = prior(threads=4)
+APPLIES_TO = Scope()
+EXAMPLES = ("corrupt-optimizer-state",)
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether a moment was bad before the step, and whether a state was loaded."""
+    moment = bad_leaf(case, "moment")
+    if state_born(case) == "moment" or (moment is not None and phase(case) in ("optimizer", "")):
+        name = f" `{moment.name}`" if moment is not None else ""
+        found = [Evidence(f"the moment{name} was non-finite before the step", 9.0, "origin-leaf")]
+        if case.configuration.checkpoint is not None:
+            found.append(Evidence("the script loaded a state before", 1.5, "checkpoint"))
+        return found
+    return [Evidence("no moment was bad before the step", -9.0, "origin-leaf")]
+
+
+def locate(case: Case) -> Location:
+    """Where the state was loaded; else where the optimizer was constructed."""
+    return case.configuration.checkpoint or optimizer_location(case)

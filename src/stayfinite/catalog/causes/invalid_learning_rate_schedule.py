@@ -1,0 +1,73 @@
+"""The schedule produced a learning rate that makes no sense.
+
+What happens
+------------
+A division by a number of steps that is 0, a power of a negative number after the last planned step, a warm-up that
+never stops rising: the rate becomes NaN, negative, or a thousand times what was meant.
+
+How to recognise it
+-------------------
+The rate itself is non-finite or negative, or it rose tenfold and more before the failure and is far above what is
+customary for the optimizer.
+
+What to do
+----------
+Print the schedule for all steps before training. Clip the progress to 0 and 1 before it goes into a formula.
+
+Example
+-------
+::
+
+    rate = lambda step: (1 - step / total) ** 0.9                 # complex or NaN after the last step
+    rate = lambda step: max(0.0, 1 - step / total) ** 0.9
+
+References
+----------
+facebookresearch/detectron2#550
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import finite
+from stayfinite.catalog.clues import optimizer_location as locate
+from stayfinite.catalog.histories import growth, growth_bits, rate_ratio, told
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Invalid learning rate schedule"
+PRIOR = prior(threads=1)
+APPLIES_TO = Scope()
+EXAMPLES = ("invalid-learning-rate-schedule",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """The rate at the step, and how it came to be."""
+    found = [_rate(case)]
+    if found[0].bits > 0.0:
+        loss = growth(case, "loss")
+        if growth_bits(loss) > 0.0:
+            found.append(Evidence(told("the loss", loss), growth_bits(loss), "loss-history"))
+    names = [name for optimizer in case.configuration.optimizers for name in optimizer.schedulers]
+    if names:
+        found.append(Evidence(f"the rate is set by {names[0]}", 1.0, "scheduler"))
+    return found
+
+
+def _rate(case: Case) -> Evidence:
+    rates = [r for optimizer in case.configuration.optimizers for r in optimizer.rates]
+    latest = case.window("learning_rate").values[-1:]
+    absurd = next((r for r in [*rates, *latest] if finite(r) is None), None)
+    if absurd is not None or case.symptom.detector == "nonfinite-learning-rate":
+        value = absurd if absurd is not None else case.symptom.value
+        return Evidence(f"the learning rate is {show(value)}", 12.0, "rate")
+    lowest = min((known for r in rates if (known := finite(r)) is not None), default=0.0)
+    if lowest < 0.0:
+        return Evidence(f"the learning rate is {show(lowest)}: it climbs the loss", 8.0, "rate")
+    run, ratio = growth(case, "learning_rate"), rate_ratio(case)
+    if run.grew and ratio is not None and ratio >= 10.0:
+        return Evidence(f"{told('the rate', run)}, {show(ratio)} times what is customary", 8.0, "rate")
+    return Evidence("the rate did not move to where it makes no sense", -7.0, "rate")

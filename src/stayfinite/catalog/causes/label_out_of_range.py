@@ -1,0 +1,74 @@
+"""A label or an index is outside of what the table or the scores have room for.
+
+What happens
+------------
+With 10 classes labels run from 0 to 9. A label of 10, or ids that begin at 1, reads past the end: an exception on the
+CPU, an assertion or a NaN on an accelerator. The same holds for token ids beyond the vocabulary.
+
+How to recognise it
+-------------------
+The step ends with an index error inside a cross-entropy or an embedding, or the largest label is not below the number
+of classes.
+
+What to do
+----------
+Make the last layer as wide as the largest label plus one, or shift the labels to begin at 0. Give padding the index
+that the loss ignores (-100 by default).
+
+Example
+-------
+::
+
+    loss = F.cross_entropy(scores, labels)                        # labels 1..10, scores for 10 classes
+    loss = F.cross_entropy(scores, labels - 1)
+
+References
+----------
+tensorflow/tensorflow#8484, keras-team/keras#11786, yyccR/yolov5_in_tf2_keras#5
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import finite, inputs, raised
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+_OUTSIDE = r"out of bounds|out of range|n_classes|[Cc]lass values must be|device-side assert"
+
+TITLE = "Label or index out of range"
+PRIOR = prior(threads=3)
+APPLIES_TO = Scope(
+    kinds=frozenset({"nll_loss", "cross_entropy", "embedding", "index", "scatter"}), messages=_OUTSIDE
+)
+EXAMPLES = ("label-out-of-range",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """The labels against the number of classes or rows, and what an exception says."""
+    found = []
+    if case.exception is not None and raised(case, _OUTSIDE):
+        sure = not raised(case, "device-side assert")
+        said = f"{case.exception.type}: {case.exception.message[:80]}"
+        found.append(Evidence(said, 8.0 if sure else 4.0, "exception"))
+    given = inputs(case)
+    labels = next((stats for stats in given if dtype_facts(stats.dtype) is None), None)
+    table = next((stats for stats in given if dtype_facts(stats.dtype) is not None and stats.shape), None)
+    if labels is None or table is None or case.origin is None:
+        return found or [Evidence("no label is known to be out of range", -6.0, "labels")]
+    by_row = case.origin.op in ("embedding", "index", "scatter")
+    room = table.shape[0] if by_row or len(table.shape) < 2 else table.shape[1]
+    high, low = finite(labels.max), finite(labels.min)
+    if high is not None and high >= room:
+        found.append(Evidence(f"`{labels.name}` goes up to {show(high)}, there is room for 0 to {room - 1}", 8.0,
+                              "labels"))
+    elif low is not None and low < 0.0 and not by_row and raised(case, _OUTSIDE):
+        found.append(Evidence(f"`{labels.name}` goes down to {show(low)}", 4.0, "labels"))
+    elif not found:
+        found.append(Evidence(f"all of `{labels.name}` lies within 0 to {room - 1}", -8.0, "labels"))
+    return found

@@ -1,0 +1,68 @@
+"""Gradients were never cleared, so each step adds to all earlier ones.
+
+What happens
+------------
+`backward` adds to what `.grad` holds. Without `zero_grad` the update is the sum of all gradients so far: a momentum
+of 1. The norm grows about linearly at first, the loss swings and then runs away; one non-finite gradient stays for
+ever.
+
+How to recognise it
+-------------------
+The first backward pass of the failing step found gradients of the step before, or a gradient was non-finite before
+the step computed anything.
+
+What to do
+----------
+Clear gradients once per update: before the backward pass, or right after the optimizer. With accumulation, once per
+window.
+
+Example
+-------
+::
+
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+References
+----------
+PaddlePaddle/Paddle#67895
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import optimizer_location as locate
+from stayfinite.catalog.clues import state_born
+from stayfinite.catalog.histories import growth, growth_bits, told
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+
+TITLE = "Gradients not cleared"
+PRIOR = prior(threads=1)
+APPLIES_TO = Scope()
+EXAMPLES = ("missing-zero-grad",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether gradients of an earlier step were alive, and how their norm ran."""
+    if state_born(case) == "gradient":
+        return [Evidence("a gradient was non-finite before the step computed anything", 9.0, "gradients-alive")]
+    alive = case.configuration.gradients_alive
+    if alive is None:
+        found = [Evidence("it is not known whether gradients were cleared", -2.0, "gradients-alive")]
+    elif alive:
+        found = [Evidence("the backward pass added to the gradients of the step before", 8.0, "gradients-alive")]
+    else:
+        return [Evidence("the gradients had been cleared", -12.0, "gradients-alive")]
+    gradient = growth(case, "gradient_norm")
+    if growth_bits(gradient) > 0.0:
+        found.append(Evidence(told("the gradient norm", gradient), growth_bits(gradient) / 2.0, "gradient-history"))
+    loss = growth(case, "loss")
+    if alive and growth_bits(loss) > 0.0:
+        found.append(Evidence(told("the loss", loss), growth_bits(loss) / 2.0, "loss-history"))
+    if case.symptom.step == 0:
+        found.append(Evidence("it is the first step: there is nothing to add to", -8.0, "step"))
+    return found

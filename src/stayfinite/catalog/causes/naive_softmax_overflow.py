@@ -1,0 +1,75 @@
+"""A softmax or log-sum-exp was written out by hand.
+
+What happens
+------------
+exp(x) / exp(x).sum() is a softmax on paper. In float32 it is inf / inf = NaN as soon as one score passes 88.7, and 0
+/ 0 where all of them are below -104. The library function subtracts the largest score first and has neither limit.
+
+How to recognise it
+-------------------
+The origin is an exponential whose results are summed and divided by (or put into a logarithm) right after.
+
+What to do
+----------
+Use softmax, log_softmax or logsumexp.
+
+Example
+-------
+::
+
+    p = torch.exp(z) / torch.exp(z).sum(1, keepdim=True)
+    p = torch.softmax(z, 1)
+
+References
+----------
+none among the threads that were read; written by hand in many notebooks
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import COMPUTED, Scope, prior
+from stayfinite.catalog.clues import candidates, consumers, inputs, kind, mentions, offending, origin_call, output
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.histories import against_growth
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Softmax written by hand"
+PRIOR = prior(threads=0)
+APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"exp", "div", "log"}))
+EXAMPLES = ("naive-softmax-overflow",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """What becomes of the exponential after the origin, and the argument against the format's limit."""
+    if kind(case).name == "exp":
+        return [_argument(case), _path(case), *against_growth(case)]
+    zero = inputs(case)[-1:] and any(value == 0.0 for value in candidates(inputs(case)[-1]))
+    if zero and mentions(case, r"exp\(.*sum\(|sum\(.*exp\("):
+        return [Evidence("a sum of exponentials is 0: every score is far below 0", 8.0, "path"), *against_growth(case)]
+    return [Evidence("no exponential is summed here", -8.0, "path")]
+
+
+def _argument(case: Case) -> Evidence:
+    made, here = output(case), kind(case)
+    limit = here.overflow_limit(made.dtype if made is not None else "float32")
+    value = offending(case, lambda x: x > limit)
+    if value is None:
+        return Evidence("the scores stay within the limit", -7.0, "operand-value")
+    return Evidence(f"a score is {show(value)}, the exponential ends at {show(limit)}", 4.0, "operand-value")
+
+
+def _path(case: Case) -> Evidence:
+    call = origin_call(case)
+    readers = consumers(case, call.index) if call is not None else ()
+    sums = [reader for reader in readers if reader.kind in ("sum", "matmul", "mean")]
+    if any(reader.kind == "div" for reader in readers) and sums:
+        return Evidence("the exponentials are divided by their own sum", 7.0, "path")
+    if any(after.kind == "log" for one in sums for after in consumers(case, one.index)):
+        return Evidence("the logarithm of the sum of the exponentials is taken", 7.0, "path")
+    if mentions(case, r"exp\(.*sum\("):
+        return Evidence("the line divides exponentials by their sum", 6.0, "path")
+    return Evidence("the exponentials are not divided by their sum", -6.0, "path")

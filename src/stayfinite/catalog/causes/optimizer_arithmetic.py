@@ -1,0 +1,89 @@
+"""Finite gradients, and a non-finite update: the optimizer's own arithmetic failed.
+
+What happens
+------------
+Adam squares gradients: in float32 the second moment is infinite from a gradient of 5.8e20 with beta2 = 0.999 (and
+every later update of that element is 0 for ever), in float16 already from 8. Momentum and weight decay add to it.
+Clipping by an infinite norm zeroes finite gradients and turns infinite ones into NaN.
+
+How to recognise it
+-------------------
+All gradients are finite when the optimizer begins, and the parameters or moments are not when it ends. Half-precision
+parameters without a float32 copy are the usual reason.
+
+What to do
+----------
+Keep parameters and moments in float32 (autocast instead of `model.half()`), and clip gradients before the update,
+with `error_if_nonfinite=True`.
+
+Example
+-------
+::
+
+    model = Net().half()                                          # parameters and moments in float16
+    model = Net()                                                 # float32, with autocast in the forward pass
+
+References
+----------
+pytorch/pytorch#46849, FluxML/Optimisers.jl#167
+"""
+
+from __future__ import annotations
+
+import math
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import dtypes, finite, inputs, kind, largest_amplitude, phase
+from stayfinite.catalog.clues import optimizer_location as locate
+from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.histories import growth, rate_ratio
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+_BETWEEN = frozenset({"clip_gradients", "unscale", "accumulate"})
+
+TITLE = "Optimizer arithmetic"
+PRIOR = prior(threads=1)
+APPLIES_TO = Scope(phases=frozenset({"optimizer", "backward"}))
+EXAMPLES = ("optimizer-arithmetic",)
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether it was the optimizer at all, its formats, and the squares it takes."""
+    if phase(case) != "optimizer" and kind(case).name not in _BETWEEN:
+        return [Evidence("the gradients were not finite before the optimizer began", -10.0, "phase")]
+    found = [Evidence("the gradients were finite, the update was not", 4.0, "phase")]
+    if any(stats.nonfinite for stats in inputs(case)):
+        return [Evidence("what the optimizer was given was not finite", -6.0, "phase")]
+    half = sorted({"float16", "bfloat16"} & (dtypes(case) | set(case.configuration.parameter_dtypes)))
+    if half:
+        found.append(Evidence(f"it computes in {' and '.join(half)}", 2.0, "format"))
+    squared = _square(case)
+    if squared is not None:
+        found.append(Evidence(squared, 4.0, "second-moment"))
+    norm = case.configuration.clipped_norm
+    if norm is not None and finite(norm) is None:
+        found.append(Evidence(f"clipping found a norm of {show(norm)}", 3.0, "clipping"))
+    ratio = rate_ratio(case)
+    if ratio is not None and ratio >= 100.0:
+        found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -3.0, "rate"))
+    if growth(case, "loss").grew:
+        found.append(Evidence("the loss had been growing for steps", -2.0, "loss-history"))
+    return found
+
+
+def _square(case: Case) -> str | None:
+    """Says if a gradient's square, weighted by 1 - beta2, leaves the format."""
+    gradient = max(largest_amplitude(case), finite(next(iter(case.window("gradient_norm").values[-1:]), None)) or 0.0)
+    formats = [facts for name in sorted(dtypes(case)) if (facts := dtype_facts(name)) is not None]
+    beta = max((o.betas[1] for o in case.configuration.optimizers if len(o.betas) > 1), default=None)
+    if not formats or beta is None:
+        return None
+    narrow = min(formats, key=lambda facts: facts.largest)
+    limit = math.sqrt(narrow.largest / max(1.0 - beta, narrow.epsilon))
+    if gradient < limit:
+        return None
+    return f"a gradient of {show(gradient)} squared and times {show(1.0 - beta)} leaves {narrow.name}"

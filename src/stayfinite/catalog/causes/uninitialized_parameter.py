@@ -1,0 +1,71 @@
+"""A parameter was never given a value.
+
+What happens
+------------
+`torch.empty` and its relatives reserve memory and leave in it whatever was there: zeros on a good day, NaN or 1e30 on
+a bad one. A new head, a placeholder on another rank, a key missing from a checkpoint.
+
+How to recognise it
+-------------------
+A parameter is non-finite or absurdly large before the first step, and nothing was loaded. It may differ from run to
+run and from machine to machine.
+
+What to do
+----------
+Initialise it where it is made, or use `zeros`, `ones` or an initialiser instead of `empty`.
+
+Example
+-------
+::
+
+    self.scale = nn.Parameter(torch.empty(width))
+    self.scale = nn.Parameter(torch.ones(width))
+
+References
+----------
+huggingface/transformers#30953, huggingface/transformers#45050, TransformerLensOrg/TransformerLens#902,
+meta-pytorch/torchrec#2648
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import state_born
+from stayfinite.catalog.scales import parameter_scale
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
+
+TITLE = "Parameter never initialised"
+PRIOR = prior(threads=6)
+APPLIES_TO = Scope()
+EXAMPLES = ("uninitialized-parameter",)
+
+GARBAGE = 1e12
+"""Magnitudes that no random generator was asked for: memory that was never written."""
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether a parameter was bad before the first step, and whether a state was loaded."""
+    found = [_state(case)]
+    if case.symptom.step > 0:
+        found.append(Evidence(f"{case.symptom.step} steps went well before", -4.0, "step"))
+    if case.configuration.checkpoint is not None:
+        found.append(Evidence("a state was loaded over it", -3.0, "checkpoint"))
+    return found
+
+
+def _state(case: Case) -> Evidence:
+    born = state_born(case)
+    if born == "parameter":
+        name = case.origin.parameter if case.origin is not None else None
+        which = f"the parameter `{name}`" if name else "a parameter"
+        return Evidence(f"{which} was non-finite before the step", 7.0, "origin-leaf")
+    if case.origin is None and any(stats.nonfinite for stats in case.parameters):
+        return Evidence("parameters are non-finite, perhaps since before the step", 3.0, "origin-leaf")
+    if parameter_scale(case) >= GARBAGE and case.symptom.step == 0:
+        return Evidence(f"parameters reach {show(parameter_scale(case))} before the step", 5.5, "origin-leaf")
+    return Evidence("the parameters were finite and of ordinary size before the step", -9.0, "origin-leaf")

@@ -1,0 +1,91 @@
+"""From a case to ranked hypotheses.
+
+Every module in `catalog/causes/` that applies to the case says what speaks for it and what against it, in bits. The
+score of a cause is its prior plus those bits, of several pieces of evidence on one fact only the heaviest.
+Probabilities are 2^score, normalised over all causes that apply, `unknown` always among them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import cast
+
+from stayfinite import shield
+from stayfinite.catalog import pages
+from stayfinite.catalog.cause import Cause
+from stayfinite.records.diagnosis import Diagnosis, Evidence, Hypothesis, VerdictName
+from stayfinite.records.incident import Case
+
+LEAST = 0.01
+"""Hypotheses less probable than this are not shown."""
+MOST = 6
+"""Hypotheses that are shown at most."""
+
+NO_EXPERIMENT = "ranked by evidence alone: no change was replayed against it"
+NOT_AGAIN = "the same step, repeated with equal inputs, state and generators, came out differently"
+INPUTS_DIFFER = "the step could not be repeated with the same inputs"
+
+
+def rank(case: Case) -> Diagnosis:
+    """The causes that explain `case`, best first, at most six. Probabilities sum to at most 1.
+
+    A cause module that breaks is left out and counted by `shield`; it never stops the others.
+    """
+    weighed = [found for name in pages.ids("causes") if (found := _weigh(name, case)) is not None]
+    if not weighed:
+        return Diagnosis()
+    verdict, reason = _verdict(case)
+    top = max(score for _, _, score, _ in weighed)
+    total = sum(2.0 ** (score - top) for _, _, score, _ in weighed)
+    ranked: list[Hypothesis] = []
+    for name, cause, score, evidence in sorted(weighed, key=lambda found: -found[2]):
+        probability = 2.0 ** (score - top) / total
+        if probability < LEAST or len(ranked) == MOST:
+            break
+        ranked.append(
+            Hypothesis(
+                cause=name, title=cause.TITLE, score=score, probability=probability, verdict=verdict,
+                verdict_reason=reason, location=cause.locate(case), evidence=evidence,
+            )
+        )
+    return Diagnosis(hypotheses=tuple(ranked))
+
+
+def _weigh(name: str, case: Case) -> tuple[str, Cause, float, tuple[Evidence, ...]] | None:
+    """One cause with its score and the evidence that counts; ``None`` if it does not apply or is broken."""
+    sensor = f"cause {name}"
+    if shield.is_off(sensor):
+        return None
+    weighed = None
+    with shield.shielded(sensor):
+        cause = cast(Cause, pages.load("causes", name))
+        if cause.APPLIES_TO.covers(case):
+            evidence = heaviest(cause.evidence(case))
+            cause.locate(case)  # a broken one must show here, not while the ranking is written down
+            score = cause.PRIOR + sum(piece.bits for piece in evidence)
+            if not math.isfinite(score):
+                raise ValueError(f"the evidence of {name} adds up to {score} bits")
+            weighed = name, cause, score, evidence
+    return weighed
+
+
+def heaviest(evidence: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Of the pieces on each fact the one with most bits either way, heaviest first; pieces of 0 bits are left out."""
+    best: dict[str, Evidence] = {}
+    for piece in evidence:
+        known = best.get(piece.fact)
+        if known is None or abs(piece.bits) > abs(known.bits):
+            best[piece.fact] = piece
+    return tuple(sorted((piece for piece in best.values() if piece.bits), key=lambda piece: -abs(piece.bits)))
+
+
+def _verdict(case: Case) -> tuple[VerdictName, str]:
+    replay = case.replay
+    if replay.not_tested is not None:
+        return "not_tested", replay.not_tested
+    if not replay.same_inputs:
+        return "not_tested", INPUTS_DIFFER
+    if replay.attempts and not replay.agreed:
+        return "not_reproduced", NOT_AGAIN
+    return "not_tested", NO_EXPERIMENT
