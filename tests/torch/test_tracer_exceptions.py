@@ -202,3 +202,53 @@ def test_an_exception_that_has_nothing_to_do_with_numbers() -> None:
     assert isinstance(traced.error, KeyError)
     sinks = traced.trace.sinks
     assert [sink.name for sink in sinks] == ["KeyError"]
+
+
+@pytest.mark.parametrize("form", ["assert", "raise", "item"])
+def test_a_guard_of_the_users_leads_to_the_birth(form: str) -> None:
+    torch.manual_seed(0)
+    net, x = nn.Linear(4, 4), torch.rand(8, 4)
+    x[3] = 0
+
+    def step() -> None:
+        mask = torch.full((4,), float("-inf"))
+        ratio = net(x) / x.sum(1, keepdim=True)  # <- birth
+        loss = ratio.mean()
+        if form == "assert":
+            assert torch.isfinite(loss), "diverged"
+        elif form == "raise" and not torch.isfinite(loss):
+            raise ValueError("diverged")
+        elif loss.item() != loss.item():
+            raise RuntimeError(f"loss {mask}")
+        loss.backward()
+
+    traced = trace_step(step, [net], {"x": x})
+    assert traced.error is not None
+    origin = traced.origin("numeric-exception").origin
+    assert origin is not None
+    assert (origin.op, origin.samples) == ("div", (3,))
+    here = test_a_guard_of_the_users_leads_to_the_birth
+    assert origin.location.line == marked_line(here, "# <- birth")
+
+
+@pytest.mark.parametrize("guard", ["isfinite", "item", "compare"])
+def test_a_loss_that_is_thrown_away_is_a_sink(guard: str) -> None:
+    net, x = nn.Linear(4, 4), torch.rand(8, 4)
+
+    def step() -> None:
+        h = net(x)
+        loss = (h / (h - h)).mean()  # <- origin
+        if guard == "isfinite" and not torch.isfinite(loss):
+            return
+        if guard == "item" and loss.item() != 0:
+            return
+        if guard == "compare" and loss != loss:
+            return
+        loss.backward()
+
+    traced = trace_step(step, [net], {"x": x})
+    assert [sink.kind for sink in traced.trace.sinks] == ["loss"]
+    origin = traced.origin().origin
+    assert origin is not None
+    assert (origin.phase, origin.op) == ("loss", "div")
+    assert origin.location.line == marked_line(test_a_loss_that_is_thrown_away_is_a_sink)

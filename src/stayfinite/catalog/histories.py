@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,21 +22,21 @@ RECENT = 50
 class Growth:
     """How a positive series ended.
 
-    **Fields**: `readings`, how many finite positive ones; `first`, `least`, `last` of them; `steps`, from the least one
-    to the last one; `rising`, the share of these steps on which it rose.
+    **Fields**: `readings`, how many finite positive ones; `start`, the level it left: its least reading, or the median
+    of up to ten readings before that one, whichever is more (a noisy series has low readings without meaning); `last`;
+    `steps`, from the least reading to the last one; `rising`, the share of these steps on which it rose.
     """
 
     readings: int
-    first: float
-    least: float
+    start: float
     last: float
     steps: int
     rising: float
 
     @property
     def factor(self) -> float:
-        """Last reading divided by the least one before it; at least 1."""
-        return self.last / self.least if self.least > 0.0 else 1.0
+        """Last reading divided by the level it left; at least 1."""
+        return max(self.last / self.start, 1.0) if self.start > 0.0 else 1.0
 
     @property
     def grew(self) -> bool:
@@ -44,28 +45,45 @@ class Growth:
 
     @property
     def steady(self) -> bool:
-        """Five readings or more, the last one within three times the least of them."""
+        """Five readings or more, the last one within three times the level it left."""
         return self.readings >= 5 and self.factor < 3.0
 
 
-_NOTHING = Growth(0, 0.0, 0.0, 0.0, 0, 0.0)
+_NOTHING = Growth(0, 0.0, 0.0, 0, 0.0)
 
 
-def growth(case: Case, series: str) -> Growth:
-    """How `series` ran up to the failing step, over its finite positive readings."""
+def readings(case: Case, series: str) -> dict[int, float]:
+    """The finite positive readings of `series` up to the failing step, by step, oldest first."""
     window = case.window(series)
-    values = [
-        to_float(value)
+    return {
+        step: to_float(value)
         for step, value in zip(window.steps, window.values, strict=False)
         if step <= case.symptom.step and is_finite(value) and to_float(value) > 0.0
-    ][-RECENT:]
+    }
+
+
+def growth(case: Case, series: str, *, failing: bool = False) -> Growth:
+    """How `series` ran before the failing step (`failing`: that step included), over its finite positive readings.
+
+    The failing step's own loss is no history: a bad sample makes it jump as well.
+    """
+    last = case.symptom.step + int(failing)
+    values = [value for step, value in readings(case, series).items() if step < last][-RECENT:]
     if not values:
         return _NOTHING
     at = max(range(len(values)), key=lambda i: (-values[i], i))
     tail = values[at:]
     steps = len(tail) - 1
     rises = sum(later > earlier for earlier, later in itertools.pairwise(tail))
-    return Growth(len(values), values[0], values[at], values[-1], steps, rises / steps if steps else 0.0)
+    before = values[max(at - 10, 0) : at]
+    start = max(values[at], statistics.median(before)) if before else values[at]
+    return Growth(len(values), start, values[-1], steps, rises / steps if steps else 0.0)
+
+
+def first_reading(case: Case, series: str) -> float | None:
+    """The reading of step 0, if it is known and finite."""
+    window = case.window(series)
+    return finite(window.values[0]) if window.steps and window.steps[0] == 0 and window.values else None
 
 
 def growth_bits(run: Growth) -> float:
@@ -79,7 +97,7 @@ def growth_bits(run: Growth) -> float:
 
 def told(name: str, run: Growth) -> str:
     """A run-up in words."""
-    return f"{name} rose from {show(run.least)} to {show(run.last)} in the last {run.steps} steps"
+    return f"{name} rose from {show(run.start)} to {show(run.last)} in the last {run.steps} steps"
 
 
 def against_growth(case: Case) -> list[Evidence]:

@@ -1,17 +1,24 @@
-"""How large the data and the parameters of a case are, and which tensor of the batch plays which part."""
+"""How large the data and the parameters of a case are, and which tensor of the batch plays which part.
+
+The batch of a case is whatever tensors the step's names held: beside inputs and targets there may be whole data sets,
+masks and weights. What the model was called with and what the loss compared are the best witnesses; names come next.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 
-from stayfinite.catalog.clues import amplitude, inputs, kind
+from stayfinite.catalog.clues import amplitude, inputs, kind, source_text
 from stayfinite.catalog.dtypes import dtype_facts
-from stayfinite.catalog.histories import growth
+from stayfinite.catalog.histories import first_reading
+from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
 
 _TARGET_NAME = re.compile(r"(^|[^a-z])(y|ys|yb|tgt|gt|t)([^a-z]|$)|target|label|truth|answer", re.IGNORECASE)
+_IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
 def _continuous(stats: TensorStats) -> bool:
@@ -19,23 +26,54 @@ def _continuous(stats: TensorStats) -> bool:
 
 
 def _same_values(a: TensorStats, b: TensorStats) -> bool:
-    return a.shape == b.shape and a.min == b.min and a.max == b.max and a.zero == b.zero
+    return a.size > 1 and a.min == b.min and a.max == b.max
+
+
+def _root(name: str) -> str:
+    found = _IDENTIFIER.match(name)
+    return found.group() if found is not None else name
+
+
+def _of_this_step(case: Case) -> tuple[TensorStats, ...]:
+    """Continuous tensors of the batch; those with as many rows as the batch has samples, if there are any."""
+    every = tuple(stats for stats in case.batch if _continuous(stats))
+    rows = tuple(stats for stats in every if stats.shape and stats.shape[0] == case.batch_size)
+    return rows or every
 
 
 def targets(case: Case) -> tuple[TensorStats, ...]:
-    """Continuous targets of the batch: by name, by being an operand of a loss, or the last of several tensors."""
-    named = tuple(s for s in case.batch if _TARGET_NAME.search(s.name))
-    if not named and kind(case).has("loss"):
-        named = tuple(s for s in case.batch if any(_same_values(s, operand) for operand in inputs(case)))
-    if not named and len(case.batch) > 1:
-        named = case.batch[-1:]
-    return tuple(s for s in named if _continuous(s))
+    """Continuous targets: what a loss at the origin compared with, else by name, else the second of two tensors."""
+    if kind(case).has("loss") and len(inputs(case)) > 1:
+        roots = {_root(stats.name) for stats in case.batch}
+        compared = tuple(
+            stats for stats in inputs(case)
+            if _continuous(stats) and (_root(stats.name) in roots or any(_same_values(stats, b) for b in case.batch))
+        )
+        if compared:
+            return compared
+    here = _of_this_step(case)
+    text = source_text(case)
+    subtracted = tuple(
+        stats for stats in here
+        if re.search(rf"-\s*{re.escape(stats.name)}(?!\w)|(?<!\w){re.escape(stats.name)}\s*-", text)
+    )
+    named = tuple(stats for stats in here if _TARGET_NAME.search(stats.name))
+    if kind(case).has("squares") and subtracted:
+        return subtracted
+    if named:
+        return named
+    return tuple(stats for stats in case.batch[1:] if len(case.batch) == 2 and _continuous(stats))
 
 
 def features(case: Case) -> tuple[TensorStats, ...]:
-    """Continuous inputs of the batch: everything that is no target."""
+    """Continuous inputs: what the model was called with, else all of the batch that does not hold the targets."""
+    if case.trace.model_inputs:
+        return tuple(stats for stats in case.trace.model_inputs if _continuous(stats))
     aims = targets(case)
-    return tuple(s for s in case.batch if _continuous(s) and s not in aims)
+    return tuple(
+        stats for stats in _of_this_step(case)
+        if not any(stats.name == aim.name or _root(aim.name) == stats.name or _same_values(stats, aim) for aim in aims)
+    )
 
 
 def widest(tensors: tuple[TensorStats, ...]) -> TensorStats | None:
@@ -58,21 +96,38 @@ def scale_bits(magnitude: float) -> float:
     return 0.0 if magnitude >= 10.0 else -6.0
 
 
+def single_sample(case: Case) -> list[Evidence]:
+    """For causes that concern all samples alike: evidence against them if only a few of the batch are concerned."""
+    samples = case.origin.samples if case.origin is not None else ()
+    if samples and case.batch_size and len(samples) * 4 <= case.batch_size:
+        named = ", ".join(str(sample) for sample in samples[:5])
+        return [Evidence(f"only sample {named} of {case.batch_size} is concerned", -2.5, "samples")]
+    return []
+
+
 def data_scale(case: Case) -> float:
-    """Largest finite magnitude of continuous data in the batch; 0 if there is none."""
-    return max((amplitude(s) for s in case.batch if _continuous(s)), default=0.0)
+    """Largest finite magnitude of what the model was given and what it was compared with; 0 if nothing is known."""
+    return max((amplitude(stats) for stats in (*features(case), *targets(case))), default=0.0)
 
 
-def absurd_start(case: Case) -> bool:
-    """True if the very first loss was 1e4 or more on data of ordinary size. Sums over a batch of images reach that,
-    means never do."""
-    window, run = case.window("loss"), growth(case, "loss")
-    return bool(window.steps) and window.steps[0] == 0 and run.first >= 1e4 and data_scale(case) < 100.0
+def absurd_start(case: Case) -> float:
+    """The very first loss if it was 1e4 or more on data of ordinary size; else 0. Sums over a batch of images reach
+    that, means never do."""
+    first = first_reading(case, "loss")
+    return first if first is not None and first >= 1e4 and data_scale(case) < 100.0 else 0.0
 
 
 def parameter_scale(case: Case) -> float:
     """Largest finite magnitude among the parameters at the start of the step; 0 if none is known."""
-    return max((amplitude(s) for s in case.parameters), default=0.0)
+    return max((amplitude(stats) for stats in case.parameters), default=0.0)
+
+
+def large_parameters(case: Case) -> list[Evidence]:
+    """For causes that make all numbers grow: evidence for them if the parameters have grown."""
+    size = parameter_scale(case)
+    if case.symptom.step > 0 and size >= 1e3:
+        return [Evidence(f"parameters reach {show(size)} at the start of the step", 1.0, "parameter-scale")]
+    return []
 
 
 def initial_excess(stats: TensorStats) -> float:

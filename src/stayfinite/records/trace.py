@@ -104,6 +104,8 @@ class Trace(msgspec.Struct, frozen=True, tag="trace"):
     gradient_profile: tuple[Magnitude, ...] = ()
     operations: int = 0
     unseen: tuple[str, ...] = ()
+    model_inputs: tuple[TensorStats, ...] = ()
+    """What the first call of an outermost model was given."""
 
     def call(self, index: int) -> OpCall | None:
         """The kept call with that `index`, or ``None``."""

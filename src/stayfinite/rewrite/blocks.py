@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
+from stayfinite.rewrite.reads import free_names, read_first
 from stayfinite.rewrite.summary import (
+    CHANGERS,
     MUTATORS,
     SCOPES,
     STEP_METHODS,
@@ -36,6 +38,7 @@ class Block:
     - `receivers`: names whose methods the block calls directly.
     - `iterated`: names and attributes that the block loops over.
     - `by_hand`: no optimizer steps in it; gradients are used by the user's own code.
+    - `needed`: of `stored`, what the block or a function it reaches may read before the block assigns it.
     """
 
     id: int
@@ -50,6 +53,7 @@ class Block:
     global_names: frozenset[str]
     receivers: frozenset[str]
     iterated: frozenset[str]
+    needed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class Analysis:
                         if isinstance(item, ast.FunctionDef) and item.name == "__call__":
                             self._class_methods.setdefault(node.name, []).append(Function(item, path, item.name))
         self._learn_callables()
+        self._registered = self._registered_functions()
         self._memo: dict[FunctionNode, Effects] = {}
         self._loop_memo: dict[LoopNode, Effects] = {}
         self._chosen: dict[LoopNode, bool] = {}
@@ -114,6 +119,21 @@ class Analysis:
                 for target in targets:
                     if made and target not in self._functions:
                         self._functions[target] = list(made)
+
+    def _registered_functions(self) -> list[Function]:
+        """Functions handed to calls named ``register_...``: hooks run inside a step without being named in it."""
+        found: list[Function] = []
+        for path, tree in self._trees.items():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Call) and (dotted(node.func) or getattr(node.func, "attr", "")).rsplit(".", 1)[-1].startswith("register_"):
+                    for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                        if isinstance(argument, ast.Lambda):
+                            found.append(Function(argument, path, "<lambda>"))
+                        else:
+                            handed = argument.func if isinstance(argument, ast.Call) else argument
+                            name = dotted(handed)
+                            found += self._functions.get(name.rsplit(".", 1)[-1], []) if name else []
+        return found
 
     # -- what code reaches ---------------------------------------------------------------------------------------
 
@@ -199,7 +219,9 @@ class Analysis:
 
     def _is_out_of_reach(self, loop: LoopNode) -> bool:
         """Blocks with `yield` or `await`, and loops inside functions that are compiled, are left as they are."""
-        if any(isinstance(node, (ast.Yield, ast.YieldFrom, ast.Await)) for node in within(loop)):
+        extent = self._extent(loop)
+        block = [node for statement in loop.body[:extent] for node in within(statement)]
+        if any(isinstance(node, (ast.Yield, ast.YieldFrom, ast.Await)) for node in block):
             return True
         node: ast.AST = loop
         while node in self._parents:
@@ -253,18 +275,23 @@ class Analysis:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
                 receivers.add(node.func.value.id)
         iterated = _iterated(block_nodes)
+        needed = set(read_first(body))
         global_names: set[str] = set()
         seen: set[ast.AST] = set()
         pending = self._named(effects(block_nodes, self.steppers).calls)
         # operators and calls of instances reach methods that no name in the block gives away
         hidden = [name for name in self._functions if name == "forward" or (name.startswith("__") and name != "__init__")]
-        pending += self._named(frozenset(hidden))
+        pending += self._named(frozenset(hidden)) + self._registered
         while pending:
             function = pending.pop()
             if function.node in seen:
                 continue
             seen.add(function.node)
+            for decorator in getattr(function.node, "decorator_list", ()):
+                name = dotted(decorator.func if isinstance(decorator, ast.Call) else decorator)
+                pending += self._named(frozenset({name.rsplit(".", 1)[-1]})) if name else []
             inner = list(ast.walk(function.node))
+            needed |= free_names(function.node)
             iterated |= _iterated(inner)
             for node in inner:
                 _note_changes(node, changed, attributes)
@@ -286,6 +313,7 @@ class Analysis:
             global_names=frozenset(global_names),
             receivers=frozenset(receivers),
             iterated=frozenset(iterated),
+            needed=frozenset(needed & stored),
         )
 
     def _function_name(self, node: ast.AST) -> str:
@@ -341,6 +369,12 @@ def _note_changes(node: ast.AST, changed: set[str], attributes: set[str]) -> Non
             _note_target(node.func.value, changed, attributes, rebinds=False)
     elif isinstance(node, ast.Call) and dotted(node.func) == "next" and node.args:
         _note_target(node.args[0], changed, attributes, rebinds=False)
+    if isinstance(node, ast.Call):
+        if node.args and (dotted(node.func) or "").rsplit(".", 1)[-1] in CHANGERS:
+            _note_target(node.args[0], changed, attributes, rebinds=False)
+        for keyword in node.keywords:
+            if keyword.arg == "out":
+                _note_target(keyword.value, changed, attributes, rebinds=False)
     for target in targets:
         parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
         for part in parts:

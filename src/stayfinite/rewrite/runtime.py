@@ -8,7 +8,6 @@ blocks run once and nothing is watched.
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Protocol
@@ -61,26 +60,24 @@ blocks: dict[int, Block] = {}
 entered: set[int] = set()
 """Ids of the blocks that ran at least once."""
 _driver: Driver | None = None
-_thread: int | None = None
 
 
 def set_driver(driver: Driver | None) -> None:
     """Let `driver` decide from now on; `None` lets blocks run once, unwatched."""
-    global _driver, _thread
+    global _driver
     _driver = driver
-    _thread = threading.get_ident() if driver is not None else None
 
 
 def attempts(block_id: int) -> Iterable[Attempt]:
     """Called by rewritten code at the top of a block."""
     entered.add(block_id)
-    if _driver is None or threading.get_ident() != _thread:
+    if _driver is None:
         return (Attempt(),)
     return _driver.attempts(blocks[block_id], sys._getframe(1))
 
 
 def advance(iterator: Iterator[Any], *default: Any) -> Any:
     """Stands for `next` in rewritten modules."""
-    if _driver is None or threading.get_ident() != _thread:
+    if _driver is None:
         return next(iterator, *default)
     return _driver.advance(iterator, default)

@@ -7,6 +7,7 @@ and framework objects are left to the framework: `FrameworkState` is asked about
 
 from __future__ import annotations
 
+import array
 import collections
 import io
 import logging
@@ -24,6 +25,7 @@ COPY_LIMIT = 4096
 """Containers with more elements are restored by length, not by copy: 4,096 references copy in about 10 microseconds."""
 _DEPTH = 4
 _CONTAINERS = (list, dict, set, collections.deque)
+_FLAT = (array.array, bytearray)
 _LEAVES = (
     int, float, complex, str, bytes, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, logging.Logger,
 )
@@ -45,6 +47,9 @@ class FrameworkState(Protocol):
     def children(self, value: object) -> Iterable[object]:
         """Objects below a framework object that may carry the user's attributes (sub-modules of a module)."""
 
+    def own_attributes(self, value: object) -> frozenset[str]:
+        """Attributes the framework itself gives `value` and never binds to another object."""
+
     def copy(self, value: object) -> Undo | None:
         """An undo for a tensor or array changed in place; None if `value` is neither."""
 
@@ -54,10 +59,14 @@ class Unrepeatable(Exception):
 
 
 def _is_user_object(value: object) -> bool:
-    module = sys.modules.get(type(value).__module__)
+    return _is_user_class(type(value))
+
+
+def _is_user_class(kind: type) -> bool:
+    module = sys.modules.get(kind.__module__)
     if module is None:
         return False
-    if type(value).__module__ in ("__main__", "__mp_main__"):
+    if kind.__module__ in ("__main__", "__mp_main__"):
         return True
     file = getattr(module, "__file__", None)
     return isinstance(file, str) and is_user_file(file)
@@ -89,7 +98,7 @@ class Plan:
         """Framework state met on the way: modules, optimizers, schedulers, scalers, bare parameters."""
         self.unrepeatable: str | None = None
         """What was met that cannot be rewound."""
-        self._seen: set[int] = set()
+        self._seen: dict[int, bool] = {}
         # None stands for the frame's own names: each call of the user's function has a frame of its own
         self._watched: list[tuple[dict[str, Any] | None, str]] = []
         self._modules = _user_modules()
@@ -126,7 +135,8 @@ class Plan:
             self._watched.append((namespace, name))
         if name in self.block.iterated and name not in self.block.stored and hasattr(value, "__next__"):
             self._cannot(f"it iterates over {name!r}, which goes on from where it was left")
-        if isinstance(value, types.ModuleType):
+        if isinstance(value, (types.ModuleType, type)):
+            self._visit_namespace(value)
             return
         self._visit(value, 0, name in self.block.changed)
         if name in self.block.receivers and hasattr(value, "__dict__") and not self._framework.is_owned(value):
@@ -134,11 +144,12 @@ class Plan:
                 self.dicts.append(vars(value))
 
     def _visit(self, value: Any, depth: int, changed: bool) -> None:
-        if isinstance(value, _LEAVES) or depth > _DEPTH or id(value) in self._seen:
+        if isinstance(value, _LEAVES) or depth > _DEPTH or self._seen.get(id(value)) in (True, changed):
             return
-        self._seen.add(id(value))
+        again = id(value) in self._seen  # met before under a name that nothing changes
+        self._seen[id(value)] = changed
         if self._framework.is_owned(value):
-            if self._framework.is_state(value):
+            if self._framework.is_state(value) and not again:
                 self.met.append(value)
             if changed:
                 self.arrays.append(value)
@@ -150,13 +161,17 @@ class Plan:
             if len(value) <= 64:
                 for item in list(value.values() if isinstance(value, dict) else value):
                     self._visit(item, depth + 1, changed)
+        elif isinstance(value, _FLAT):
+            if changed:
+                self.containers.append(value)
         elif isinstance(value, tuple):
             for item in value[:64]:
                 self._visit(item, depth + 1, changed)
         elif isinstance(value, random.Random) or type(value).__name__ in ("Generator", "RandomState"):
-            self.generators.append(value)
+            if not again:
+                self.generators.append(value)
         elif isinstance(value, io.IOBase):
-            if not value.closed and value.seekable():
+            if not again and not value.closed and value.seekable():
                 self.files.append(value)
         elif isinstance(value, _QUEUES) or type(value).__module__.startswith("multiprocessing."):
             self._cannot(f"it uses a {type(value).__name__}, which others fill or empty meanwhile")
@@ -175,7 +190,17 @@ class Plan:
         if self.unrepeatable is None:
             self.unrepeatable = reason
 
+    def _visit_namespace(self, value: types.ModuleType | type) -> None:
+        """A module or a class of the user's whose own attributes the block changes."""
+        own = value in self._modules if isinstance(value, types.ModuleType) else _is_user_class(value)
+        if own:
+            for name in self.block.attributes.intersection(vars(value)):
+                self.slots.append((value, name))
+
     def _visit_function(self, function: types.FunctionType, depth: int) -> None:
+        self.slots += [(function, name) for name in self.block.attributes.intersection(vars(function))]
+        if hasattr(function, "__wrapped__"):
+            self._visit(function.__wrapped__, depth + 1, False)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
             if name in self.block.global_names:
                 self.cells.append(cell)
@@ -191,6 +216,7 @@ class Plan:
             slots = kind.__dict__.get("__slots__", ())
             names += [slots] if isinstance(slots, str) else list(slots)
         own = _is_user_object(value)
+        fixed = self._framework.own_attributes(value)
         for name in names:
             item = attributes.get(name, _MISSING) if attributes is not None else getattr(value, name, _MISSING)
             changed = name in self.block.attributes
@@ -200,7 +226,7 @@ class Plan:
                 self.slots.append((value, name))
             if item is _MISSING or isinstance(item, _LEAVES) or not own:
                 continue
-            if attributes is not None and name not in self.block.attributes:
+            if attributes is not None and name not in self.block.attributes and name not in fixed:
                 self._watched.append((attributes, name))
             self._visit(item, depth + 1, changed)
         if own:
@@ -262,23 +288,26 @@ class Saved:
                 for item in value.values() if isinstance(value, dict) else value:
                     if not isinstance(item, _LEAVES):
                         self._keep(item, framework, depth + 1)
+        elif isinstance(value, _FLAT):
+            self._undo.append(_flat_undo(value))
         elif not isinstance(value, _LEAVES):
             undo = framework.copy(value)
             if undo is not None:
                 self._undo.append(undo)
 
     def _keep_slot(self, value: Any, name: str, framework: FrameworkState) -> None:
-        before = value.__dict__.get(name, _MISSING) if hasattr(value, "__dict__") else getattr(value, name, _MISSING)
+        plain = isinstance(getattr(value, "__dict__", None), dict)
+        before = value.__dict__.get(name, _MISSING) if plain else getattr(value, name, _MISSING)
         if before is not _MISSING:
             self._keep(before, framework)
 
         def undo() -> None:
             if before is not _MISSING:
-                if hasattr(value, "__dict__"):
+                if plain:
                     value.__dict__[name] = before
                 else:
                     setattr(value, name, before)
-            elif hasattr(value, "__dict__"):
+            elif plain:
                 value.__dict__.pop(name, None)
 
         self._undo.append(undo)
@@ -287,6 +316,11 @@ class Saved:
         before = namespace[name]
         self._keep(before, framework)
         self._undo.append(lambda: namespace.__setitem__(name, before))
+
+
+def _flat_undo(value: Any) -> Undo:
+    kept = value[:]
+    return lambda: value.__setitem__(slice(None), kept)
 
 
 def _container_undo(value: Any) -> Undo:

@@ -21,6 +21,11 @@ _STEPPER = re.compile(r"(^|_)(opt|optim|optimi[sz]er|sched|scheduler|scaler|ema|
 _OPTIMIZER_CALLS = re.compile(r"optim|^(SGD|Adam\w*|RMSprop|Adagrad|Adadelta|NAdam|RAdam|LBFGS|Rprop|ASGD|SparseAdam|Lion|Muon|SAM)$")
 _OTHER_STEPPER_CALLS = re.compile(r"lr_scheduler|Scheduler|LR$|GradScaler|AveragedModel|EMA|ExponentialMovingAverage")
 STEP_METHODS = frozenset({"step", "first_step", "second_step", "update", "update_parameters"})
+CHANGERS = frozenset(
+    "at copyto put place putmask fill_diagonal shuffle heappush heappop heapify heapreplace heappushpop insort insort_left"
+    " insort_right setattr".split()
+)
+"""Functions that change their first argument in place."""
 MUTATORS = frozenset(
     "append extend insert pop popleft appendleft extendleft popitem remove clear update add discard setdefault sort"
     " reverse rotate push put write writerow writerows subtract".split()
@@ -106,6 +111,21 @@ class Steppers:
                     self._learn(node.targets, node.value)
                 elif isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call):
                     self._learn([node.target], node.value)
+                elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.List, ast.Tuple)):
+                    for item in node.value.elts:
+                        if isinstance(item, ast.Call):
+                            self._learn(node.targets, item)
+        self.learn_elements(trees)
+
+    def learn_elements(self, trees: Iterable[ast.Module]) -> None:
+        """``for o in optimizers``: an element of a known collection is one too."""
+        for tree in trees:
+            for node in ast.walk(tree):
+                if isinstance(node, (ast.For, ast.comprehension)) and isinstance(node.target, ast.Name):
+                    iterable = node.iter
+                    names = [dotted(item) for item in getattr(iterable, "elts", [iterable])]
+                    if any(name in self for name in names):
+                        self._known.add(node.target.id)
 
     def _learn(self, targets: list[ast.expr], call: ast.Call) -> None:
         made_by = dotted(call.func) or ""

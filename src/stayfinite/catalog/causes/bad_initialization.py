@@ -54,7 +54,7 @@ def evidence(case: Case) -> list[Evidence]:
     """How early it failed, how activations run through the layers, and how large the weights are for their fan-in."""
     step = case.symptom.step
     early = step < FIRST_STEPS
-    age = 2.0 if step == 0 else 0.0 if early else -3.0 if step <= 20 else -6.0
+    age = 3.5 if step == 0 else 0.0 if early else -3.0 if step <= 20 else -6.0
     found = [
         Evidence(f"it failed at step {step}", age, "step"),
         *too_large(case),
@@ -62,9 +62,10 @@ def evidence(case: Case) -> list[Evidence]:
         *_weights(case),
     ]
     run = growth(case, "loss")
-    if absurd_start(case):
-        found.append(Evidence(f"the first loss was {show(run.first)} already, on data of ordinary size",
-                              4.5 if run.first >= 1e7 else 2.0, "first-loss"))
+    first = absurd_start(case)
+    if first:
+        found.append(Evidence(f"the first loss was {show(first)} already, on data of ordinary size",
+                              4.5 if first >= 1e7 else 2.0, "first-loss"))
     if early and growth_bits(run) > 0.0:
         found.append(Evidence(told("the loss", run), 0.5 * growth_bits(run), "loss-history"))
     if data_scale(case) >= 1e3:
@@ -77,7 +78,7 @@ def _layers(case: Case, early: bool) -> list[Evidence]:
     if through.geometric and through.rising:
         return [Evidence(f"activations grow by a factor of {show(through.factor)} over {through.layers} layers",
                          5.0 if early else 0.5, "layer-slope")]
-    if through.layers >= 4 and through.factor < 100.0:
+    if case.symptom.step == 0 and through.layers >= 4 and through.factor < 100.0:
         return [Evidence("activations are of similar size in all layers", -2.5, "layer-slope")]
     return []
 

@@ -63,4 +63,6 @@ def evidence(case: Case) -> list[Evidence]:
     numerator = finite(inputs(case)[0].culprit) if kind(case).name == "div" and inputs(case) else None
     if numerator is not None and numerator != 0.0:
         found.append(Evidence(f"the numerator is {show(numerator)}, not 0: nothing was empty", 1.5, "numerator"))
+    elif numerator == 0.0:
+        found.append(Evidence("the numerator is 0 as well", -1.0, "numerator"))
     return found + against_hidden(case)

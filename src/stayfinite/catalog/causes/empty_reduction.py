@@ -45,6 +45,7 @@ from stayfinite.records.tensor import TensorStats
 
 _EMPTY = r"non-zero size|numel\(\) == 0|empty tensor|no elements|zero-size|non-empty"
 _LABELLED = frozenset({"nll_loss", "cross_entropy"})
+_SUM = r"\bsum\("
 _COUNT = r"\.sum\(|count|numel|\blen\b|num_|\bn\b|size\("
 
 TITLE = "Mean over nothing"
@@ -97,7 +98,9 @@ def _ratio(case: Case) -> list[Evidence]:
     if not any(value == 0.0 for value in candidates(numerator)):
         return [Evidence("the numerator is not 0: something was summed", -4.0, "operand-value")]
     found = [Evidence("numerator and divisor are both 0", 2.0, "operand-value")]
-    if numerator.size == 1 and divisor.size == 1:
+    if re.search(_SUM, numerator.name) and re.search(_SUM, divisor.name):
+        found.append(Evidence("a sum is divided by a sum, as in a masked mean", 4.0, "operand-size"))
+    elif numerator.size == 1 and divisor.size == 1:
         found.append(Evidence("both are single numbers, as a sum and a count are", 3.0, "operand-size"))
     if _is_count(divisor):
         found.append(Evidence(f"the divisor `{divisor.name}` ({divisor.dtype}) is a count", 3.0, "source-text"))

@@ -37,7 +37,7 @@ from collections import Counter
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import kind, overflowed, phase
 from stayfinite.catalog.clues import origin_location as locate
-from stayfinite.catalog.histories import growth, rate_ratio, slope, too_large
+from stayfinite.catalog.histories import growth, rate_ratio, readings, slope, too_large
 from stayfinite.catalog.scales import data_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -56,7 +56,7 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 def evidence(case: Case) -> list[Evidence]:
     """How the gradient ran through the layers, and how it compares with the loss."""
-    found = [*too_large(case), *_profile(case), *_against_loss(case)]
+    found = [*too_large(case), *_profile(case), *_against_loss(case), *_jump(case)]
     if phase(case) == "backward" and overflowed(case):
         found.append(Evidence("a gradient overflowed while the loss was finite", 2.5, "phase"))
     elif phase(case) in ("forward", "loss"):
@@ -95,15 +95,31 @@ def _profile(case: Case) -> list[Evidence]:
 
 
 def _against_loss(case: Case) -> list[Evidence]:
-    gradient, loss = growth(case, "gradient_norm"), growth(case, "loss")
+    gradient, loss = growth(case, "gradient_norm", failing=True), growth(case, "loss", failing=True)
     if gradient.readings == 0:
         return []
-    if gradient.factor >= 1e3 and gradient.factor >= 100.0 * loss.factor:
+    # Weights that grow by a constant factor let the gradient grow less than the loss: the loss has one factor more.
+    if gradient.factor >= 1e3 and gradient.factor >= 10.0 * loss.factor:
         return [Evidence(f"the gradient norm rose {show(gradient.factor)} times, the loss {show(loss.factor)} times",
-                         4.0, "gradient-against-loss")]
+                         4.5 if gradient.factor >= 100.0 * loss.factor else 3.5, "gradient-against-loss")]
     if 0.0 < loss.last <= 1e3 and gradient.last >= 1e5 * loss.last:
         return [Evidence(f"the gradient norm is {show(gradient.last)} for a loss of {show(loss.last)}", 3.0,
                          "gradient-against-loss")]
     if loss.grew:
         return [Evidence("the loss rose along with the gradient norm", -2.5, "gradient-against-loss")]
     return []
+
+
+def _jump(case: Case) -> list[Evidence]:
+    """The largest rise of the gradient norm from one step to the next, against the rise of the loss on the same step."""
+    gradient, loss = readings(case, "gradient_norm"), readings(case, "loss")
+    best = 0.0, 0
+    for step in gradient.keys() & {later - 1 for later in gradient}:
+        if step in loss and step + 1 in loss:
+            rise = gradient[step + 1] / gradient[step]
+            if rise >= 100.0 and rise >= 10.0 * loss[step + 1] / loss[step]:
+                best = max(best, (rise, step + 1))
+    if not best[1]:
+        return []
+    return [Evidence(f"at step {best[1]} the gradient norm rose {show(best[0])} times at once, the loss far less", 2.0,
+                     "gradient-jump")]

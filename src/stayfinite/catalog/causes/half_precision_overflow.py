@@ -40,7 +40,7 @@ from stayfinite.records.numbers import show
 
 TITLE = "float16 overflow"
 PRIOR = prior(threads=19)
-APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
+APPLIES_TO = Scope(phases=COMPUTED)
 EXAMPLES = ("half-precision-overflow",)
 
 HALF, SINGLE = DTYPES["float16"].largest, DTYPES["float32"].largest

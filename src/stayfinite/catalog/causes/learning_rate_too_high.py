@@ -98,8 +98,9 @@ def _run_up(case: Case) -> list[Evidence]:
         found.append(Evidence("the loss did not rise before", -1.0, "loss-history"))
     if growth_bits(gradient) > 0.0:
         found.append(Evidence(told("the gradient norm", gradient), 0.4 * growth_bits(gradient), "gradient-history"))
-        if loss.readings >= 2 and gradient.factor >= 1e3 * loss.factor:
-            found.append(Evidence("the gradient norm rose far more than the loss", -2.0, "gradient-against-loss"))
+        if loss.readings >= 2 and gradient.factor >= 10.0 * loss.factor:
+            found.append(Evidence("the gradient norm rose far more than the loss",
+                                  -3.0 if gradient.factor >= 100.0 * loss.factor else -2.0, "gradient-against-loss"))
     return found
 
 
@@ -111,7 +112,9 @@ def _rate(case: Case) -> list[Evidence]:
         if ratio >= 3.0:
             found.append(Evidence(times, 4.0 if ratio >= 100.0 else 3.0 if ratio >= 10.0 else 1.5, "rate"))
         elif ratio <= 1.0:
-            found.append(Evidence(f"the rate {show(value)} is customary for this optimizer", -1.5, "rate"))
+            low = ratio <= 0.1
+            found.append(Evidence(f"the rate {show(value)} is {'low' if low else 'customary'} for this optimizer",
+                                  -3.0 if low else -1.5, "rate"))
     rates = growth(case, "learning_rate")
     if rates.grew:
         found.append(Evidence(f"{told('the rate', rates)}: a schedule took it there", -3.0, "rate-history"))

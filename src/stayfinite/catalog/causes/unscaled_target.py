@@ -34,7 +34,7 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import HUGE, amplitude, kind, largest_amplitude
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import growth, growth_bits, told, too_large
-from stayfinite.catalog.scales import features, parameter_scale, scale_bits, targets, widest
+from stayfinite.catalog.scales import features, large_parameters, scale_bits, single_sample, targets, widest
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -70,7 +70,4 @@ def evidence(case: Case) -> list[Evidence]:
     loss = growth(case, "loss")
     if growth_bits(loss) > 0.0:
         found.append(Evidence(told("the loss", loss), 0.8 * growth_bits(loss), "loss-history"))
-    if case.symptom.step > 0 and parameter_scale(case) >= HUGE:
-        found.append(Evidence(f"parameters reach {show(parameter_scale(case))} at the start of the step", 1.0,
-                              "parameter-scale"))
-    return found
+    return found + large_parameters(case) + single_sample(case)

@@ -75,9 +75,9 @@ def _hidden(case: Case) -> Evidence | None:
     if place is None:
         return None
     takers = [call for call in case.trace.calls if call.absorbed and call.location.line == place.line]
-    name = takers[0].kind if takers else "unknown"
-    if takers and name not in ("mul", "unknown") and not op_kind(name).has("selects"):
-        return Evidence(f"the forward infinity went into {name} at line {place.line}, which picks nothing", -2.0,
-                        "absorbed")
+    picking = [call for call in takers if call.kind in ("mul", "unknown") or op_kind(call.kind).has("selects")]
+    if takers and not picking:
+        return Evidence(f"the forward infinity went into {takers[0].kind} at line {place.line}, which picks nothing",
+                        -2.0, "absorbed")
     return Evidence(f"the forward pass made a non-finite value, line {place.line} took it away, and the backward pass "
                     "brought it back", 8.0, "absorbed")

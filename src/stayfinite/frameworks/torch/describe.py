@@ -39,6 +39,20 @@ def scalar(value: object) -> float | None:
     return value if isinstance(value, float) else None
 
 
+def bad_scalars(names: Mapping[str, Any]) -> list[Any]:
+    """Numbers among the values of `names` that are NaN or infinite, tensors before plain floats."""
+    found = [value for value in names.values() if (number := scalar(value)) is not None and not math.isfinite(number)]
+    return sorted(found, key=lambda value: not isinstance(value, Tensor))
+
+
+def bad_scalars_of(error: BaseException) -> list[Any]:
+    """The same among the names of the user's frames that `error`, raised by the user's own code, went through."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if not frames or not is_user_file(frames[-1].f_code.co_filename):
+        return []
+    return [value for frame in reversed(frames) if is_user_file(frame.f_code.co_filename) for value in bad_scalars(frame.f_locals)]
+
+
 def tensors_of(names: Mapping[str, Any]) -> dict[str, Any]:
     """The names that hold tensors, arrays or containers of them, without modules and optimizers."""
     found = {}

@@ -1,13 +1,14 @@
 """Is this step fit to be committed? The cheap suspicion, its confirmation, and when gradients cannot tell.
 
-The reduction is one dot product over small gradients laid end to end, and one per large gradient: it reads each value
-once. It never misses a NaN or an infinity; finite values beyond 1.8e19 in float32 overflow it, which is a suspicion and no
+The reduction is one dot product over each run of small gradients laid end to end, and one per large gradient: it reads
+each value once. It never misses a NaN or an infinity; finite values beyond 1.8e19 in float32 overflow it, which is a suspicion and no
 verdict. ``isfinite().all()`` would be twenty times dearer (measured, 11 million float32 on one thread: 75 ms against 4).
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,42 +18,59 @@ from torch.optim import Optimizer
 
 SMALL = 20_000
 """Gradients with fewer elements are laid end to end: below this the call costs more than the memory pass."""
+TOGETHER = 131_072
+"""Elements laid end to end at a time: half a megabyte in float32 stays in the second-level cache, and is neither
+mapped nor unmapped at each step as a buffer of all gradients would be (measured: a quarter less time)."""
 SUSPECT_NORM = 1e15
 """Largest gradient norm (times a rate above one) taken without an undo copy. In float32 the square overflows from 1.8e19
 and Adam's second moment is infinite from 5.8e20, so this leaves four orders of magnitude of margin."""
 _HALF = (torch.float16, torch.bfloat16)
-_NARROW = (torch.float16,)
+_NARROW = frozenset({torch.float16})
+_IS_SPARSE = operator.attrgetter("is_sparse")
+_DTYPE = operator.attrgetter("dtype")
 
 
 def gradients(optimizer: Optimizer) -> list[Tensor]:
     """The gradients `optimizer` is about to use, dense values of sparse ones."""
-    found = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return [g._values() if g.is_sparse else g for g in found] if any(g.is_sparse for g in found) else found
+    found = [gradient for group in optimizer.param_groups for p in group["params"] if (gradient := p.grad) is not None]
+    return [g._values() if g.is_sparse else g for g in found] if True in map(_IS_SPARSE, found) else found
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
     """L2 norm over all `tensors` as a Python float; NaN or infinite if any element is, or if the square overflows."""
-    if not tensors:
-        return 0.0
     total = 0.0
-    small: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    small: list[Tensor] = []
+    filled = 0
     with torch.no_grad():
         for tensor in tensors:
-            if tensor.layout is not torch.strided or tensor.is_complex() or tensor.dtype in _HALF:
+            size = tensor.numel()
+            if size >= SMALL:
                 total += _squared(tensor)
-            elif tensor.numel() < SMALL:
-                small.setdefault((tensor.dtype, tensor.device), []).append(tensor)
-            else:
-                flat = tensor.reshape(-1)
-                total += torch.dot(flat, flat).item()
-        for group in small.values():
-            flat = torch._C._nn.flatten_dense_tensors(group)
-            total += torch.dot(flat, flat).item()
+                continue
+            small.append(tensor)
+            filled += size
+            if filled >= TOGETHER:
+                total += _squared_together(small)
+                small, filled = [], 0
+        if small:
+            total += _squared_together(small)
     return math.sqrt(total) if total >= 0 else math.nan
 
 
+def _squared_together(tensors: list[Tensor]) -> float:
+    """Sum of squares over small tensors of any types; half-precision ones are widened by the company they keep."""
+    try:
+        flat = torch._C._nn.flatten_dense_tensors(tensors)
+    except (RuntimeError, TypeError):  # several devices, sparse layouts, types that are not promoted
+        return sum(map(_squared, tensors))
+    return _squared(flat)
+
+
 def _squared(tensor: Tensor) -> float:
-    """Sum of squares where a dot product would overflow its type or does not exist."""
+    """Sum of squares; in float32 where a dot product would overflow the type or does not exist."""
+    if tensor.layout is torch.strided and not tensor.is_complex() and tensor.dtype not in _HALF:
+        flat = tensor.reshape(-1)
+        return float(torch.dot(flat, flat).item())
     if tensor.layout is not torch.strided:
         tensor = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
     if tensor.is_complex():
@@ -101,7 +119,7 @@ def unpredictable(optimizer: Optimizer) -> str | None:
         return f"{kind.__name__} is not one of torch.optim's optimizers"
     if kind.__name__ == "LBFGS":
         return "LBFGS moves the parameters while it searches"
-    if any(p.dtype in _NARROW for group in optimizer.param_groups for p in group["params"]):
+    if any(not _NARROW.isdisjoint(map(_DTYPE, group["params"])) for group in optimizer.param_groups):
         return "parameters are float16, where an epsilon is lost and an update overflows with ordinary gradients"
     return None
 

@@ -21,7 +21,7 @@ from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.passes import Failure, Pass, Window
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
-from stayfinite.frameworks.torch.state import Copy, Subjects, full_snapshot, generator_states
+from stayfinite.frameworks.torch.state import Snapshot, Subjects, generator_states
 from stayfinite.frameworks.torch.tracer import Tracer
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
@@ -60,20 +60,21 @@ class Inquiry:
         asked = sum(len(one.stepped) for one in window.passes)
         at_step = failure is not None and failure.at in ("before step", "after step", "scaler")
         self._stop_at = asked - 1 if at_step else asked
-        self._post = full_snapshot(subjects)
+        self._keeps = failure is None or failure.committed or failure.error is not None
+        self._post = Snapshot(subjects) if self._keeps else None
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
         self.unrepeatable = plan.unrepeatable
-        self.touched = False
         self.moved = self._moved_parameters()
-        self._void = self._window.parameters is None and self._window.full is None
+        self._void = window.parameters is None and window.full is None
+        self._rewind()
+        self._start = Snapshot(subjects)
         if self.unrepeatable is None:
             try:
-                self._to_start()
+                window.passes[0].saved.restore()
             except Unrepeatable as reason:
                 self.unrepeatable = str(reason)
-        self._start = Copy([*subjects.parameters, *subjects.buffers]) if self.touched else None
 
     # -- state ---------------------------------------------------------------------------------------------------
 
@@ -82,52 +83,43 @@ class Inquiry:
         versions = self._window.versions
         return sum(p._version != before for p, before in zip(self._subjects.parameters, versions, strict=False))
 
-    def _to_start(self) -> None:
+    def _rewind(self) -> None:
+        """Bring tensors, moments and counters to where the window began."""
         window = self._window
-        self.touched = True
         if window.full is not None:
-            window.full()
+            window.full.restore()
+            return
+        for undo in window.undo:
+            undo()
+        if window.parameters is not None:
+            window.parameters()
+        if window.gradients is not None:
+            window.gradients()
         else:
-            for undo in window.undo:
-                undo()
-            if window.parameters is not None:
-                window.parameters()
-            if window.gradients is not None:
-                window.gradients()
-            else:
-                for parameter in self._subjects.parameters:
-                    parameter.grad = None
-        window.passes[0].saved.restore()
+            for parameter in self._subjects.parameters:
+                parameter.grad = None
 
-    def finish(self, *, keep_step: bool) -> int:
-        """Leave the post state (`keep_step`) or the state before the window, and give the frame its names back.
+    def _to_start(self) -> None:
+        self._start.restore()
+        self._window.passes[0].saved.restore()
+
+    def finish(self) -> int:
+        """Leave the state after the step, if it counts, else the state before it, and give the frame its names back.
 
         **Returns** how many parameters and buffers differ from what they should be; 0 means the restore was exact.
         """
         attempt = self._here.attempt
-        wrong = 0
-        if keep_step:
-            self._post()
-        else:
-            self._to_start_of_tensors()
-            wrong = self._start.differing() if self._start is not None else 0
-        if self.touched:
-            with suppress(Unrepeatable):  # then nothing was repeated either
+        kept = self._post if self._post is not None else self._start
+        kept.restore()
+        wrong = kept.differing()
+        if self.unrepeatable is None:
+            with suppress(Unrepeatable):
                 self._post_python.restore()
-            self._post_generators()
+        self._post_generators()
         attempt.names = self._post_python.names
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit
         return wrong
-
-    def _to_start_of_tensors(self) -> None:
-        self._post()  # moments and counters first: the failing step never changed them
-        for undo in self._window.undo:
-            undo()
-        if self._window.parameters is not None:
-            self._window.parameters()
-        for parameter in self._subjects.parameters:
-            parameter.grad = None
 
     # -- repeating -----------------------------------------------------------------------------------------------
 
@@ -147,6 +139,8 @@ class Inquiry:
             if isinstance(error, LeaveAttempt):
                 return True
             if isinstance(error, Exception):
+                for value in describe.bad_scalars_of(error):
+                    watcher.note_found(value)
                 watcher.note_exception(error, describe.exception_info(error, self._relative))
                 return True
             return False
@@ -171,6 +165,9 @@ class Inquiry:
                         break
                 if self._failure is not None and self._failure.detector in ("nonfinite-parameter", "nonfinite-buffer"):
                     watcher.note_state([*self._subjects.parameters, *self._subjects.buffers])
+                if self._failure is not None and self._failure.at == "end":
+                    for value in describe.bad_scalars(self._frame.f_locals):
+                        watcher.note_found(value)
                 if tracer is not None:
                     tracer.batch.update(describe.tensors_of(self._frame.f_locals))
                 if silence.refused is not None:

@@ -61,8 +61,12 @@ class Live:
         self.steps_in_backward = False
         self.unhooked: Callable[[Failure], None] | None = None
         """What to do about a failure outside any block."""
+        self.committed: Callable[[], None] = lambda: None
+        """Told when an update was taken and is fit to stay."""
         self.training_begins: Callable[[], None] = lambda: None
         """Told when an optimizer is made: what was remembered of an earlier training can go."""
+        self.unwrapped_steps = 0
+        """Updates taken outside any block: held if bad, never repeated."""
         self._locate = locate
         self._name = name
         self._scaling: set[int] = set()
@@ -242,6 +246,10 @@ class Live:
                 self._leave(failure)
         self.wiped = False
         self.clip = None
+        if self.current is None:
+            self.unwrapped_steps += 1
+        else:
+            self.committed()
 
     def _judge_update(self, optimizer: Optimizer) -> Failure | None:
         step = self.steps.get(optimizer, self.last_step)

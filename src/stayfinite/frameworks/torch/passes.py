@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.optim import Optimizer
 
+from stayfinite.frameworks.torch.state import Snapshot
 from stayfinite.records.numbers import to_number
 from stayfinite.rewrite.runtime import Attempt
 from stayfinite.rewrite.state import Saved, Undo
@@ -71,7 +72,7 @@ class Window:
     """The undo copy, where gradients cannot predict the update."""
     gradients: Undo | None = None
     versions: list[int] = field(default_factory=list)
-    full: Undo | None = None
+    full: Snapshot | None = None
     """Everything, where a healthy window is going to be repeated."""
     reason: str = ""
     """Why an undo copy is kept."""

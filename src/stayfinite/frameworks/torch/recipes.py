@@ -22,12 +22,13 @@ class Recipe:
 
     **Fields**: `base`: its name without overload and in-place mark; `native`: full name, ``"aten.log.default"``; `kind`;
     `arguments`: names in order; `written`: names of those it writes; `reads_written`: it also reads them; `view`: the
-    output is a view of an argument; `uninitialised`: the output is memory nobody wrote; `control`: it only asks about
+    output is a view of an argument; `shape_only`: it takes extents and dtype of its
+    operands, not values; `uninitialised`: the output is memory nobody wrote; `control`: it only asks about
     values; `listed`: it does the same to each element of its lists.
     """
 
     __slots__ = ("aligned", "arguments", "base", "control", "gate", "kind", "listed", "native", "numbers", "pointwise",
-                 "reads_written", "singular", "uninitialised", "view", "written")
+                 "reads_written", "shape_only", "singular", "uninitialised", "view", "written")
 
     def __init__(self, func: torch._ops.OpOverload) -> None:
         schema = func._schema
@@ -42,6 +43,7 @@ class Recipe:
             self.written |= {"running_mean", "running_var"}
         self.reads_written = name not in ops.WRITES_ONLY and not any(a.is_out for a in schema.arguments)
         self.uninitialised = self.kind == "empty" or name in ("resize_", "set_", "resize_as_")
+        self.shape_only = self.base.endswith("_like") or self.base.startswith("new_")
         self.view = not self.written and bool(func.is_view) and name not in ("lift_fresh", "_to_copy")
         self.control = name in ops.CONTROL or self.kind == "compare"
         self.listed = name.startswith(("_foreach_", "_fused_", "_amp_foreach_"))

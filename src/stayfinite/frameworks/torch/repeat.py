@@ -126,6 +126,14 @@ class Repeat:
         if self._tracer is not None:
             self._tracer.note_exception(error)
 
+    def note_found(self, value: Tensor | float) -> None:
+        """A non-finite number the step left in a variable without differentiating it: what its own test found."""
+        if isinstance(value, Tensor):
+            if self._tracer is not None:
+                self._tracer.note_loss(value)
+            value = float(value.detach().item())
+        self._losses.append(Loss(f"loss[{len(self._losses)}]", value))
+
     def note_state(self, tensors: Sequence[Tensor]) -> None:
         """The repetition ended; its parameters and buffers are looked at."""
         self._bad = tuple(hold.nonfinite((self._name(tensor), tensor.detach()) for tensor in tensors))[:10]

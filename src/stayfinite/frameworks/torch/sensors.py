@@ -123,22 +123,21 @@ class Sensors:
 
     def _attach_clipping(self) -> None:
         # clipping by an infinite norm zeroes every gradient and by a NaN makes all NaN: what was wrong is read before
-        def clipped(parameters: Any) -> list[Tensor]:
-            return [parameters] if isinstance(parameters, Tensor) else list(parameters)
-
         module = sys.modules["torch.nn.utils.clip_grad"]
         for name, limited in (("clip_grad_norm_", True), ("clip_grad_value_", False)):
             original = getattr(module, name)
 
             @functools.wraps(original)
             def clip(
-                parameters: Any, limit: Any, *args: Any,
-                _original: Callable[..., Any] = original, _limited: bool = limited, **kwargs: Any,
+                *args: Any, _original: Callable[..., Any] = original, _limited: bool = limited, **kwargs: Any
             ) -> Any:
-                parameters = clipped(parameters)
-                bound = float(limit) if _limited else None
+                parameters = args[0] if args else kwargs.pop("parameters")
+                parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)  # may be a generator
+                bound = None
+                if _limited:
+                    bound = float(args[1] if len(args) > 1 else kwargs.get("max_norm", float("nan")))
                 self._shielded("clipping", self.watcher.before_clip, parameters, bound)
-                result = _original(parameters, limit, *args, **kwargs)
+                result = _original(parameters, *args[1:], **kwargs)
                 self._shielded("clipping", self.watcher.after_clip, bound, result)
                 return result
 

@@ -30,10 +30,10 @@ from stayfinite.frameworks.torch.rehearsal import ReplayLog
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.state import (
     Copy,
+    Snapshot,
     Subjects,
     TorchObjects,
     Written,
-    full_snapshot,
     generator_states,
     gradient_undo,
     light_undo,
@@ -63,6 +63,7 @@ class Session:
         self.live = Live(self.monitor, self._user_location, self._name)
         self.live.unhooked = self._outside_any_block
         self.live.training_begins = self._forget
+        self.live.committed = self._after_commit
         self.live.exact = options.replay_every > 0
         self.sensors = Sensors(self.live)
         self.replays = ReplayLog()
@@ -76,6 +77,8 @@ class Session:
         self._busy = False
         self._by_hand: dict[int, str] = {}
         """Learned: blocks that write parameters before a known optimizer does, with the reason."""
+        self._several: set[int] = set()
+        """Learned: blocks that take several updates in one pass."""
         self._sampled = 0
 
     def install(self) -> None:
@@ -95,7 +98,16 @@ class Session:
 
     def closing_warnings(self) -> list[Warning]:
         """What the report should say about the run as a whole."""
-        return []
+        told = []
+        if self.live.unwrapped_steps:
+            told.append(Warning(
+                "not-wrapped",
+                f"{self.live.unwrapped_steps} updates were taken outside a loop that could be wrapped: they are held when "
+                "they go bad, and cannot be replayed",
+            ))
+            if not self.replays.replayed:
+                self.replays.refuse("the update is taken outside a loop that could be wrapped")
+        return told
 
     # -- the driver ----------------------------------------------------------------------------------------------
 
@@ -213,7 +225,7 @@ class Session:
         if self.live.alive:
             window.gradients = gradient_undo(subjects.parameters)
         if self._rehearsals_due():
-            window.full = full_snapshot(subjects)
+            window.full = Snapshot(subjects)
         return window
 
     def _rehearsals_due(self) -> bool:
@@ -229,6 +241,16 @@ class Session:
             return "an optimizer steps inside the backward pass"
         foreign = [o for o in subjects.optimizers if not type(o).__module__.startswith("torch.optim")]
         return hold.unpredictable(foreign[0]) or "" if foreign else ""
+
+    def _after_commit(self) -> None:
+        """Where a pass takes several updates, versions are read after each: the next one is held against these."""
+        block, window, here = self._block, self._window, self.live.current
+        if block is None or window is None or here is None:
+            return
+        if len(here.stepped) > 1:
+            self._several.add(block.id)
+        if block.id in self._several:
+            window.versions = [p._version for p in self._subjects[block.id][1].parameters]
 
     def _close_pass(self, here: Pass, block: Block) -> None:
         here.attempt.on_exit = None
@@ -360,11 +382,11 @@ class Session:
                 outcome = yield from inquiry.repeat(request, self.sensors, self.live)
         explained = failure.error is None or describe.explains(incident.case)
         stops = self.options.on_incident == "stop" and not failure.committed and failure.error is None and not failure.harmless
-        wrong = inquiry.finish(keep_step=failure.committed or failure.error is not None)
+        wrong = inquiry.finish()
         if wrong:
             held, note = False, f"{wrong} tensors could not be put back exactly"
         incident = msgspec.structs.replace(
-            incident, held=held and not failure.committed, hold_note=note, stopped=stops, harmless=failure.harmless
+            incident, held=held and (not failure.committed or not here.stepped), hold_note=note, stopped=stops, harmless=failure.harmless
         )
         if explained:
             self.listener.incident(incident)
@@ -379,7 +401,9 @@ class Session:
         if not failure.held:
             return False, "the state was already bad when it was looked at; looks are sampled"
         earlier = [o for o in here.stepped if o is not failure.optimizer]
-        if inquiry.moved and not failure.hold_note and not earlier:
+        if inquiry.moved and not failure.hold_note:
+            if len(here.stepped) > 1:
+                return False, "updates taken earlier in the same pass keep what this one wrote from being checked"
             return False, f"{inquiry.moved} parameters were written before the step was asked for"
         if earlier:
             note = f"{type(earlier[0]).__name__} had already taken its own step in this pass; it stays taken"
@@ -401,7 +425,7 @@ class Session:
                 self.replays.note(step, live_print, outcome, differing)
             else:
                 self.replays.refuse(inquiry.unrepeatable)
-        inquiry.finish(keep_step=True)
+        inquiry.finish()
 
     def _case(self, failure: Failure, frame: FrameType, subjects: Subjects) -> Case:
         symptom = Symptom(failure.detector, failure.step, failure.series, to_number(failure.value), names=failure.names)

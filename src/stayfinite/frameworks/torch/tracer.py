@@ -102,6 +102,8 @@ class Tracer:
             with shield.shielded(SENSOR), quietly():
                 self._sinks += self._around.sinks(self._flow, self._bad_gradients)
                 self._around.name_strangers(self.batch)
+                if not self._sinks and self._judge.asked is not None:
+                    self._sinks.append(self._judge.asked)
         finally:
             self._stack.close()
 

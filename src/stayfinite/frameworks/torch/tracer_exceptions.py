@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
-from types import FrameType
+from types import FrameType, TracebackType
 
 import torch
 
 from stayfinite.frameworks.torch import ops
-from stayfinite.frameworks.torch.frames import Frames
+from stayfinite.frameworks.torch.frames import Frames, Spot
 from stayfinite.frameworks.torch.operands import shape_of
 from stayfinite.frameworks.torch.stats import bad_rows, dense, describe, first_true, is_bad, is_number
 from stayfinite.frameworks.torch.tracer_drafts import Draft
@@ -36,7 +37,7 @@ def find_exception(error: BaseException, judge: Judge, frames: Frames, mode: Mic
     draft = Draft(mode.count, native, kind, "open", spot)
     mode.count += 1
     draft.raised = f"{name}: {_first_line(error)}"
-    checked = _checked(inside, expression)
+    checked = _checked(inside, expression) if inside else _mentioned(error.__traceback__, spot, expression)
     last = judge.last
     if not checked and last is not None and (last.spot.code, last.spot.offset) == (spot.code, spot.offset):
         checked = [(operand.name, operand.tensor) for operand in last.operands]
@@ -58,10 +59,32 @@ def find_exception(error: BaseException, judge: Judge, frames: Frames, mode: Mic
             draft.samples = bad_rows(wrong, judge.around.batch_size)
         if is_number(part) and is_bad(part):
             draft.sources |= judge.flow.sources(part) or {-1 - judge.around.identify(part, spelled)}
+    if not inside:
+        # The author's own guard. Where its statement does not name the value, it can only speak of the latest one.
+        harmful = judge.harmful()
+        if harmful and not draft.sources & harmful:
+            draft.sources.add(max(harmful))
     draft.inputs = tuple(stats)
     judge.drafts[draft.index] = draft
     judge.link(draft)
     return Sink(kind="exception", name=name, stats=_nothing(name), source=draft.index)
+
+
+def _mentioned(trail: TracebackType | None, spot: Spot, expression: str) -> list[tuple[str, torch.Tensor]]:
+    """The tensors that a ``raise`` or ``assert`` of the user's own speaks of: those its statement names."""
+    frame = None
+    while trail is not None:
+        if trail.tb_frame.f_code is spot.code:
+            frame = trail.tb_frame
+        trail = trail.tb_next
+    if frame is None:
+        return []
+    try:
+        names = [node.id for node in ast.walk(ast.parse(expression)) if isinstance(node, ast.Name)]
+    except (SyntaxError, ValueError):
+        return []
+    held = [(name, frame.f_locals.get(name, frame.f_globals.get(name))) for name in dict.fromkeys(names)]
+    return [(name, value) for name, value in held if isinstance(value, torch.Tensor)]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -24,6 +24,7 @@ from stayfinite.frameworks.torch.tracer_flow import Flow, covers
 from stayfinite.frameworks.torch.tracer_leaves import Surroundings
 from stayfinite.frameworks.torch.tracer_rows import forbidden, rows_of_output
 from stayfinite.records.tensor import TensorStats
+from stayfinite.records.trace import Sink
 
 _BUDGET = 20_000_000
 """Elements that may be counted for calls that only pass a NaN on; births and absorptions are always counted. Counting
@@ -39,7 +40,9 @@ class Judge:
     """Keeps what matters of each call.
 
     **Fields**: `flow`: who made which value; `around`: everything with a name; `drafts`: the calls kept, by index;
-    `read_by`: the first call that read each leaf; `raised_by`: calls that raised, by the identity of the exception.
+    `read_by`: the first call that read each leaf; `raised_by`: calls that raised, by the identity of the exception;
+    `asked`: the last single number the step looked at outside of a tensor while it was non-finite, as a loss that is
+    guarded and thrown away is.
     """
 
     def __init__(self, flow: Flow, around: Surroundings, frames: Frames) -> None:
@@ -48,6 +51,7 @@ class Judge:
         self.read_by: dict[int, int] = {}
         self.raised_by: dict[int, tuple[BaseException, int]] = {}
         self.last: Call | None = None
+        self.asked: Sink | None = None
         self._empty: dict[int, Call] = {}
         self._items: list[tuple[float, int]] = []
         self._budget = _BUDGET
@@ -78,7 +82,9 @@ class Judge:
             self._item(call, result)
         elif recipe.uninitialised:
             self._unwritten(call, result)
-        elif not recipe.control:
+        elif recipe.control:
+            self._ask(call)
+        else:
             self._weigh(call, result, frames)
 
     def _weigh(self, call: Call, result: Any, frames: Frame) -> None:
@@ -317,6 +323,27 @@ class Judge:
                 draft.sources |= one.sources
             self._items.append((value, call.index))
             self.link(draft)
+            self._ask(call)
+
+    def _ask(self, call: Call) -> None:
+        """A comparison or a test: no step of the data flow, but the author wants to know this number."""
+        one = next((one for one in call.inputs if one.bad and one.part.numel() == 1), None)
+        if one is not None and call.phase in ("open", "loss", "forward"):
+            sources = one.sources or self.sources(one.part, one.operand.name, call)
+            made = [source for source in sources if source >= 0]
+            self.asked = Sink(kind="loss", name="loss", stats=describe(one.part, "loss"), source=max(made or sources))
+
+    def harmful(self) -> set[int]:
+        """The calls outside of backward and update that gave out a non-finite value nobody wrote on purpose."""
+        harmful: set[int] = set()
+        for index in sorted(self.drafts):
+            draft = self.drafts[index]
+            if draft.absorbed or draft.phase in ("backward", "optimizer"):
+                continue
+            leaves = any(source < 0 and self.around.leaves[-1 - source].stats.nan for source in draft.sources)
+            if (draft.born and not draft.sentinel) or leaves or draft.sources & harmful:
+                harmful.add(index)
+        return harmful
 
     def raised(self, call: Call, error: BaseException, frames: Sequence[FrameType]) -> None:
         """Keep a call that raised `error`."""

@@ -161,7 +161,7 @@ class Microscope(TorchDispatchMode):
             if name is not None:
                 parameters.add(name)
             written = operand.name in recipe.written
-            if written and not recipe.reads_written:
+            if recipe.shape_only or (written and not recipe.reads_written):
                 continue
             record = flow.get(part)
             one = Input(operand, part, record, written)
