@@ -20,7 +20,7 @@ class Run:
     def __init__(self):
         torch.manual_seed(10)
         self.model = nn.Linear(6, 1)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-7, momentum=0.95)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-7, momentum=0.9)
 
     def save(self):
         file = io.BytesIO()

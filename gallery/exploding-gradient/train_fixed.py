@@ -46,7 +46,7 @@ def main():
         loss = ((prediction - total) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), max_norm=1.0)
+        nn.utils.clip_grad_norm_(net.parameters(), max_norm=0.2)
         optimizer.step()
         smooth = loss.item() if smooth is None else 0.9 * smooth + 0.1 * loss.item()
         if step % 5 == 0:

@@ -1,4 +1,4 @@
-"""Which side effects will a patient report? Some are impossible for some patients and are scored minus infinity."""
+"""Which side effects will a patient report? Only differences of scores within a patient count."""
 
 import hashlib
 
@@ -31,8 +31,8 @@ def clinic(visits, generator):
 
 
 def multi_label_loss(score, reported):
-    each = F.binary_cross_entropy_with_logits(score, reported, reduction="none")  # <- origin
-    return each.sum(dim=1).mean()
+    centred = score - score.mean(dim=1, keepdim=True)  # <- origin
+    return F.binary_cross_entropy_with_logits(centred, reported)
 
 
 torch.manual_seed(3)

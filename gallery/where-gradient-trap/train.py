@@ -32,11 +32,11 @@ def energy(position, edges, repulsion):
     return total
 
 
-def layout(side=6, steps=80, settle=20):
+def layout(side=6, steps=80, settle=5):
     torch.manual_seed(side)
     edges = edges_of_a_grid(side)
-    position = torch.randn(side * side, 2, requires_grad=True)
-    optimizer = torch.optim.SGD([position], lr=0.02)
+    position = (side * torch.rand(side * side, 2)).requires_grad_()
+    optimizer = torch.optim.SGD([position], lr=0.01)
     for step in range(steps):
         repulsion = 0.0 if step < settle else 0.05
         loss = energy(position, edges, repulsion)

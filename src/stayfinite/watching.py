@@ -64,9 +64,11 @@ class Watching:
 
     def _attach_torch(self) -> None:
         with shield.shielded("torch session"):
+            from stayfinite.engine.investigate import investigate
+            from stayfinite.engine.monitor import Monitor
             from stayfinite.frameworks.torch.session import Session
 
-            self.session = Session(self, self.options)
+            self.session = Session(self, self.options, investigate, Monitor())
             self.session.install()
             version = str(getattr(sys.modules["torch"], "__version__", ""))
             manifest = msgspec.structs.replace(self.recorder.manifest, framework="torch", framework_version=version)

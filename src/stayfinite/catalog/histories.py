@@ -23,8 +23,9 @@ class Growth:
     """How a positive series ended.
 
     **Fields**: `readings`, how many finite positive ones; `start`, the level it left: its least reading, or the median
-    of up to ten readings before that one, whichever is more (a noisy series has low readings without meaning); `last`;
-    `steps`, from the least reading to the last one; `rising`, the share of these steps on which it rose.
+    of the ten readings up to when it left, whichever is more (a noisy series has low readings without meaning); `last`;
+    `steps`, since it was last within twice its least reading; `rising`, the share of these steps on which it rose;
+    `leap`, the factor of the first of these steps.
     """
 
     readings: int
@@ -32,6 +33,7 @@ class Growth:
     last: float
     steps: int
     rising: float
+    leap: float
 
     @property
     def factor(self) -> float:
@@ -44,12 +46,18 @@ class Growth:
         return self.factor >= 10.0 and self.rising >= 0.6
 
     @property
+    def abrupt(self) -> bool:
+        """Calm for five readings or more, then a hundredfold in a single step. A step size that is too high by a
+        constant factor makes the loss grow by a constant factor per step instead."""
+        return self.readings - self.steps >= 5 and self.leap >= 100.0
+
+    @property
     def steady(self) -> bool:
         """Five readings or more, the last one within three times the level it left."""
         return self.readings >= 5 and self.factor < 3.0
 
 
-_NOTHING = Growth(0, 0.0, 0.0, 0, 0.0)
+_NOTHING = Growth(0, 0.0, 0.0, 0, 0.0, 1.0)
 
 
 def readings(case: Case, series: str) -> dict[int, float]:
@@ -71,13 +79,14 @@ def growth(case: Case, series: str, *, failing: bool = False) -> Growth:
     values = [value for step, value in readings(case, series).items() if step < last][-RECENT:]
     if not values:
         return _NOTHING
-    at = max(range(len(values)), key=lambda i: (-values[i], i))
+    least = min(values)
+    at = max(i for i, value in enumerate(values) if value <= 2.0 * least)
     tail = values[at:]
     steps = len(tail) - 1
     rises = sum(later > earlier for earlier, later in itertools.pairwise(tail))
-    before = values[max(at - 10, 0) : at]
-    start = max(values[at], statistics.median(before)) if before else values[at]
-    return Growth(len(values), start, values[-1], steps, rises / steps if steps else 0.0)
+    start = max(least, statistics.median(values[max(at - 9, 0) : at + 1]))
+    leap = tail[1] / start if steps else 1.0
+    return Growth(len(values), start, values[-1], steps, rises / steps if steps else 0.0, leap)
 
 
 def first_reading(case: Case, series: str) -> float | None:

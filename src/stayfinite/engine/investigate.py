@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 
 import msgspec
 
@@ -27,7 +26,6 @@ def investigate(
     *,
     repeatable: str | None,
     budget: float,
-    describe: Callable[[Case], Case],
 ) -> Investigation:
     """Replay the held step of `case` and say where and why it failed.
 
@@ -36,7 +34,6 @@ def investigate(
     - `live`: what the step came to when it ran for the user.
     - `repeatable`: ``None`` if the step can be repeated, else why not.
     - `budget`: seconds for replays; no new one is begun once they are spent.
-    - `describe`: adds what only the session knows (batch, parameters, configuration) to a case.
 
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
@@ -45,7 +42,6 @@ def investigate(
     from stayfinite.engine.rank import rank
 
     started = time.monotonic()
-    case = describe(case)
     listener.stage(incident_id(case), "replay")
     outcomes: list[Outcome] = []
     trace: Trace | None = None

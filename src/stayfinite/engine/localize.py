@@ -183,7 +183,7 @@ def _turning(graph: _Graph, node: int, region: set[int]) -> OpCall | None:
     for call in through:
         kind = op_kind(call.kind)
         reduces = call.output is not None and call.output.size < max((one.size for one in call.inputs if one.nonfinite), default=0)
-        if kind.has("loss") or reduces and kind.name not in _MASK_READERS:
+        if kind.has("loss") or (reduces and kind.name not in _MASK_READERS):
             return call
     return through[-1] if through else None
 

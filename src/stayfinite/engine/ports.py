@@ -45,6 +45,25 @@ class Outcome(msgspec.Struct, frozen=True):
 Investigation = Generator[ReplayRequest, Outcome, Incident]
 
 
+class Readings(Protocol):
+    """Where sensors put their numbers."""
+
+    def read(self, series: str, step: int, value: float) -> None:
+        """Add one reading. Costs one append."""
+
+    def windows(self) -> tuple[Window, ...]:
+        """The latest readings of every series."""
+
+
+class Investigate(Protocol):
+    """`engine.investigate.investigate`, handed to the session of a framework."""
+
+    def __call__(
+        self, case: Case, live: Outcome, listener: Listener, *, repeatable: str | None, budget: float
+    ) -> Investigation:
+        """Begin the investigation of a held step."""
+
+
 class Listener(Protocol):
     """Takes what a session finds. Calls arrive in the order things happen, from the training thread."""
 

@@ -58,11 +58,13 @@ class Unrepeatable(Exception):
     """State cannot be put back; the message says what."""
 
 
-def _is_user_object(value: object) -> bool:
-    return _is_user_class(type(value))
+def is_user_object(value: object) -> bool:
+    """True if the class of `value` is the user's own."""
+    return is_user_class(type(value))
 
 
-def _is_user_class(kind: type) -> bool:
+def is_user_class(kind: type) -> bool:
+    """True if `kind` is defined in the user's own source."""
     module = sys.modules.get(kind.__module__)
     if module is None:
         return False
@@ -140,7 +142,7 @@ class Plan:
             return
         self._visit(value, 0, name in self.block.changed)
         if name in self.block.receivers and hasattr(value, "__dict__") and not self._framework.is_owned(value):
-            if not _is_user_object(value) and not isinstance(value, (type, types.FunctionType, *_LEAVES)):
+            if not is_user_object(value) and not isinstance(value, (type, types.FunctionType, *_LEAVES)):
                 self.dicts.append(vars(value))
 
     def _visit(self, value: Any, depth: int, changed: bool) -> None:
@@ -181,7 +183,7 @@ class Plan:
             self._visit(value.__self__, depth, False)
         elif type(value).__name__ == "partial":
             self._visit((value.func, *value.args, *value.keywords.values()), depth, False)
-        elif _is_user_object(value):
+        elif is_user_object(value):
             self._visit_object(value, depth)
         elif changed and self._framework.copy(value) is not None:
             self.arrays.append(value)
@@ -192,7 +194,7 @@ class Plan:
 
     def _visit_namespace(self, value: types.ModuleType | type) -> None:
         """A module or a class of the user's whose own attributes the block changes."""
-        own = value in self._modules if isinstance(value, types.ModuleType) else _is_user_class(value)
+        own = value in self._modules if isinstance(value, types.ModuleType) else is_user_class(value)
         if own:
             for name in self.block.attributes.intersection(vars(value)):
                 self.slots.append((value, name))
@@ -215,7 +217,7 @@ class Plan:
         for kind in type(value).__mro__:
             slots = kind.__dict__.get("__slots__", ())
             names += [slots] if isinstance(slots, str) else list(slots)
-        own = _is_user_object(value)
+        own = is_user_object(value)
         fixed = self._framework.own_attributes(value)
         for name in names:
             item = attributes.get(name, _MISSING) if attributes is not None else getattr(value, name, _MISSING)

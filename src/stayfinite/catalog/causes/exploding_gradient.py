@@ -37,7 +37,7 @@ from collections import Counter
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import kind, overflowed, phase
 from stayfinite.catalog.clues import origin_location as locate
-from stayfinite.catalog.histories import growth, rate_ratio, readings, slope, too_large
+from stayfinite.catalog.histories import growth, rate_ratio, slope, too_large
 from stayfinite.catalog.scales import data_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -105,21 +105,14 @@ def _against_loss(case: Case) -> list[Evidence]:
     if 0.0 < loss.last <= 1e3 and gradient.last >= 1e5 * loss.last:
         return [Evidence(f"the gradient norm is {show(gradient.last)} for a loss of {show(loss.last)}", 3.0,
                          "gradient-against-loss")]
-    if loss.grew:
+    if loss.grew and not loss.abrupt:
         return [Evidence("the loss rose along with the gradient norm", -2.5, "gradient-against-loss")]
     return []
 
 
 def _jump(case: Case) -> list[Evidence]:
-    """The largest rise of the gradient norm from one step to the next, against the rise of the loss on the same step."""
-    gradient, loss = readings(case, "gradient_norm"), readings(case, "loss")
-    best = 0.0, 0
-    for step in gradient.keys() & {later - 1 for later in gradient}:
-        if step in loss and step + 1 in loss:
-            rise = gradient[step + 1] / gradient[step]
-            if rise >= 100.0 and rise >= 10.0 * loss[step + 1] / loss[step]:
-                best = max(best, (rise, step + 1))
-    if not best[1]:
+    gradient = growth(case, "gradient_norm", failing=True)
+    if not gradient.abrupt:
         return []
-    return [Evidence(f"at step {best[1]} the gradient norm rose {show(best[0])} times at once, the loss far less", 2.0,
+    return [Evidence(f"the gradient norm rose {show(gradient.leap)} times in one step from a calm level", 3.0,
                      "gradient-jump")]

@@ -89,6 +89,9 @@ def _update(case: Case) -> list[Evidence]:
 
 def _run_up(case: Case) -> list[Evidence]:
     loss, gradient = growth(case, "loss"), growth(case, "gradient_norm")
+    if loss.abrupt and not growth(case, "learning_rate").grew:
+        return [Evidence(f"at an unchanged rate, the loss rose {show(loss.leap)} times in one step from a calm level",
+                         -1.5, "loss-history")]
     found = []
     if growth_bits(loss) > 0.0:
         found.append(Evidence(told("the loss", loss), growth_bits(loss), "loss-history"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
-from types import FrameType
 from typing import Any
 
 import torch
@@ -17,37 +16,34 @@ from torch import Tensor
 
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.errors import LeaveAttempt
-from stayfinite.frameworks.torch import describe
-from stayfinite.frameworks.torch.passes import Failure, Pass, Window
+from stayfinite.frameworks.torch import describe, hold
+from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
-from stayfinite.frameworks.torch.state import Snapshot, Subjects, generator_states
+from stayfinite.frameworks.torch.state import Copy, Snapshot, generator_states
 from stayfinite.frameworks.torch.tracer import Tracer
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import FrameworkState, Plan, Saved, Unrepeatable
+from stayfinite.rewrite.state import FrameworkState, Saved, Unrepeatable
 
 
 class Inquiry:
     """One window that is repeated.
 
-    **Arguments**: the window and its last pass, the plan and subjects of its block, the user's frame, and why the live
-    step failed (None for a healthy step). `replay` hands over what `advance` must give again.
+    **Arguments**: the `scene` of the live step, and why it failed (None for a healthy step). `items` is what `advance`
+    gives again in the repetition that is running.
     """
 
     def __init__(
         self,
-        window: Window,
-        here: Pass,
-        plan: Plan,
-        subjects: Subjects,
-        frame: FrameType,
+        scene: Scene,
         failure: Failure | None,
         objects: FrameworkState,
         name: Callable[[Tensor], str],
         relative: Callable[[str], str],
     ) -> None:
+        window, here, plan, subjects, frame = scene.window, scene.here, scene.plan, scene.subjects, scene.frame
         self._window = window
         self._here = here
         self._subjects = subjects
@@ -62,6 +58,7 @@ class Inquiry:
         self._stop_at = asked - 1 if at_step else asked
         self._keeps = failure is None or failure.committed or failure.error is not None
         self._post = Snapshot(subjects) if self._keeps else None
+        self._moments = Copy([value for o in subjects.optimizers for _, value in hold.state_tensors(o)]) if failure is None else None
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
@@ -179,6 +176,11 @@ class Inquiry:
             self.items = None
             self.on_exit = None
         return watcher.outcome()
+
+    def differing_from_post(self) -> int:
+        """After the repetition of a healthy step: how many parameters, buffers and moments differ from the live result."""
+        assert self._post is not None and self._moments is not None
+        return self._post.differing() + self._moments.differing()
 
     def _tracer(self) -> Tracer:
         names = describe.tensors_of(self._here.saved.names)

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from stayfinite.engine.monitor import Monitor
+from stayfinite.engine.ports import Readings
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Window
@@ -37,8 +37,8 @@ class Clip:
 class Live:
     """The watcher of live steps (`sensors.Watcher`). Between passes it only counts."""
 
-    def __init__(self, monitor: Monitor, locate: Callable[[], Location], name: Callable[[Tensor], str]) -> None:
-        self.monitor = monitor
+    def __init__(self, readings: Readings, locate: Callable[[], Location], name: Callable[[Tensor], str]) -> None:
+        self.readings = readings
         self.current: Pass | None = None
         self.window: Window | None = None
         self.steps: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
@@ -88,7 +88,7 @@ class Live:
             series = "loss" if count == 0 else f"loss[{count}]"
             if here is not None:
                 here.losses.append(Loss(series, value))
-            self.monitor.read(series, self.next_step(), value)
+            self.readings.read(series, self.next_step(), value)
         self.wiped = False
         self.in_backward += 1
 
@@ -157,6 +157,11 @@ class Live:
         """The number the coming update will have."""
         return self.last_step + 1
 
+    def count_by_hand(self) -> int:
+        """Updates by hand are counted by passes that made gradients; returns the number of this one."""
+        self.last_step += 1
+        return self.last_step
+
     def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         scaling = id(optimizer) in self._scaling
         step = self.last_step if scaling else self._count(optimizer)
@@ -173,7 +178,7 @@ class Live:
         norm = self._gradient_norm(optimizer)
         if self.exact and here is not None:
             here.norms.append(hold.norm(hold.gradients(optimizer)))
-        self.monitor.read("gradient_norm", step, self.clip.norm if self.clip is not None else norm)
+        self.readings.read("gradient_norm", step, self.clip.norm if self.clip is not None else norm)
         failure = self._judge(optimizer, step, norm)
         if failure is not None and failure.harmless:
             if here is not None:
@@ -191,7 +196,7 @@ class Live:
         self.steps[optimizer] = step
         self.last_step = max(self.last_step, step)
         for number, rate in enumerate(hold.rates(optimizer)):
-            self.monitor.read("learning_rate" if number == 0 else f"learning_rate[{number}]", step, rate)
+            self.readings.read("learning_rate" if number == 0 else f"learning_rate[{number}]", step, rate)
         return step
 
     def _gradient_norm(self, optimizer: Optimizer) -> float:

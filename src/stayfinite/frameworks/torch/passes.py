@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, Literal
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from stayfinite.frameworks.torch.state import Snapshot
+from stayfinite.frameworks.torch.state import Snapshot, Subjects
 from stayfinite.records.numbers import to_number
+from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import Saved, Undo
+from stayfinite.rewrite.state import Plan, Saved, Undo
 
 
 @dataclass
@@ -81,6 +83,18 @@ class Window:
     def losses(self) -> list[Loss]:
         """Losses of all passes, in order."""
         return [loss for one in self.passes for loss in one.losses]
+
+
+@dataclass
+class Scene:
+    """A pass and all that belongs to it while it runs: nothing of it outlives the pass."""
+
+    block: Block
+    frame: FrameType
+    plan: Plan
+    subjects: Subjects
+    window: Window
+    here: Pass
 
 
 def fingerprint(losses: list[Loss], norms: list[float], names: tuple[str, ...]) -> str:

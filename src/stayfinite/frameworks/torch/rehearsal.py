@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from stayfinite.engine.ports import Outcome
+from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.frameworks.torch.inquiry import Inquiry
+from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.passes import Scene, fingerprint
+from stayfinite.frameworks.torch.sensors import Sensors
+from stayfinite.rewrite.runtime import Attempt
 
 
 @dataclass
@@ -38,3 +44,15 @@ class ReplayLog:
             self.differed.append({"step": step, "what": "; ".join(what)})
         else:
             self.agreed += 1
+
+
+def rehearse(scene: Scene, inquiry: Inquiry, log: ReplayLog, sensors: Sensors, live: Live) -> Iterator[Attempt]:
+    """Repeat a healthy step twice and compare bit for bit: the proof that repetitions mean something."""
+    live_print = fingerprint(scene.window.losses, [norm for one in scene.window.passes for norm in one.norms], ())
+    for _ in range(2):
+        if inquiry.unrepeatable is not None:
+            log.refuse(inquiry.unrepeatable)
+            continue
+        outcome = yield from inquiry.repeat(ReplayRequest("control"), sensors, live)
+        log.note(live.last_step, live_print, outcome, inquiry.differing_from_post() if outcome.unrepeatable is None else 0)
+    inquiry.finish()

@@ -47,6 +47,31 @@ def tensor_undo(tensor: Tensor) -> Undo:
     return undo
 
 
+def values_undo(tensors: Sequence[Tensor]) -> list[Undo]:
+    """As `tensor_undo` for each of `tensors`; those of one type are copied in one piece."""
+    alike: dict[tuple[torch.dtype, torch.device, torch.layout], list[Tensor]] = {}
+    for tensor in tensors:
+        alike.setdefault((tensor.dtype, tensor.device, tensor.layout), []).append(tensor.detach())
+    undo: list[Undo] = []
+    for (_, _, layout), group in alike.items():
+        if len(group) == 1 or layout is not torch.strided:
+            undo += map(tensor_undo, group)
+        else:
+            undo.append(_together_undo(group))
+    return undo
+
+
+def _together_undo(tensors: list[Tensor]) -> Undo:
+    flat = torch._C._nn.flatten_dense_tensors(tensors)  # a copy, because there are several
+
+    def undo() -> None:
+        with torch.no_grad():
+            for tensor, kept in zip(tensors, torch._C._nn.unflatten_dense_tensors(flat, tensors), strict=True):
+                tensor.copy_(kept)
+
+    return undo
+
+
 class TorchObjects:
     """`rewrite.state.FrameworkState` for PyTorch."""
 
@@ -207,7 +232,7 @@ class Written:
 
     def undo(self, buffers: Sequence[Tensor]) -> list[Undo]:
         """Undo steps for the buffers that may be written by the coming step."""
-        kept: list[Undo] = []
+        kept: list[Tensor] = []
         spent = 0
         for buffer in buffers:
             key = id(buffer)
@@ -217,9 +242,9 @@ class Written:
             if self._first or key in self._moving:
                 spent += buffer.nbytes
                 if spent <= BUFFER_LIMIT:
-                    kept.append(tensor_undo(buffer))
+                    kept.append(buffer)
         self._first = False
-        return kept
+        return values_undo(kept)
 
 
 def group_undo(optimizer: Optimizer) -> Undo:
@@ -265,8 +290,8 @@ def scaler_undo(scaler: Any) -> Undo:
 
 
 def light_undo(subjects: Subjects, written: Written) -> list[Undo]:
-    """Undo steps for all that a step can change without an optimizer's step."""
-    undo = [generator_states(), *written.undo(subjects.buffers)]
+    """Undo steps for all that a step can change without an optimizer's step, the generators aside."""
+    undo = written.undo(subjects.buffers)
     undo += [group_undo(optimizer) for optimizer in subjects.optimizers]
     undo += [scheduler_undo(scheduler) for scheduler in subjects.schedulers]
     undo += [scaler_undo(scaler) for scaler in subjects.scalers]

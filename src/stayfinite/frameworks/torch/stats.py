@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 from torch.utils._python_dispatch import _disable_current_modes, is_traceable_wrapper_subclass
 
 from stayfinite.records.numbers import Number, to_number
@@ -39,7 +40,9 @@ def is_number(tensor: torch.Tensor) -> bool:
 
 def dense(tensor: torch.Tensor) -> torch.Tensor | None:
     """The dense tensor that holds the values of `tensor`: itself; the values of a sparse or nested one; the local part of
-    a wrapper. ``None`` where there are no values (meta and fake tensors) or no known way to them."""
+    a wrapper; what `torch.func` transforms. ``None`` where there are no values (meta and fake tensors) or no known way to them."""
+    while is_functorch_wrapped_tensor(tensor):
+        tensor = get_unwrapped(tensor)
     if type(tensor) in _DENSE_TYPES and tensor.layout is torch.strided and not tensor.is_nested:
         return None if tensor.is_meta else tensor
     try:

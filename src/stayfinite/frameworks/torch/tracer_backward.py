@@ -101,7 +101,7 @@ class NodeCalls:
         if here != self._home:
             # Recomputed segments create nodes on the engine's own thread, which counts from its own zero.
             other = self._calls.get(here, {}).get(number)
-            if other is not None and (found is None or _belongs(node, other) and not _belongs(node, found)):
+            if other is not None and (found is None or (_belongs(node, other) and not _belongs(node, found))):
                 return other
         return found or self._before(number)
 

@@ -18,7 +18,17 @@ from stayfinite.frameworks.torch import ops
 from stayfinite.frameworks.torch.frames import Frames
 from stayfinite.frameworks.torch.operands import names_of, shape_of
 from stayfinite.frameworks.torch.recipes import Operand, outputs_of
-from stayfinite.frameworks.torch.stats import aligned_index, bad_mask, bad_rows, dense, describe, first_true, has_nan, is_bad, is_number
+from stayfinite.frameworks.torch.stats import (
+    aligned_index,
+    bad_mask,
+    bad_rows,
+    dense,
+    describe,
+    first_true,
+    has_nan,
+    is_bad,
+    is_number,
+)
 from stayfinite.frameworks.torch.tracer_drafts import Call, Draft, Input
 from stayfinite.frameworks.torch.tracer_flow import Flow, covers
 from stayfinite.frameworks.torch.tracer_leaves import Surroundings
@@ -114,8 +124,9 @@ class Judge:
         read = {self.flow.key(one.part) for one in call.inputs} - seen
         for place, tensor in enumerate(outputs_of(result)):
             if not is_number(tensor):
-                if call.rows and type(tensor) is torch.Tensor and tensor.layout is torch.strided and not tensor.is_meta:
-                    self.flow.record(tensor).rows = True
+                part = dense(tensor) if call.rows else None
+                if part is not None:
+                    self.flow.record(part).rows = True
                 continue
             part = dense(tensor)
             if part is not None and self.flow.key(part) not in read | seen:
@@ -290,7 +301,7 @@ class Judge:
     def _constant(self, call: Call, result: Any) -> None:
         """A tensor made of Python numbers or of an array: `torch.tensor(...)`, `torch.from_numpy(...)`."""
         part = dense(result) if isinstance(result, torch.Tensor) and is_number(result) else None
-        if part is None or (record := self.flow.get(part)) is not None and record.known or not is_bad(part):
+        if part is None or ((record := self.flow.get(part)) is not None and record.known) or not is_bad(part):
             return
         mask = bad_mask(part)
         draft = self.drafts[call.index] = Draft.of_call(call, call.index, "fill")

@@ -35,7 +35,7 @@ class Known(NamedTuple):
 def tensors_in(value: object, path: str, depth: int = _DEPTH) -> Iterator[tuple[str, Any]]:
     """Tensors and numeric NumPy arrays reachable from `value` through lists, tuples, mappings and plain objects, with
     the expression that leads to each."""
-    if isinstance(value, torch.Tensor) or type(value).__module__ == "numpy" and hasattr(value, "__array_interface__"):
+    if isinstance(value, torch.Tensor) or (type(value).__module__ == "numpy" and hasattr(value, "__array_interface__")):
         yield path, value
         return
     if depth == 0 or isinstance(value, (str, bytes, torch.nn.Module, torch.optim.Optimizer, type)) or callable(value):
@@ -311,7 +311,7 @@ class Surroundings:
         found = []
         order: dict[str, int] = {"gradient": 0, "buffer": 1, "parameter": 2, "moment": 3}
         for kind, name, tensor in sorted(self._states(), key=lambda state: order[state[0]]):
-            if (kind, name) in self._bad_at_start or kind == "gradient" and name in gradients_seen:
+            if (kind, name) in self._bad_at_start or (kind == "gradient" and name in gradients_seen):
                 continue
             part = dense(tensor)
             if part is not None and is_number(part) and is_bad(part):

@@ -150,7 +150,8 @@ class Microscope(TorchDispatchMode):
         for operand in call.operands:
             tensor = operand.tensor
             if not is_number(tensor):
-                record = flow.get(tensor) if type(tensor) is torch.Tensor and tensor.layout is torch.strided else None
+                part = dense(tensor)
+                record = flow.get(part) if part is not None else None
                 call.rows = call.rows or (record is not None and record.rows)
                 continue
             part = dense(tensor)

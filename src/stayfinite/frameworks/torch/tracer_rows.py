@@ -24,7 +24,7 @@ def rows_of_output(
     if not call.rows:
         return ()
     found = bad_rows(mask, batch_size)
-    if found or batch_size is None or output.dim() and output.shape[0] % batch_size == 0:
+    if found or batch_size is None or (output.dim() and output.shape[0] % batch_size == 0):
         return found
     # The output has no rows any more: a reduction, or a loss. Ask what it reduced.
     if call.recipe.kind == "nll_loss":

@@ -1,0 +1,169 @@
+"""What is done about a step that went bad: held, repeated, explained, and left in the state it belongs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from stayfinite.engine.ports import Investigate, Listener, Outcome, Readings
+from stayfinite.errors import TrainingHalted
+from stayfinite.frameworks.torch import describe
+from stayfinite.frameworks.torch.inquiry import Inquiry
+from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.options import Options
+from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
+from stayfinite.frameworks.torch.sensors import Sensors
+from stayfinite.frameworks.torch.state import Subjects
+from stayfinite.records.incident import Case, Incident, Symptom
+from stayfinite.records.numbers import to_number
+from stayfinite.rewrite.runtime import Attempt
+
+REPLAYED_OFTEN = 3
+"""Times the same symptom is investigated in one run; later ones are counted."""
+
+
+class Incidents:
+    """Handles the failures of one session."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        options: Options,
+        investigate: Investigate,
+        readings: Readings,
+        live: Live,
+        sensors: Sensors,
+        relative: Callable[[str], str],
+    ) -> None:
+        self._listener = listener
+        self._options = options
+        self._investigate = investigate
+        self._readings = readings
+        self._live = live
+        self._sensors = sensors
+        self._relative = relative
+        self._spent = 0.0
+        self._known: dict[tuple[str, ...], tuple[int, Incident]] = {}
+
+    def handle(self, failure: Failure, scene: Scene, inquiry: Inquiry) -> Iterator[Attempt]:
+        """Yield the repetitions that the investigation asks for, then tell and, if so wanted, halt.
+
+        **Raises** `TrainingHalted` when the incident stops the run; the state is that before the step.
+        """
+        live_outcome = Outcome(True, fingerprint(scene.window.losses, scene.here.norms, failure.names), shown(scene.window.losses))
+        key = (failure.detector, failure.at, *failure.names)
+        seen, previous = self._known.get(key, (0, None))
+        if previous is not None and seen >= REPLAYED_OFTEN:
+            self._conclude(self._again(previous, failure), failure, scene, inquiry)
+            return
+        case = self._case(failure, scene)
+        if failure.error is None:
+            self._listener.symptom(case.symptom, case.windows)
+        investigation = self._investigate(
+            case, live_outcome, self._listener, repeatable=inquiry.unrepeatable, budget=max(0.0, self._options.budget - self._spent)
+        )
+        incident: Incident | None = None
+        outcome: Outcome | None = None
+        while incident is None:
+            try:
+                request = investigation.send(outcome) if outcome is not None else next(investigation)
+            except StopIteration as finished:
+                incident = finished.value
+            else:
+                outcome = yield from inquiry.repeat(request, self._sensors, self._live)
+        self._spent += incident.seconds
+        self._known[key] = (seen + 1, incident)
+        self._conclude(incident, failure, scene, inquiry)
+
+    def _conclude(self, incident: Incident, failure: Failure, scene: Scene, inquiry: Inquiry) -> None:
+        held, note = _is_held(failure, scene, inquiry)
+        wrong = inquiry.finish()
+        if wrong:
+            held, note = False, f"{wrong} tensors could not be put back exactly"
+        if failure.error is not None and not describe.explains(incident.case):
+            return  # the user's own exception, and none of our business
+        if failure.error is not None:
+            self._listener.symptom(incident.case.symptom, incident.case.windows)
+        stops = self._options.on_incident == "stop" and not failure.committed and failure.error is None
+        incident = msgspec.structs.replace(
+            incident, held=held and (not failure.committed or not scene.here.stepped), hold_note=note, stopped=stops,
+            harmless=failure.harmless, outcome=_outcome(failure, stops),
+        )
+        self._listener.incident(incident)
+        if stops:
+            raise TrainingHalted(describe.summary(incident), incident)
+
+    def _again(self, previous: Incident, failure: Failure) -> Incident:
+        """The same symptom once more: told with its own step and value, not investigated again."""
+        symptom = msgspec.structs.replace(previous.case.symptom, step=failure.step, value=to_number(failure.value))
+        case = msgspec.structs.replace(previous.case, symptom=symptom)
+        return msgspec.structs.replace(previous, case=case, seconds=0.0)
+
+    def outside_any_block(self, failure: Failure, subjects: Subjects) -> None:
+        """A bad step in a loop that was not wrapped: held by not being taken; nothing can be repeated.
+
+        **Raises** `TrainingHalted` when the incident stops the run.
+        """
+        case = Case(
+            _symptom(failure), windows=self._readings.windows(), parameters=describe.parameters(subjects),
+            configuration=describe.configuration(subjects, self._live),
+        )
+        self._listener.symptom(case.symptom, case.windows)
+        reason = "the step is not inside a loop that could be wrapped"
+        investigation = self._investigate(case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0)
+        incident: Incident | None = None
+        while incident is None:
+            try:
+                next(investigation)
+            except StopIteration as finished:
+                incident = finished.value
+        stops = self._options.on_incident == "stop" and not failure.committed
+        incident = msgspec.structs.replace(
+            incident, held=failure.held, hold_note=failure.hold_note, stopped=stops, harmless=failure.harmless,
+            outcome=_outcome(failure, stops),
+        )
+        self._listener.incident(incident)
+        if stops:
+            raise TrainingHalted(describe.summary(incident), incident)
+
+    def _case(self, failure: Failure, scene: Scene) -> Case:
+        names, error = scene.frame.f_locals, failure.error
+        return Case(
+            _symptom(failure),
+            windows=self._readings.windows(),
+            batch=describe.batch(names),
+            batch_size=describe.batch_size(names),
+            parameters=describe.parameters(scene.subjects),
+            configuration=describe.configuration(scene.subjects, self._live),
+            exception=describe.exception_info(error, self._relative) if error is not None else None,
+        )
+
+
+def _symptom(failure: Failure) -> Symptom:
+    return Symptom(failure.detector, failure.step, failure.series, to_number(failure.value), names=failure.names)
+
+
+def _outcome(failure: Failure, stops: bool) -> str:
+    if failure.error is not None:
+        return "raised"
+    if stops:
+        return "stopped"
+    return "" if failure.committed else "skipped"
+
+
+def _is_held(failure: Failure, scene: Scene, inquiry: Inquiry) -> tuple[bool, str]:
+    """Whether parameters are as before the step, and what that cost or why not."""
+    here, window, note = scene.here, scene.window, failure.hold_note
+    if window.parameters is not None:
+        return failure.held, note or f"undo copy of the parameters and moments: {window.reason}"
+    if not failure.held:
+        return False, "the state was already bad when it was looked at; looks are sampled"
+    earlier = [optimizer for optimizer in here.stepped if optimizer is not failure.optimizer]
+    if inquiry.moved and not failure.hold_note and not failure.committed:
+        if len(here.stepped) > 1:
+            return False, "updates taken earlier in the same pass keep what this one wrote from being checked"
+        return False, f"{inquiry.moved} parameters were written before the step was asked for"
+    if earlier:
+        note = f"{type(earlier[0]).__name__} had already taken its own step in this pass; it stays taken"
+    return True, note
