@@ -21,6 +21,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stayfinite.engine.investigate import investigate
+from stayfinite.engine.monitor import Monitor
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.session import Session
 from stayfinite.rewrite import runtime
@@ -97,7 +99,8 @@ class Watched:
     """A session that is attached for a chunk of steps at a time."""
 
     def __init__(self, every: int = Options.every) -> None:
-        self.session = Session(_Silent(), Options(every=every, folder=str(WORKLOADS)))  # type: ignore[arg-type]
+        options = Options(every=every, folder=str(WORKLOADS))
+        self.session = Session(_Silent(), options, investigate, Monitor())  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def __call__(self) -> Iterator[None]:

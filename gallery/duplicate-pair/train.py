@@ -19,14 +19,14 @@ class Pairs(Dataset):
 
     def __getitem__(self, index):
         i, j = self.left[index], self.right[index]
-        return self.faces[i], self.faces[j], self.people[i] == self.people[j]
+        return self.faces[i], self.faces[j], (self.people[i] == self.people[j]).float()
 
 
 def contrastive_loss(a, b, same, margin=6.0):
     distance = torch.sqrt(((a - b) ** 2).sum(dim=1))  # <- origin
     pull = distance**2
     push = (margin - distance).clamp(min=0) ** 2
-    return torch.where(same, pull, push).mean()
+    return (same * pull + (1 - same) * push).mean()
 
 
 def train_step(encoder, optimizer, left, right, same):

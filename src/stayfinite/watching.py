@@ -6,6 +6,7 @@ This is where recording and reporters meet the engine; it knows no framework unt
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import time
@@ -24,6 +25,7 @@ from stayfinite.records.recording import Stage
 from stayfinite.records.series import Window
 
 if TYPE_CHECKING:
+    from stayfinite.children import Children, Family
     from stayfinite.frameworks.torch.options import Options
     from stayfinite.frameworks.torch.session import Session
     from stayfinite.reporters.document import Report
@@ -36,11 +38,13 @@ class Watching:
 
     - `manifest`: what runs. `folder`: where the recording goes; ``None`` for the default place, made on an incident only.
     - `options`: handed to the session of each framework.
+    - `family`: in a child process, where its parent looks for what it finds; nothing is written elsewhere then.
     - `quiet`: tell nothing on the terminal. `color`: as for `reporters.terminal.render`.
     """
 
     def __init__(
-        self, manifest: Manifest, options: Options, *, folder: Path | None = None, quiet: bool = False, color: bool | None = None
+        self, manifest: Manifest, options: Options, *, folder: Path | None = None, quiet: bool = False, color: bool | None = None,
+        family: Family | None = None,
     ) -> None:
         self.recorder = Recorder(manifest, folder)
         self.options = options
@@ -48,18 +52,22 @@ class Watching:
         self.stopped = False
         self.symptoms = 0
         self.session: Session | None = None
+        self.family = family
         self._quiet = quiet
         self._color = color
         self._told: set[str] = set()
         self._started = time.monotonic()
         self._forget: list[Any] = []
+        self._children: Children | None = None
+        self._rewrite = False
         if folder is not None:
             self.recorder.open()
 
     # -- beginning and end ---------------------------------------------------------------------------------------
 
-    def attach(self) -> None:
-        """Watch every framework as the user imports it."""
+    def attach(self, *, rewrite: bool = False) -> None:
+        """Watch every framework as the user imports it. `rewrite`: the loops of spawned children are wrapped too."""
+        self._rewrite = rewrite
         self._forget.append(when_imported("torch", self._attach_torch))
 
     def _attach_torch(self) -> None:
@@ -70,13 +78,54 @@ class Watching:
 
             self.session = Session(self, self.options, investigate, Monitor())
             self.session.install()
+            self._watch_children()
             version = str(getattr(sys.modules["torch"], "__version__", ""))
             manifest = msgspec.structs.replace(self.recorder.manifest, framework="torch", framework_version=version)
             self.recorder.append(manifest)
 
+    def _watch_children(self) -> None:
+        from stayfinite.children import Children, family_of, when_child_ends
+
+        if self.family is None:
+            family = family_of(self.recorder.manifest, self.options, rewrite=self._rewrite, quiet=self._quiet)
+            self._children = Children(family)
+            self._children.watch(self._join)
+        else:
+            when_child_ends(self.log_rehearsals)
+
+    def _join(self, family: Family) -> None:
+        """In a forked child: from now on incidents go to the parent."""
+        from stayfinite.children import when_child_ends
+
+        self.family = family
+        self.incidents = []
+        when_child_ends(self.log_rehearsals)
+
+    def gather(self) -> None:
+        """In the parent, at the end: take over what child processes found. They told it already."""
+        if self._children is None:
+            return
+        self._children.gather()
+        for warning in self._children.told:
+            self.recorder.append(warning)
+        for incident in self._children.found:
+            self.recorder.open()
+            self.recorder.append(incident)
+            self.incidents.append(incident)
+            self._told.add(incident.id)
+            self.stopped = self.stopped or incident.stopped
+
+    def log_rehearsals(self) -> None:
+        """For the self-test of replays (``STAYFINITE_REPLAY_LOG``): one JSON line per process."""
+        place = os.environ.get("STAYFINITE_REPLAY_LOG")
+        if not place or self.session is None:
+            return
+        with open(place, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"pid": os.getpid(), **self.session.rehearsed()}) + "\n")
+
     def finish(self, exit_code: int, *, failed: bool = False) -> Report:
         """Stop watching, write the closing and the files of the report, and return it."""
-        from stayfinite.reporters import json
+        from stayfinite.reporters import json as json_reporter
         from stayfinite.reporters.report import build_report
 
         for forget in self._forget:
@@ -105,14 +154,15 @@ class Watching:
         )
         report = build_report(self.recorder.recording())
         if self.recorder.folder is not None:
-            self.recorder.save("report.json", json.to_bytes(report))
+            self.recorder.save("report.json", json_reporter.to_bytes(report))
         return report
 
     # -- what a session says -------------------------------------------------------------------------------------
 
     def symptom(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
         self.symptoms += 1
-        self.recorder.open()
+        if self.family is None:
+            self.recorder.open()
         self.recorder.append(symptom)
 
     def stage(self, incident: str, name: str) -> None:
@@ -132,6 +182,10 @@ class Watching:
         self.recorder.append(incident)
         self.incidents.append(incident)
         self.stopped = self.stopped or incident.stopped
+        if self.family is not None:
+            from stayfinite.children import send
+
+            send(self.family, incident)
         if incident.id not in self._told:
             self._told.add(incident.id)
             self._tell(incident)

@@ -25,7 +25,7 @@ class Growth:
     **Fields**: `readings`, how many finite positive ones; `start`, the level it left: its least reading, or the median
     of the ten readings up to when it left, whichever is more (a noisy series has low readings without meaning); `last`;
     `steps`, since it was last within twice its least reading; `rising`, the share of these steps on which it rose;
-    `leap`, the factor of the first of these steps.
+    `leap`, the largest factor of one of these steps that began near the level it left (within 30 times).
     """
 
     readings: int
@@ -47,9 +47,9 @@ class Growth:
 
     @property
     def abrupt(self) -> bool:
-        """Calm for five readings or more, then a hundredfold in a single step. A step size that is too high by a
-        constant factor makes the loss grow by a constant factor per step instead."""
-        return self.readings - self.steps >= 5 and self.leap >= 100.0
+        """Calm for four readings or more, then thirtyfold in a single step. Where a constant step size is too high, an
+        error grows by (rate * curvature - 1)^2 per step: thirtyfold would take a curvature that tripled at once."""
+        return self.readings - self.steps >= 4 and self.leap >= 30.0
 
     @property
     def steady(self) -> bool:
@@ -85,7 +85,8 @@ def growth(case: Case, series: str, *, failing: bool = False) -> Growth:
     steps = len(tail) - 1
     rises = sum(later > earlier for earlier, later in itertools.pairwise(tail))
     start = max(least, statistics.median(values[max(at - 9, 0) : at + 1]))
-    leap = tail[1] / start if steps else 1.0
+    leaps = (later / max(earlier, start) for earlier, later in itertools.pairwise(tail) if earlier <= 30.0 * start)
+    leap = max(leaps, default=1.0)
     return Growth(len(values), start, values[-1], steps, rises / steps if steps else 0.0, leap)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 import os
 import signal
 import sys
@@ -16,7 +15,6 @@ from typing import Any
 from stayfinite import shield
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch.options import Options
-from stayfinite.rewrite import runtime
 from stayfinite.rewrite.loader import Rewriter, RewritingFinder, execute, main_module, read_source
 from stayfinite.watching import Watching, manifest_of
 
@@ -65,7 +63,7 @@ def run(
         sys.path[0] = os.getcwd() if target.module else here
         if rewrite:
             sys.meta_path.insert(0, RewritingFinder(rewriter))
-        watching.attach()
+        watching.attach(rewrite=rewrite)
     except Exception as error:
         print(f"stayfinite: could not start: {type(error).__name__}: {error}", file=sys.stderr)
         if shield.strict():
@@ -74,7 +72,11 @@ def run(
     if package is not None:
         main.__spec__, main.__package__, main.__loader__ = package, package.parent, package.loader
     sys.modules["__main__"] = main
+    process = os.getpid()
     exit_code = _execute(main, path, rewriter if rewrite else None)
+    if os.getpid() != process:
+        return exit_code  # a child forked by the script came out here: the parent tells what it found
+    watching.gather()
     if watching.stopped:
         exit_code = HALTED
     with _surviving("report"):
@@ -82,7 +84,7 @@ def run(
         watching.tell_end(report)
         if json_file is not None:
             _write_json(json_file, report)
-    _log_replays(watching)
+    watching.log_rehearsals()
     return exit_code
 
 
@@ -187,25 +189,6 @@ def _write_json(json_file: str, report: Any) -> None:
         Path(json_file).write_bytes(json_reporter.to_bytes(report))
     except OSError as error:
         print(f"stayfinite: cannot write {json_file}: {error.strerror}; name another file with --json", file=sys.stderr)
-
-
-def _log_replays(watching: Watching) -> None:
-    """For the self-test of replays: one line per process."""
-    place = os.environ.get("STAYFINITE_REPLAY_LOG")
-    if not place or watching.session is None:
-        return
-    session, log = watching.session, watching.session.replays
-    line = {
-        "pid": os.getpid(),
-        "blocks": [f"{os.path.basename(b.file)}:{b.line}" for b in runtime.blocks.values() if b.id in runtime.entered],
-        "steps": session.steps,
-        "replayed": log.replayed,
-        "agreed": log.agreed,
-        "differed": log.differed,
-        "not_replayed": log.refused,
-    }
-    with open(place, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
 
 
 __all__ = ["Target", "run", "trim"]

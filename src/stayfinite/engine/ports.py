@@ -8,6 +8,7 @@ that yields requests and is sent outcomes.
 from __future__ import annotations
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -81,3 +82,6 @@ class Listener(Protocol):
 
     def warning(self, warning: Warning) -> None:
         """Something worth knowing that is no incident."""
+
+    def case_folder(self, incident: str) -> Path | None:
+        """A folder, made now, for the step of that incident; ``None`` if nothing can be written."""

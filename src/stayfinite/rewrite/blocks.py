@@ -7,6 +7,7 @@ the functions it calls. Failing that, the innermost loop that computes gradients
 from __future__ import annotations
 
 import ast
+import dataclasses
 from dataclasses import dataclass
 
 from stayfinite.rewrite.reads import free_names, read_first
@@ -38,7 +39,7 @@ class Block:
     - `receivers`: names whose methods the block calls directly.
     - `iterated`: names and attributes that the block loops over.
     - `by_hand`: no optimizer steps in it; gradients are used by the user's own code.
-    - `needed`: of `stored`, what the block or a function it reaches may read before the block assigns it.
+    - `needed`: names that the block or a function it reaches may read before the block assigns them.
     """
 
     id: int
@@ -242,7 +243,7 @@ class Analysis:
         sites = []
         for loop in sorted(taken | by_hand, key=lambda node: node.lineno):
             extent = len(loop.body) if loop in by_hand else self._extent(loop)
-            block = self._describe(first_id + len(sites), path, loop, loop.body[:extent], loop in by_hand)
+            block = self.describe(first_id + len(sites), path, loop, loop.body[:extent], by_hand=loop in by_hand)
             sites.append(Site(loop, extent, block))
         return sites
 
@@ -263,7 +264,8 @@ class Analysis:
             return True
         return node.func.attr in STEP_METHODS and dotted(node.func.value) in self.steppers
 
-    def _describe(self, number: int, path: str, loop: LoopNode, body: list[ast.stmt], by_hand: bool) -> Block:
+    def describe(self, number: int, path: str, loop: ast.stmt, body: list[ast.stmt], *, by_hand: bool) -> Block:
+        """What repeating `body` must restore. `loop` is the statement round it: all it binds is given back."""
         block_nodes = [node for statement in body for node in within(statement)]
         stored = {name for node in within(loop) for name in _bound_names(node)}
         changed: set[str] = set()
@@ -313,8 +315,27 @@ class Analysis:
             global_names=frozenset(global_names),
             receivers=frozenset(receivers),
             iterated=frozenset(iterated),
-            needed=frozenset(needed & stored),
+            needed=frozenset(needed),
         )
+
+    def describe_function(self, number: int, path: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Block:
+        """What repeating a call of `function` must restore; its caller holds `args`, `kwargs` and `function`."""
+        block = self.describe(number, path, function, function.body, by_hand=False)
+        handed = {"args", "kwargs"}
+        arguments = function.args
+        parameters = {a.arg for a in [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]}
+        return dataclasses.replace(
+            block,
+            function=function.name,
+            stored=frozenset(handed),
+            needed=frozenset(handed),
+            loaded=block.loaded | handed | {"function"},
+            changed=block.changed | handed if parameters & block.changed else block.changed,
+        )
+
+    def enclosing_loop(self, node: ast.stmt) -> ast.stmt:
+        """The loop round `node` in the same function, or `node` itself."""
+        return next((outer for outer in self._ancestors(node) if isinstance(outer, (ast.For, ast.While))), node)
 
     def _function_name(self, node: ast.AST) -> str:
         while node in self._parents:

@@ -70,10 +70,15 @@ def set_driver(driver: Driver | None) -> None:
 
 def attempts(block_id: int) -> Iterable[Attempt]:
     """Called by rewritten code at the top of a block."""
-    entered.add(block_id)
+    return attempts_of(blocks[block_id], sys._getframe(1))
+
+
+def attempts_of(block: Block, frame: FrameType) -> Iterable[Attempt]:
+    """The attempts of one pass through `block`, whose code runs in `frame`."""
+    entered.add(block.id)
     if _driver is None:
         return (Attempt(),)
-    return _driver.attempts(blocks[block_id], sys._getframe(1))
+    return _driver.attempts(block, frame)
 
 
 def advance(iterator: Iterator[Any], *default: Any) -> Any:

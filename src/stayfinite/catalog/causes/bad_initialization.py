@@ -77,7 +77,7 @@ def _layers(case: Case, early: bool) -> list[Evidence]:
     through = slope(case.trace.profile)
     if through.geometric and through.rising:
         return [Evidence(f"activations grow by a factor of {show(through.factor)} over {through.layers} layers",
-                         5.0 if early else 0.5, "layer-slope")]
+                         5.0 if case.symptom.step == 0 else 2.5 if early else 0.5, "layer-slope")]
     if case.symptom.step == 0 and through.layers >= 4 and through.factor < 100.0:
         return [Evidence("activations are of similar size in all layers", -2.5, "layer-slope")]
     return []

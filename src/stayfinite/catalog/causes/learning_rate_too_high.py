@@ -89,6 +89,8 @@ def _update(case: Case) -> list[Evidence]:
 
 def _run_up(case: Case) -> list[Evidence]:
     loss, gradient = growth(case, "loss"), growth(case, "gradient_norm")
+    if loss.readings < 2:
+        loss, gradient = growth(case, "loss", failing=True), growth(case, "gradient_norm", failing=True)
     if loss.abrupt and not growth(case, "learning_rate").grew:
         return [Evidence(f"at an unchanged rate, the loss rose {show(loss.leap)} times in one step from a calm level",
                          -1.5, "loss-history")]
@@ -119,8 +121,10 @@ def _rate(case: Case) -> list[Evidence]:
             found.append(Evidence(f"the rate {show(value)} is {'low' if low else 'customary'} for this optimizer",
                                   -3.0 if low else -1.5, "rate"))
     rates = growth(case, "learning_rate")
-    if rates.grew:
+    if rates.grew and ratio is not None and ratio >= 10.0:
         found.append(Evidence(f"{told('the rate', rates)}: a schedule took it there", -3.0, "rate-history"))
+    elif rates.grew:
+        found.append(Evidence(told("the rate", rates), 1.5, "rate-history"))
     if case.configuration.gradients_alive:
         found.append(Evidence("gradients of earlier steps were added to those of this one", -2.0, "gradients-alive"))
     return found

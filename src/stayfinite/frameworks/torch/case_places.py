@@ -47,7 +47,8 @@ class Places:
     """The objects behind the names of one block, by identity.
 
     - `paths`: id of an object -> the first path that leads to it.
-    - `values`: what is bound to names, attributes and closure variables, names that the block itself binds left out.
+    - `values`: what is bound to names the block may read, to attributes and to closure variables; names that the block
+      itself binds are left out.
     - `generators`: random generators, with their paths.
     """
 
@@ -71,7 +72,7 @@ class Places:
                 continue
             for path, value in self._roots(name, frame):
                 own = path[0][0] != "module" or sys.modules[path[0][1]].__dict__ is frame.f_globals
-                if name not in block.stored or not own:
+                if name in block.needed and (name not in block.stored or not own):
                     self._note(path, value, name in block.changed or name in block.global_names)
                 self._visit(value, path, 0)
 
@@ -176,9 +177,11 @@ class Places:
 
 def _user_namespaces(here: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names of the frame's own module and of the user's other modules, with what they hold."""
+    seen: set[int] = set()
     for name, module in list(sys.modules.items()):
         namespace = getattr(module, "__dict__", None)
-        if isinstance(namespace, dict):
+        if isinstance(namespace, dict) and id(namespace) not in seen:
+            seen.add(id(namespace))  # `__main__` goes by other names too
             file = namespace.get("__file__")
             if namespace is here or (isinstance(file, str) and is_user_file(file)):
                 yield name, namespace

@@ -192,6 +192,12 @@ class CaseValues:
         self._kept.append(value)  # an address must not be used twice while keys go by it
         return key
 
+    def drop(self, before: set[str]) -> None:
+        """Take back the tensors that are not in `before`."""
+        for key in self.tensors.keys() - before:
+            self.nbytes -= self.tensors.pop(key).nbytes
+        self._keys = {value: key for value, key in self._keys.items() if key in self.tensors}
+
     def forget(self) -> None:
         """From here on objects may hold other values than before: write them again."""
         self._keys.clear()

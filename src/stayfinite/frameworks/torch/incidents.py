@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
+from stayfinite import shield
 from stayfinite.engine.ports import Investigate, Listener, Outcome, Readings
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
@@ -15,6 +16,7 @@ from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.state import Subjects
+from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.numbers import to_number
 from stayfinite.rewrite.runtime import Attempt
@@ -45,6 +47,8 @@ class Incidents:
         self._relative = relative
         self._spent = 0.0
         self._known: dict[tuple[str, ...], tuple[int, Incident]] = {}
+        self._kept: set[str] = set()
+        """Incidents whose step was stored, or found too large to be."""
 
     def handle(self, failure: Failure, scene: Scene, inquiry: Inquiry) -> Iterator[Attempt]:
         """Yield the repetitions that the investigation asks for, then tell and, if so wanted, halt.
@@ -78,13 +82,16 @@ class Incidents:
 
     def _conclude(self, incident: Incident, failure: Failure, scene: Scene, inquiry: Inquiry) -> None:
         held, note = _is_held(failure, scene, inquiry)
+        explained = failure.error is None or describe.explains(incident.case)
+        if explained:
+            if failure.error is not None:
+                self._listener.symptom(incident.case.symptom, incident.case.windows)
+            self._keep_case(incident, scene, inquiry)
         wrong = inquiry.finish()
         if wrong:
             held, note = False, f"{wrong} tensors could not be put back exactly"
-        if failure.error is not None and not describe.explains(incident.case):
+        if not explained:
             return  # the user's own exception, and none of our business
-        if failure.error is not None:
-            self._listener.symptom(incident.case.symptom, incident.case.windows)
         stops = self._options.on_incident == "stop" and not failure.committed and failure.error is None
         incident = msgspec.structs.replace(
             incident, held=held and (not failure.committed or not scene.here.stepped), hold_note=note, stopped=stops,
@@ -93,6 +100,18 @@ class Incidents:
         self._listener.incident(incident)
         if stops:
             raise TrainingHalted(describe.summary(incident), incident)
+
+    def _keep_case(self, incident: Incident, scene: Scene, inquiry: Inquiry) -> None:
+        """Store the step for `stayfinite replay`, the first time this incident happens."""
+        if not self._options.keep_case or incident.id in self._kept:
+            return
+        self._kept.add(incident.id)
+        with shield.shielded("stored step"):
+            made = list(self._live.made)
+            reason = inquiry.keep(scene, lambda: self._listener.case_folder(incident.id), incident.id, made)
+            if reason is not None:
+                told = f"the step of incident {incident.id} is not stored: {reason}; a replay runs the script from its start"
+                self._listener.warning(Warning("case-not-kept", told))
 
     def _again(self, previous: Incident, failure: Failure) -> Incident:
         """The same symptom once more: told with its own step and value, not investigated again."""

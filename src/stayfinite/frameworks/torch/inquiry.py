@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.errors import LeaveAttempt
@@ -117,6 +119,23 @@ class Inquiry:
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit
         return wrong
+
+    def keep(self, scene: Scene, folder: Callable[[], Path | None], incident: str, made: list[Optimizer]) -> str | None:
+        """Store the step for a repetition in another process. Returns why it is not stored, or ``None``."""
+        from stayfinite.frameworks.torch.case_capture import save_case
+        from stayfinite.frameworks.torch.case_file import CaseNotKept
+
+        if self.unrepeatable is not None or self._failure is None:
+            return self.unrepeatable or "nothing failed"
+        self._start.restore()
+        try:
+            save_case(
+                folder, incident=incident, window=scene.window, plan=scene.plan, subjects=scene.subjects,
+                frame=scene.frame, failure=self._failure, void=self._void, made=made, relative=self._relative,
+            )
+        except CaseNotKept as reason:
+            return str(reason)
+        return None
 
     # -- repeating -----------------------------------------------------------------------------------------------
 

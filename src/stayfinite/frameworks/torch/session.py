@@ -104,6 +104,18 @@ class Session:
                 self.replays.refuse("the update is taken outside a loop that could be wrapped")
         return told
 
+    def rehearsed(self) -> dict[str, Any]:
+        """What forced repetitions said in this process, as plain values."""
+        blocks = [block for block in runtime.blocks.values() if block.id in runtime.entered]
+        return {
+            "blocks": [f"{os.path.basename(block.file)}:{block.line}" for block in blocks],
+            "steps": self.steps,
+            "replayed": self.replays.replayed,
+            "agreed": self.replays.agreed,
+            "differed": self.replays.differed,
+            "not_replayed": self.replays.refused,
+        }
+
     # -- the driver ----------------------------------------------------------------------------------------------
 
     def attempts(self, block: Block, frame: FrameType) -> Iterable[Attempt]:
@@ -201,7 +213,9 @@ class Session:
         known = self._subjects.get(block.id)
         if known is None or known[0] is not plan:
             subjects = Subjects(plan.met, self._optimizers(), _namer(local_names, global_names))
-            written = known[2] if known is not None and known[1].buffers == subjects.buffers else Written(subjects.buffers)
+            written = known[2] if known is not None else None
+            if written is None or [*map(id, written.buffers)] != [*map(id, subjects.buffers)]:
+                written = Written(subjects.buffers, subjects.buffer_names)
             known = self._subjects[block.id] = (plan, subjects, written)
         subjects = known[1]
         generators = generator_states()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import random
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -220,30 +220,42 @@ def generator_states() -> Undo:
 
 
 class Written:
-    """Knows which buffers the user's code writes: those whose version moved since they were last looked at.
+    """Knows which buffers the user's code writes: those whose version moved, with all others of their module.
 
-    The first look copies every floating or counting buffer within `BUFFER_LIMIT`.
+    Version counters alone would miss batch statistics: the kernel writes `running_mean` and `running_var` without
+    counting (torch 2.13, CPU), and only ``num_batches_tracked`` beside them moves. For statistics kept without such a
+    counter the first look copies every buffer within `BUFFER_LIMIT`, and the second compares them by value.
     """
 
-    def __init__(self, buffers: Sequence[Tensor]) -> None:
-        self._versions = {id(buffer): buffer._version for buffer in buffers}
-        self._moving: set[int] = set()
-        self._first = True
+    def __init__(self, buffers: Sequence[Tensor], names: Mapping[int, str]) -> None:
+        self.buffers = list(buffers)
+        self._modules = [names.get(id(buffer), "").rpartition(".")[0] for buffer in buffers]
+        self._versions = [buffer._version for buffer in buffers]
+        self._moving: set[str] = set()
+        self._first: Copy | None = None
+        self._looks = 0
 
-    def undo(self, buffers: Sequence[Tensor]) -> list[Undo]:
+    def undo(self) -> list[Undo]:
         """Undo steps for the buffers that may be written by the coming step."""
+        self._looks += 1
+        for place, (buffer, module, version) in enumerate(zip(self.buffers, self._modules, self._versions, strict=True)):
+            if version != buffer._version:
+                self._moving.add(module)
+                self._versions[place] = buffer._version
+        if self._looks == 2 and self._first is not None:
+            changed = self._first.changed()
+            self._moving.update(module for buffer, module in zip(self.buffers, self._modules, strict=True) if id(buffer) in changed)
+            self._first = None
         kept: list[Tensor] = []
         spent = 0
-        for buffer in buffers:
-            key = id(buffer)
-            if self._versions.get(key) != buffer._version:
-                self._moving.add(key)
-                self._versions[key] = buffer._version
-            if self._first or key in self._moving:
+        for buffer, module in zip(self.buffers, self._modules, strict=True):
+            if self._looks == 1 or module in self._moving:
                 spent += buffer.nbytes
                 if spent <= BUFFER_LIMIT:
                     kept.append(buffer)
-        self._first = False
+        if self._looks == 1:
+            self._first = Copy(kept)
+            return [self._first.restore]
         return values_undo(kept)
 
 
@@ -291,7 +303,7 @@ def scaler_undo(scaler: Any) -> Undo:
 
 def light_undo(subjects: Subjects, written: Written) -> list[Undo]:
     """Undo steps for all that a step can change without an optimizer's step, the generators aside."""
-    undo = written.undo(subjects.buffers)
+    undo = written.undo()
     undo += [group_undo(optimizer) for optimizer in subjects.optimizers]
     undo += [scheduler_undo(scheduler) for scheduler in subjects.schedulers]
     undo += [scaler_undo(scaler) for scaler in subjects.scalers]
@@ -359,9 +371,13 @@ class Copy:
             for tensor, before in zip(self._tensors, self._kept, strict=True):
                 tensor.detach().copy_(before)
 
+    def changed(self) -> set[int]:
+        """`id` of each tensor that no longer holds the same bits."""
+        return {id(tensor) for tensor, before in zip(self._tensors, self._kept, strict=True) if not same_bits(tensor, before)}
+
     def differing(self) -> int:
         """How many of the tensors no longer hold the same bits."""
-        return sum(not same_bits(tensor, before) for tensor, before in zip(self._tensors, self._kept, strict=True))
+        return len(self.changed())
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:

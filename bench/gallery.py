@@ -1,0 +1,239 @@
+"""Run every training of the gallery under `stayfinite run` and compare the report with what is known about it.
+
+    python bench/gallery.py                      # the table
+    python bench/gallery.py --only digits,co2    # cases whose name contains one of these words
+    python bench/gallery.py --twins              # the healthy twins as well: nothing may be found in them
+    python bench/gallery.py --json FILE          # the same as JSON, `-` for stdout
+
+Every case is a folder of `gallery/`: `train.py` fails, its guilty line ends in ``# <- origin``; `train_fixed.py` is the same
+training without the fault; `case.toml` says what a report must contain. In `case.toml` a list stands for "one of these",
+except for `samples`, which is a list by nature; what it does not name is not compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+GALLERY = ROOT / "gallery"
+MARKER = "# <- origin"
+BENIGN = "none"
+"""The `symptom` of a case in which nothing may be found."""
+
+_SYMPTOM = ("symptom", "stopped", "harmless", "step", "held", "reproduced")
+_ORIGIN = ("phase", "op", "module", "parameter", "samples")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A folder of the gallery. `origin`: file and 1-based line of the marker, ``None`` where `case.toml` names no file."""
+
+    name: str
+    folder: Path
+    expected: dict[str, Any]
+    origin: tuple[str, int] | None
+
+    @property
+    def benign(self) -> bool:
+        """True if nothing may be found."""
+        return bool(self.expected["symptom"] == BENIGN)
+
+    @property
+    def has_twin(self) -> bool:
+        """True if there is a healthy twin."""
+        return (self.folder / "train_fixed.py").is_file()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One statement of `case.toml` beside what the report says."""
+
+    what: str
+    expected: Any
+    observed: Any
+
+    @property
+    def ok(self) -> bool:
+        """True if they agree; a list of alternatives agrees with each of them."""
+        if self.what == "samples":
+            return list(self.expected) == self.observed
+        alternatives = self.expected if isinstance(self.expected, list) else [self.expected]
+        return self.observed in alternatives
+
+    def __str__(self) -> str:
+        return f"{self.what}: expected {self.expected!r}, the report says {self.observed!r}"
+
+
+def marked(path: Path) -> list[int]:
+    """1-based numbers of the lines of `path` that end in the marker."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [number for number, line in enumerate(lines, start=1) if line.endswith("  " + MARKER)]
+
+
+def read_case(folder: Path) -> Case:
+    """The case in `folder`. **Raises** `ValueError` if the file that `case.toml` names has not exactly one marked line."""
+    expected = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
+    origin = None
+    if "origin_file" in expected:
+        lines = marked(folder / expected["origin_file"])
+        if len(lines) != 1:
+            raise ValueError(f"{folder.name}/{expected['origin_file']}: one line must end in {MARKER!r}, found {len(lines)}")
+        origin = (expected["origin_file"], lines[0])
+    return Case(folder.name, folder, expected, origin)
+
+
+def read_gallery() -> list[Case]:
+    """All cases, by name."""
+    return [read_case(path.parent) for path in sorted(GALLERY.glob("*/case.toml"))]
+
+
+def chosen_incident(report: dict[str, Any]) -> dict[str, Any] | None:
+    """The incident a case is about: the first that stopped the run, else the first of a non-finite value, else the first."""
+    incidents = report["incidents"]
+    stopping = [one for one in incidents if one["stopped"]]
+    non_finite = [one for one in incidents if one["symptom"].startswith(("nonfinite", "numeric"))]
+    return next(iter([*stopping, *non_finite, *incidents]), None)
+
+
+def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
+    """Everything `case.toml` states, compared with a report of a run of its `train.py`."""
+    checks = [Check("exit_code", case.expected["exit_code"], exit_code)]
+    if case.benign:
+        found = [one["symptom"] for one in report["incidents"]]
+        return [*checks, Check("status", "clean", report["status"]), Check("incidents", [[]], found)]
+    incident = chosen_incident(report)
+    if incident is None:
+        return [*checks, Check("symptom", case.expected["symptom"], BENIGN)]
+    expected = dict(case.expected)
+    if expected.get("stopped"):
+        expected.setdefault("held", True)
+        expected.setdefault("reproduced", True)
+    origin = incident["origin"] or {}
+    checks += [Check(what, expected[what], incident[what]) for what in _SYMPTOM if what in expected]
+    if case.origin is not None:
+        checks.append(Check("line", "{}:{}".format(*case.origin), f"{origin.get('file')}:{origin.get('line')}"))
+    checks += [Check(what, expected[what], origin.get(what)) for what in _ORIGIN if what in expected]
+    checks.append(Check("cause", expected["cause"], next((one["cause"] for one in incident["causes"]), None)))
+    return checks
+
+
+def rank_of_cause(case: Case, report: dict[str, Any]) -> int | None:
+    """At which place, from 1, the report names an expected cause; ``None`` if it does not."""
+    incident = chosen_incident(report)
+    wanted = case.expected.get("cause", [])
+    wanted = wanted if isinstance(wanted, list) else [wanted]
+    causes = [one["cause"] for one in incident["causes"]] if incident else []
+    return next((place for place, cause in enumerate(causes, start=1) if cause in wanted), None)
+
+
+def run_row(case: Case, timeout: float) -> dict[str, Any]:
+    """One line of the table: `train.py` of `case`, run and judged."""
+    report, done = watched_run(case.folder, "train.py", timeout)
+    if report is None:
+        last = done.stderr.strip().splitlines()[-1:]
+        return {"case": case.name, "seconds": done.seconds, "failures": [f"no report, exit code {done.exit_code}: {last}"]}
+    incident = chosen_incident(report)
+    checks = judge(case, report, done.exit_code)
+    verdicts = {check.what: check.ok for check in checks}
+    return {
+        "case": case.name,
+        "symptom": incident["symptom"] if incident else BENIGN,
+        "step": incident["step"] if incident else None,
+        "line": verdicts.get("line"),
+        "cause": next((one["cause"] for one in incident["causes"]), None) if incident else None,
+        "rank": rank_of_cause(case, report),
+        "samples": verdicts.get("samples"),
+        "seconds": round(done.seconds, 2),
+        "failures": [str(check) for check in checks if not check.ok],
+    }
+
+
+def run_twin_row(case: Case, timeout: float) -> dict[str, Any]:
+    """One line of the table: the twin of `case`, watched and bare. Nothing may be found, and both print the same."""
+    report, done = watched_run(case.folder, "train_fixed.py", timeout)
+    bare = _runners().run_bare(["train_fixed.py"], case.folder, timeout=timeout)
+    failures = [] if report is not None else [f"no report, exit code {done.exit_code}"]
+    if report is not None and report["status"] != "clean":
+        failures.append(f"status: {report['status']}, {[one['symptom'] for one in report['incidents']]}")
+    if (done.exit_code, done.stdout) != (bare.exit_code, bare.stdout):
+        failures.append("does not print what the bare run prints")
+    found = chosen_incident(report) if report else None
+    return {
+        "case": f"{case.name} (twin)", "symptom": found["symptom"] if found else BENIGN, "step": found["step"] if found else None,
+        "seconds": round(done.seconds, 2), "failures": failures,
+    }
+
+
+def watched_run(folder: Path, script: str, timeout: float) -> tuple[dict[str, Any] | None, Any]:
+    """``stayfinite run SCRIPT`` in `folder`: its report, or ``None`` if it wrote none, and how the process ended."""
+    with tempfile.TemporaryDirectory(prefix="gallery-") as reports:
+        arguments = ["run", "--report", reports, script]
+        done = _runners().run_cli(arguments, folder, {"STAYFINITE_STRICT": "1"}, timeout=timeout)
+        path = Path(reports, "report.json")
+        return (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None), done
+
+
+def _runners() -> Any:
+    tests = str(ROOT / "tests")
+    if tests not in sys.path:
+        sys.path.insert(0, tests)
+    import forkserver
+
+    return forkserver
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return "-" if value is None else str(value)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """`rows` as a Markdown table, with a line for every disagreement below it."""
+    heads = ("case", "symptom", "step", "line", "cause", "rank", "samples", "seconds")
+    cells = [list(heads), *([_cell(row.get(head)) for head in heads] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in cells]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    failing = [row for row in rows if row["failures"]]
+    lines += ["", f"{len(rows) - len(failing)} of {len(rows)} as expected"]
+    lines += [f"  {row['case']}: {failure}" for row in failing for failure in row["failures"]]
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns 1 if anything is not as expected."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", default="", metavar="WORDS", help="cases whose name contains one of these, with commas between")
+    parser.add_argument("--twins", action="store_true", help="run the healthy twins as well")
+    parser.add_argument("--json", metavar="FILE", help="write the rows as JSON, - for stdout")
+    parser.add_argument("--timeout", type=float, default=180.0, metavar="SECONDS", help="for each run (default 180)")
+    options = parser.parse_args(arguments)
+    words = [word for word in options.only.split(",") if word]
+    cases = [case for case in read_gallery() if not words or any(word in case.name for word in words)]
+    rows = []
+    for case in cases:
+        rows.append(run_row(case, options.timeout))
+        if options.twins and case.has_twin:
+            rows.append(run_twin_row(case, options.timeout))
+        if sys.stderr.isatty():
+            print(f"{len(rows)}: {rows[-1]['case']}", file=sys.stderr)
+    if options.json == "-":
+        print(json.dumps(rows, indent=1))
+    else:
+        if options.json:
+            Path(options.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        print(table(rows))
+    return 1 if any(row["failures"] for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
