@@ -23,6 +23,7 @@ from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.manifest import Closing, Manifest, Status
 from stayfinite.records.recording import Stage
 from stayfinite.records.series import Window
+from stayfinite.rewrite import runtime
 
 if TYPE_CHECKING:
     from stayfinite.children import Children, Family
@@ -71,6 +72,8 @@ class Watching:
         self._forget.append(when_imported("torch", self._attach_torch))
 
     def _attach_torch(self) -> None:
+        if runtime.is_driven():
+            return  # a script that calls `watch` runs under `stayfinite run` or `replay`, which watches it already
         with shield.shielded("torch session"):
             from stayfinite.engine.investigate import investigate
             from stayfinite.engine.monitor import Monitor
@@ -213,7 +216,10 @@ class Watching:
 def manifest_of(script: str, argv: tuple[str, ...], *, module: str | None = None, folder: str = "") -> Manifest:
     """The manifest of a run that begins now."""
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    here = ""
+    with contextlib.suppress(OSError):  # it may have been removed
+        here = os.getcwd()
     return Manifest(
         version=__version__, script=script, argv=argv, module=module, framework=None,
-        folder=folder or os.getcwd(), started=started,
+        folder=folder or here, started=started, working_directory=here,
     )

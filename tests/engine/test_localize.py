@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from stayfinite.engine.localize import describe_path, localize
+from stayfinite.engine.localize import localize
 from stayfinite.records.incident import ExceptionInfo, Symptom
 from stayfinite.records.location import Location
 from stayfinite.records.tensor import TensorStats
@@ -48,7 +48,6 @@ def test_the_birth_on_the_path_and_not_the_first_bad_value() -> None:
     assert found.origin is not None
     assert (found.origin.op, found.origin.location.line, found.origin.phase) == ("log", 4, "forward")
     assert found.path == (4, 7)
-    assert [place.line for place in describe_path(trace, found.path)] == [4, 7]
 
 
 def test_the_earliest_of_several_births() -> None:
@@ -104,6 +103,21 @@ def test_a_bad_sample() -> None:
     assert (origin.phase, origin.op, origin.samples, origin.module) == ("data", "input", (3,), "head")
     assert origin.location.line == 2
     assert [one.name for one in origin.inputs] == ["batch['x']"]
+
+
+def test_a_bad_sample_is_placed_on_the_way_to_the_harm() -> None:
+    leaf = Leaf(kind="batch", name="x", stats=stats("x", nan=1), read_by=1)
+    calls = (passing(1, -1, kind="mean"), passing(5, -1, kind="matmul"))
+    trace = Trace(calls=calls, leaves=(leaf,), sinks=(sink("loss", 5),))
+    assert localize(trace, symptom()).origin.location.line == 5
+
+
+def test_a_bad_label_that_where_hid_from_the_loss() -> None:
+    leaf = Leaf(kind="batch", name="y", stats=stats("y", nan=1), read_by=1)
+    calls = (passing(1, -1, kind="sub"), passing(2, 1, kind="where", absorbed=True), passing(9, 1, phase="backward"))
+    trace = Trace(calls=calls, leaves=(leaf,), sinks=(sink("gradient", 9),))
+    origin = localize(trace, symptom("nonfinite-gradient")).origin
+    assert (origin.phase, origin.location.line, origin.absorbed_at) == ("data", 1, at(2))
 
 
 def test_a_bad_parameter_buffer_and_moment() -> None:

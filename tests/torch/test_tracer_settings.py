@@ -503,3 +503,111 @@ def test_rows_of_a_batch_that_is_fetched_inside_the_step() -> None:
     traced = trace_step(step, optimizers=[torch.optim.SGD([w], 0.1)], late=late)
     assert check(traced, test_rows_of_a_batch_that_is_fetched_inside_the_step, "loss", "log").samples == (5,)
     assert traced.batch_size == 8
+
+
+def missing_labels() -> Traced:
+    net, x, y = nn.Linear(4, 1), some(), torch.zeros(8, 1)
+    y[4] = float("nan")
+
+    def step() -> None:
+        error = (net(x) - y) ** 2  # <- origin
+        torch.where(y.isnan(), 0.0, error).mean().backward()  # <- absorbed
+
+    return trace_step(step, [net], {"x": x, "y": y})
+
+
+def test_missing_labels_that_where_hides_come_back() -> None:
+    origin = check(missing_labels(), missing_labels, "data", "input", "nonfinite-gradient")
+    assert (origin.inputs[0].name, origin.samples) == ("y", (4,))
+    assert origin.absorbed_at is not None and origin.absorbed_at.line == marked_line(missing_labels, "# <- absorbed")
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad])
+def test_fused_optimizers(kind: type[torch.optim.Optimizer]) -> None:
+    net, x = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2)), some()
+    optimizer = kind(net.parameters(), lr=3e38, fused=True)
+
+    def step() -> None:
+        (net(x) * 1e3).sum().backward()
+        optimizer.step()  # <- origin
+
+    traced = trace_step(step, [net], {"x": x}, [optimizer])
+    if not [sink for sink in traced.trace.sinks if sink.kind == "parameter"]:
+        pytest.skip("this rule divides the gradient away")
+    origin = traced.origin("nonfinite-parameter").origin
+    assert origin is not None
+    assert (origin.phase, origin.location.line) == ("optimizer", marked_line(test_fused_optimizers))
+    assert origin.native_op.startswith("aten._fused_")
+    assert origin.parameter in {"0.weight", "0.bias", "1.weight", "1.bias"}
+
+
+def test_every_parameter_of_a_foreach_update_has_its_own_origin() -> None:
+    net, x = nn.Sequential(nn.Linear(4, 2, bias=False), nn.Linear(2, 2, bias=False)), some()
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0, foreach=True)
+
+    def step() -> None:
+        net(x).sum().backward()
+        net[1].weight.grad.fill_(3e38)
+        net[1].weight.data.fill_(-3e38)
+        optimizer.step()
+
+    traced = trace_step(step, [net], {"x": x}, [optimizer])
+    assert [(sink.kind, sink.name) for sink in traced.trace.sinks] == [("parameter", "1.weight")]
+    origin = traced.origin("nonfinite-parameter").origin
+    assert origin is not None
+    assert (origin.op, origin.parameter) == ("optimizer_update", "1.weight")
+
+
+def test_a_scripted_module() -> None:
+    class Scripted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.log(self.fc(x) * 0)
+
+    net, x = torch.jit.script(Scripted()), some()
+
+    def step() -> None:
+        net(x).sum().backward()  # <- origin
+
+    origin = trace_step(step, [net], {"x": x}).origin().origin
+    assert origin is not None
+    assert (origin.op, origin.location.line) == ("log", marked_line(test_a_scripted_module))
+
+
+def test_half_precision_autocast() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4, bias=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x)  # <- origin
+
+    net, x = Half(), some() * 1e4
+    x[2] *= 20
+    with torch.no_grad():
+        net.fc.weight.fill_(0.5)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.float16):
+            out = net(x)
+        out.float().sum().backward()
+
+    origin = check(trace_step(step, [net], {"x": x}), Half, "forward", "cast")
+    assert origin.samples == (2,)
+    assert origin.inputs[0].dtype == "float32" and origin.output.dtype == "float16"
+
+
+def test_memory_that_is_filled_to_find_its_use() -> None:
+    net, x = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.LSTM(4, 4)), some()
+    torch.use_deterministic_algorithms(True)
+    try:
+        traced = trace_step(lambda: net(x)[0].sum().backward(), [net], {"x": x})
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert traced.error is None
+    assert traced.trace.sinks == ()
+    assert [call for call in traced.trace.calls if call.born] == []

@@ -30,7 +30,7 @@ class Target:
     arguments: tuple[str, ...]
 
 
-class _CannotStart(Exception):
+class CannotStart(Exception):
     """The target cannot be run; the message is what `python` would say. Carries the exit code 2 of wrong use."""
 
 
@@ -46,8 +46,8 @@ def run(
 ) -> int:
     """Run `target` to its end and return the exit code of the contract."""
     try:
-        path, package = _find(target)
-    except _CannotStart as reason:
+        path, package = find(target)
+    except CannotStart as reason:
         print(f"stayfinite: {reason}", file=sys.stderr)
         return WRONG_USE
     here = os.path.dirname(os.path.abspath(path))
@@ -58,20 +58,13 @@ def run(
             manifest, replace(options, folder=os.path.realpath(here)), folder=folder, quiet=quiet, color=color
         )
         rewriter = Rewriter(here, lambda failed, error: shield.note_failure(f"wrapping {failed}", error))
-        main = main_module(os.path.abspath(path))
-        sys.argv = [target.script or path, *target.arguments]
-        sys.path[0] = os.getcwd() if target.module else here
-        if rewrite:
-            sys.meta_path.insert(0, RewritingFinder(rewriter))
+        main = become(target, path, package, rewriter if rewrite else None)
         watching.attach(rewrite=rewrite)
     except Exception as error:
         print(f"stayfinite: could not start: {type(error).__name__}: {error}", file=sys.stderr)
         if shield.strict():
             raise
         return NOT_STARTED
-    if package is not None:
-        main.__spec__, main.__package__, main.__loader__ = package, package.parent, package.loader
-    sys.modules["__main__"] = main
     process = os.getpid()
     exit_code = _execute(main, path, rewriter if rewrite else None)
     if os.getpid() != process:
@@ -88,13 +81,30 @@ def run(
     return exit_code
 
 
-def _find(target: Target) -> tuple[str, Any]:
+def become(target: Target, path: str, package: Any, rewriter: Rewriter | None) -> types.ModuleType:
+    """Make this process look as `python` makes it for `target`: arguments, import path, a fresh ``__main__``.
+
+    Modules of the user's that are imported from now on go through `rewriter`.
+    """
+    main = main_module(os.path.abspath(path))
+    sys.argv = [target.script or path, *target.arguments]
+    sys.path[0] = os.getcwd() if target.module else os.path.dirname(os.path.abspath(path))
+    if rewriter is not None:
+        sys.meta_path.insert(0, RewritingFinder(rewriter))
+    if package is not None:
+        main.__spec__, main.__package__, main.__loader__ = package, package.parent, package.loader
+    sys.modules["__main__"] = main
+    return main
+
+
+def find(target: Target) -> tuple[str, Any]:
+    """The file of `target`, and its import spec if it is a module. **Raises** CannotStart if there is none."""
     if target.script is not None:
         path = target.script
         if os.path.isdir(path):
             path = os.path.join(path, "__main__.py")
         if not os.path.isfile(path):
-            raise _CannotStart(f"can't open file {os.path.abspath(target.script)!r}: no such file. Check the path.")
+            raise CannotStart(f"can't open file {os.path.abspath(target.script)!r}: no such file. Check the path.")
         return path, None
     assert target.module is not None
     sys.path[0] = os.getcwd()
@@ -103,7 +113,7 @@ def _find(target: Target) -> tuple[str, Any]:
             spec = importlib.util.find_spec(name)
             if spec is not None and spec.origin is not None and spec.submodule_search_locations is None:
                 return spec.origin, spec
-    raise _CannotStart(f"no module named {target.module!r} can be run from here. Check the name and the current folder.")
+    raise CannotStart(f"no module named {target.module!r} can be run from here. Check the name and the current folder.")
 
 
 def _execute(main: types.ModuleType, path: str, rewriter: Rewriter | None) -> int:
@@ -116,13 +126,13 @@ def _execute(main: types.ModuleType, path: str, rewriter: Rewriter | None) -> in
     except SystemExit as leaving:
         return _exit_code(leaving)
     except KeyboardInterrupt as error:
-        _print_traceback(error)
+        print_traceback(error)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         return 130
     except TrainingHalted:
         return HALTED
     except BaseException as error:
-        _print_traceback(error)
+        print_traceback(error)
         return 1
     return 0
 
@@ -136,7 +146,8 @@ def _exit_code(leaving: SystemExit) -> int:
     return 1
 
 
-def _print_traceback(error: BaseException) -> None:
+def print_traceback(error: BaseException) -> None:
+    """What `python` would print for `error`."""
     trim(error)
     sys.excepthook(type(error), error, error.__traceback__)
 
@@ -191,4 +202,4 @@ def _write_json(json_file: str, report: Any) -> None:
         print(f"stayfinite: cannot write {json_file}: {error.strerror}; name another file with --json", file=sys.stderr)
 
 
-__all__ = ["Target", "run", "trim"]
+__all__ = ["CannotStart", "Target", "become", "find", "print_traceback", "run", "trim"]

@@ -12,7 +12,7 @@ import time
 import msgspec
 
 from stayfinite.engine.ports import Investigation, Listener, Outcome, ReplayRequest
-from stayfinite.records.incident import Case, Incident, ReplaySummary
+from stayfinite.records.incident import Case, Incident, Origin, ReplaySummary
 from stayfinite.records.trace import Trace
 
 CONTROLS = 2
@@ -60,6 +60,10 @@ def investigate(
         listener.stage(incident_id(case), "locate")
         found = localize(trace, case.symptom, case.exception)
         case = msgspec.structs.replace(case, origin=found.origin, not_located=found.reason, path=found.path)
+    if case.origin is None and case.symptom.detector == "nonfinite-learning-rate":
+        # no operation of the step makes a rate: it is where the step was asked for that it does harm
+        rate = Origin(phase="optimizer", op="learning_rate", native_op="", location=case.symptom.location)
+        case = msgspec.structs.replace(case, origin=rate, not_located="")
     listener.located(case)
     listener.stage(incident_id(case), "rank")
     return Incident(

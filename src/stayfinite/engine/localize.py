@@ -16,7 +16,6 @@ the values it was made of, to where they began.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -188,10 +187,10 @@ def _turning(graph: _Graph, node: int, region: set[int]) -> OpCall | None:
     return through[-1] if through else None
 
 
-def _hidden(graph: _Graph, call: OpCall) -> Location | None:
-    """The line that hid the non-finite output of a forward `call` from the rest of the forward pass."""
+def _hidden(graph: _Graph, node: int) -> Location | None:
+    """The line that hid the non-finite value of `node`, a forward call or a leaf, from the rest of the forward pass."""
     seen: set[int] = set()
-    waiting = [call.index]
+    waiting = [node]
     absorbing: list[OpCall] = []
     while waiting:
         for reader in graph.readers.get(waiting.pop(), ()):
@@ -226,13 +225,12 @@ def _at_call(
         if forward is not None:
             shown = forward
             parameter = forward.parameter or parameter
-            absorbed = _hidden(graph, forward) if forward.output is not None and forward.output.nonfinite else None
+            absorbed = _hidden(graph, forward.index) if forward.output is not None and forward.output.nonfinite else None
         gate = graph.calls.get(call.gate)
         if absorbed is None and gate is not None and gate.location != shown.location:
             absorbed = gate.location
     elif call.phase in ("forward", "loss") and sink.kind != "exception":
-        loss = any(one.kind == "loss" for one in graph.trace.sinks)
-        absorbed = None if loss else _hidden(graph, call)
+        absorbed = None if _loss_is_bad(graph) else _hidden(graph, call.index)
         if absorbed is not None and sink.kind == "gradient":
             phase = "backward"
     location = shown.location
@@ -255,6 +253,10 @@ def _parameter(call: OpCall, parameter: str | None, sink: Sink) -> str | None:
     return parameter
 
 
+def _loss_is_bad(graph: _Graph) -> bool:
+    return any(sink.kind == "loss" for sink in graph.trace.sinks)
+
+
 def _only(graph: _Graph, kind: SinkKind) -> bool:
     return all(sink.kind == kind for sink in graph.trace.sinks)
 
@@ -264,9 +266,8 @@ def _at_leaf(
 ) -> Localized:
     """The origin at a value that was non-finite before the step computed anything."""
     leaf = graph.leaf(node)
-    reader = graph.calls.get(leaf.read_by)
-    if reader is None:
-        reader = next(iter(graph.between(node, region)), None)
+    # Others may have read it before, to print it or to test it; the place to name is on the way to the harm.
+    reader = next(iter(graph.between(node, region)), None) or graph.calls.get(leaf.read_by)
     phase: Phase = "load" if leaf.kind in ("parameter", "buffer", "gradient", "moment") else "data"
     op = _LEAF_OPS[leaf.kind]
     if leaf.kind == "scalar" and reader is not None and reader.phase == "optimizer":
@@ -283,18 +284,7 @@ def _at_leaf(
         buffer=name if leaf.kind == "buffer" else None, samples=leaf.samples,
         inputs=(msgspec.structs.replace(leaf.stats, name=name),),
         output=reader.output if reader is not None else None,
+        absorbed_at=_hidden(graph, node) if sink.kind == "gradient" and not _loss_is_bad(graph) else None,
     )
     return Localized(origin, "", _path(graph, node, region))
 
-
-def describe_path(trace: Trace, path: Sequence[int]) -> tuple[Location, ...]:
-    """The places a non-finite value went through, neighbours on the same line folded into one."""
-    found: list[Location] = []
-    calls = {call.index: call for call in trace.calls}
-    for index in path:
-        call = calls.get(index)
-        if call is None or not call.location.file:
-            continue
-        if not found or (found[-1].file, found[-1].line) != (call.location.file, call.location.line):
-            found.append(call.location)
-    return tuple(found)

@@ -30,6 +30,8 @@ class Symptom(msgspec.Struct, frozen=True, tag="symptom"):
     limit_source: str = "a finite state is the definition of a step that can be committed"
     names: tuple[str, ...] = ()
     epoch: int | None = None
+    location: Location = UNKNOWN_LOCATION
+    """The line of the user's code that was running, where the symptom itself has a place (a rate handed to a step)."""
 
 
 class Origin(msgspec.Struct, frozen=True, tag="origin"):

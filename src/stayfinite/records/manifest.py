@@ -25,6 +25,8 @@ class Manifest(msgspec.Struct, frozen=True, tag="manifest"):
     started: str = ""
     """UTC, ISO 8601."""
     schema: str = RECORDING_SCHEMA
+    working_directory: str = ""
+    """The process's, when it began: `script` and what the script opens may be relative to it."""
 
 
 class Closing(msgspec.Struct, frozen=True, tag="closing"):

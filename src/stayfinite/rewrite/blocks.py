@@ -328,7 +328,7 @@ class Analysis:
             block,
             function=function.name,
             stored=frozenset(handed),
-            needed=frozenset(handed),
+            needed=(block.needed - parameters) | handed,
             loaded=block.loaded | handed | {"function"},
             changed=block.changed | handed if parameters & block.changed else block.changed,
         )

@@ -96,7 +96,7 @@ def quiet() -> Iterator[Quiet]:
         with contextlib.suppress(Exception):
             stream.flush()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_muted_descriptors())
+        stack.enter_context(muted_descriptors())
         stack.enter_context(_muted_trackers())
         level = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
@@ -115,7 +115,8 @@ def quiet() -> Iterator[Quiet]:
 
 
 @contextlib.contextmanager
-def _muted_descriptors() -> Iterator[None]:
+def muted_descriptors() -> Iterator[None]:
+    """What is written to the file descriptors of standard output and error goes nowhere."""
     saved: list[tuple[int, int]] = []
     nowhere = None
     try:

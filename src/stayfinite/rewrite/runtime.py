@@ -68,6 +68,11 @@ def set_driver(driver: Driver | None) -> None:
     _driver = driver
 
 
+def is_driven() -> bool:
+    """True if a driver is set."""
+    return _driver is not None
+
+
 def attempts(block_id: int) -> Iterable[Attempt]:
     """Called by rewritten code at the top of a block."""
     return attempts_of(blocks[block_id], sys._getframe(1))

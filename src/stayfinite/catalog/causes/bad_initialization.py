@@ -42,7 +42,7 @@ PRIOR = prior(threads=2)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("bad-initialization",)
 
-FIRST_STEPS = 3
+FIRST_STEPS = 6
 """Steps within which a network that was never well can overflow; later ones have survived their initialisation."""
 GARBAGE = 1e12
 """Magnitudes that no random generator was asked for: memory that was never written."""
@@ -65,7 +65,7 @@ def evidence(case: Case) -> list[Evidence]:
     first = absurd_start(case)
     if first:
         found.append(Evidence(f"the first loss was {show(first)} already, on data of ordinary size",
-                              4.5 if first >= 1e7 else 2.0, "first-loss"))
+                              4.5 if first >= 1e7 else 3.5, "first-loss"))
     if early and growth_bits(run) > 0.0:
         found.append(Evidence(told("the loss", run), 0.5 * growth_bits(run), "loss-history"))
     if data_scale(case) >= 1e3:

@@ -70,7 +70,7 @@ def evidence(case: Case) -> list[Evidence]:
         limit = show(case.configuration.clip_norm)
         found.append(Evidence(f"the gradient norm is clipped at {limit}", -2.0, "clipping"))
     if data_scale(case) >= 1e3:
-        found.append(Evidence(f"data of {show(data_scale(case))} make gradients large at once", -2.0, "data-scale"))
+        found.append(Evidence(f"data of {show(data_scale(case))} make gradients large at once", -3.5, "data-scale"))
     ratio = rate_ratio(case)
     if ratio is not None and ratio >= 10.0:
         found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -1.0, "rate"))

@@ -60,7 +60,7 @@ def evidence(case: Case) -> list[Evidence]:
     elif 0.0 < size <= 10.0:
         found.append(Evidence(f"parameters stay within {show(size)}", -1.5, "parameter-scale"))
     if absurd_start(case):
-        found.append(Evidence("the loss was absurd before the first update", -2.5, "first-loss"))
+        found.append(Evidence("the loss was absurd before the first update", -3.5, "first-loss"))
     data = data_scale(case)
     if data >= 100.0:
         found.append(Evidence(f"data of {show(data)} make an ordinary rate too high", -4.0 if data >= 1e3 else -1.5,

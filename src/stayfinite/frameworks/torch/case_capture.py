@@ -73,7 +73,7 @@ def save_case(
             "file": relative(block.file), "line": block.line, "function": block.function,
             "sha256": digest_of(Path(block.file)),
         },
-        "made_with": _versions(),
+        "made_with": versions(),
     }
     write_case(place, layout, values.tensors)
 
@@ -222,7 +222,7 @@ def _generators(values: CaseValues, hint: str) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """What the step ran with, as far as its bits may depend on it."""
     found = {"stayfinite": __version__, "python": platform.python_version(), "machine": platform.platform()}
     for name in ("torch", "numpy"):

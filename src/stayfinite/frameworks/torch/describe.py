@@ -160,6 +160,7 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
         compiled=any(type(module).__name__ == "OptimizedModule" for root in subjects.roots for module in [root]),
         device=str(subjects.parameters[0].device) if subjects.parameters else "cpu",
         checkpoint=live.checkpoint,
+        gradients_alive=live.alive,
     )
 
 

@@ -1,8 +1,9 @@
 """Is this step fit to be committed? The cheap suspicion, its confirmation, and when gradients cannot tell.
 
 The reduction is one dot product over each run of small gradients laid end to end, and one per large gradient: it reads
-each value once. It never misses a NaN or an infinity; finite values beyond 1.8e19 in float32 overflow it, which is a suspicion and no
-verdict. ``isfinite().all()`` would be twenty times dearer (measured, 11 million float32 on one thread: 75 ms against 4).
+each value once. It never misses a NaN or an infinity; finite values beyond 1.8e19 in float32 overflow it, which is a
+suspicion and no verdict. ``isfinite().all()`` would be twenty times dearer (measured, 11 million float32 on one thread:
+75 ms against 4).
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch.optim import Optimizer
 
 SMALL = 20_000
 """Gradients with fewer elements are laid end to end: below this the call costs more than the memory pass."""
-TOGETHER = 131_072
-"""Elements laid end to end at a time: half a megabyte in float32 stays in the second-level cache, and is neither
-mapped nor unmapped at each step as a buffer of all gradients would be (measured: a quarter less time)."""
+TOGETHER = 65_536
+"""Elements laid end to end at a time: a quarter of a megabyte in float32 stays in the second-level cache, and is not
+mapped and unmapped at each step as a buffer of all gradients would be (measured: a quarter less time)."""
 SUSPECT_NORM = 1e15
 """Largest gradient norm (times a rate above one) taken without an undo copy. In float32 the square overflows from 1.8e19
 and Adam's second moment is infinite from 5.8e20, so this leaves four orders of magnitude of margin."""
@@ -45,28 +46,28 @@ def norm(tensors: Sequence[Tensor]) -> float:
         for tensor in tensors:
             size = tensor.numel()
             if size >= SMALL:
-                total += _squared(tensor)
+                total += squared(tensor)
                 continue
             small.append(tensor)
             filled += size
             if filled >= TOGETHER:
-                total += _squared_together(small)
+                total += _together(small)
                 small, filled = [], 0
         if small:
-            total += _squared_together(small)
+            total += _together(small)
     return math.sqrt(total) if total >= 0 else math.nan
 
 
-def _squared_together(tensors: list[Tensor]) -> float:
+def _together(tensors: list[Tensor]) -> float:
     """Sum of squares over small tensors of any types; half-precision ones are widened by the company they keep."""
     try:
         flat = torch._C._nn.flatten_dense_tensors(tensors)
     except (RuntimeError, TypeError):  # several devices, sparse layouts, types that are not promoted
-        return sum(map(_squared, tensors))
-    return _squared(flat)
+        return sum(map(squared, tensors))
+    return squared(flat)
 
 
-def _squared(tensor: Tensor) -> float:
+def squared(tensor: Tensor) -> float:
     """Sum of squares; in float32 where a dot product would overflow the type or does not exist."""
     if tensor.layout is torch.strided and not tensor.is_complex() and tensor.dtype not in _HALF:
         flat = tensor.reshape(-1)

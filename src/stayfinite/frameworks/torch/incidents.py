@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import msgspec
 
 from stayfinite import shield
-from stayfinite.engine.ports import Investigate, Listener, Outcome, Readings
+from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.inquiry import Inquiry
@@ -67,18 +67,21 @@ class Incidents:
         investigation = self._investigate(
             case, live_outcome, self._listener, repeatable=inquiry.unrepeatable, budget=max(0.0, self._options.budget - self._spent)
         )
-        incident: Incident | None = None
-        outcome: Outcome | None = None
-        while incident is None:
-            try:
-                request = investigation.send(outcome) if outcome is not None else next(investigation)
-            except StopIteration as finished:
-                incident = finished.value
-            else:
-                outcome = yield from inquiry.repeat(request, self._sensors, self._live)
+        incident = yield from self.conduct(investigation, inquiry)
         self._spent += incident.seconds
         self._known[key] = (seen + 1, incident)
         self._conclude(incident, failure, scene, inquiry)
+
+    def conduct(self, investigation: Investigation, inquiry: Inquiry) -> Generator[Attempt, None, Incident]:
+        """Yield the repetitions that `investigation` asks for; the value is what it found."""
+        outcome: Outcome | None = None
+        while True:
+            try:
+                request = investigation.send(outcome) if outcome is not None else next(investigation)
+            except StopIteration as finished:
+                found: Incident = finished.value
+                return found
+            outcome = yield from inquiry.repeat(request, self._sensors, self._live)
 
     def _conclude(self, incident: Incident, failure: Failure, scene: Scene, inquiry: Inquiry) -> None:
         held, note = _is_held(failure, scene, inquiry)
@@ -110,8 +113,8 @@ class Incidents:
             made = list(self._live.made)
             reason = inquiry.keep(scene, lambda: self._listener.case_folder(incident.id), incident.id, made)
             if reason is not None:
-                told = f"the step of incident {incident.id} is not stored: {reason}; a replay runs the script from its start"
-                self._listener.warning(Warning("case-not-kept", told))
+                told = f"the step of incident {incident.id} is not stored: {reason}"
+                self._listener.warning(Warning("case-not-kept", f"{told}; a replay runs the script from its start"))
 
     def _again(self, previous: Incident, failure: Failure) -> Incident:
         """The same symptom once more: told with its own step and value, not investigated again."""
@@ -160,7 +163,10 @@ class Incidents:
 
 
 def _symptom(failure: Failure) -> Symptom:
-    return Symptom(failure.detector, failure.step, failure.series, to_number(failure.value), names=failure.names)
+    return Symptom(
+        failure.detector, failure.step, failure.series, to_number(failure.value), names=failure.names,
+        location=failure.location,
+    )
 
 
 def _outcome(failure: Failure, stops: bool) -> str:

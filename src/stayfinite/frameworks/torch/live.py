@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from stayfinite.engine.ports import Readings
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import hold
+from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Window
 from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo
 from stayfinite.records.location import Location
@@ -53,6 +54,8 @@ class Live:
         self.scale: float | None = None
         self.wiped = True
         """No gradients are alive: cleared since the last step, or never made."""
+        self.zeroes = False
+        """They are cleared by filling them with zeros, and are there at the start of a step."""
         self.alive = False
         """Learned: this script lets gradients live across steps."""
         self.exact = False
@@ -70,6 +73,12 @@ class Live:
         self._locate = locate
         self._name = name
         self._scaling: set[int] = set()
+        self._loaded: weakref.WeakSet[Optimizer] = weakref.WeakSet()
+        """Optimizers whose moments come from a file and have not been used yet."""
+        self._restored: set[int] = set()
+        self._norms: weakref.WeakKeyDictionary[Optimizer, Norm] = weakref.WeakKeyDictionary()
+        self._in_use: list[Tensor] = []
+        """The gradients of the step being taken: an optimizer that meets them alive saves what we spent on them."""
         self._pending: dict[int, tuple[Undo, Undo, str]] = {}
 
     # -- what a step is about to do ------------------------------------------------------------------------------
@@ -115,8 +124,9 @@ class Live:
         if self.current is not None:
             self.current.backward = True
 
-    def after_zero_grad(self) -> None:
+    def after_zero_grad(self, to_none: bool) -> None:
         self.wiped = True
+        self.zeroes = not to_none
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
         self._clipping = len(parameters)
@@ -146,6 +156,13 @@ class Live:
     def optimizer_made(self, optimizer: Optimizer) -> None:
         self.made[optimizer] = self._locate()
         self.training_begins()
+
+    def optimizer_restored(self, optimizer: Optimizer) -> None:
+        self._restored.add(id(optimizer))
+
+    def moments_loaded(self, optimizer: Optimizer) -> None:
+        self.state_loaded("an optimizer's state dict")
+        self._loaded.add(optimizer)
 
     def state_loaded(self, _source: str) -> None:
         self.checkpoint = self._locate()
@@ -186,6 +203,9 @@ class Live:
         elif failure is not None:
             self._leave(failure)
         reason = hold.unpredictable(optimizer)
+        if id(optimizer) in self._restored:
+            self._restored.discard(id(optimizer))
+            reason = reason or "its moments were loaded, and nothing is known of them yet"
         if reason is None and norm * max(1.0, *map(abs, hold.rates(optimizer)), 1.0) > hold.SUSPECT_NORM:
             reason = f"a gradient norm of {norm:.3g} may overflow the update"
         if reason is not None:
@@ -200,13 +220,16 @@ class Live:
         return step
 
     def _gradient_norm(self, optimizer: Optimizer) -> float:
-        grads = hold.gradients(optimizer)
+        grads = self._in_use = hold.gradients(optimizer)
         clip = self.clip
         if clip is not None and not clip.norm < math.inf:
             return clip.norm
         if clip is not None and clip.limit is not None and clip.covered >= len(grads):
             return min(clip.norm, clip.limit)  # clipping read the same gradients a moment ago
-        return hold.norm(grads)
+        reader = self._norms.get(optimizer)
+        if reader is None:
+            reader = self._norms[optimizer] = Norm()
+        return reader.read(grads)
 
     def _judge(self, optimizer: Optimizer, step: int, norm: float) -> Failure | None:
         losses = self.window.losses if self.window is not None else []
@@ -214,7 +237,10 @@ class Live:
         if bad_loss is None and norm < math.inf:
             bad_rates = [rate for rate in hold.rates(optimizer) if not math.isfinite(rate)]
             if bad_rates:
-                return Failure("nonfinite-learning-rate", step, "learning_rate", bad_rates[0], (), "before step", optimizer)
+                return Failure(
+                    "nonfinite-learning-rate", step, "learning_rate", bad_rates[0], (), "before step", optimizer,
+                    location=self._locate(),
+                )
             return None
         named = [(self._name(p), p.grad) for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
         bad = tuple(hold.nonfinite(named))
@@ -240,6 +266,7 @@ class Live:
             self.window.reason = reason
 
     def after_step(self, optimizer: Optimizer) -> None:
+        self._in_use = []
         pending = self._pending.pop(id(optimizer), None)
         if pending is not None:
             parameters, state, reason = pending
@@ -293,6 +320,7 @@ class Live:
         self.clip = None
 
     def _leave(self, failure: Failure) -> None:
+        self._in_use = []
         if self.current is None:
             if self.unhooked is not None:
                 self.unhooked(failure)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Scene
 from stayfinite.frameworks.torch.state import Subjects
 
@@ -25,6 +26,7 @@ class PassEnd:
         self._name = name
         self._every = every
         self._next_look = 0
+        self._norm = Norm()
 
     def judge(self, scene: Scene) -> Failure | None:
         """Why the pass must not count as healthy, or None."""
@@ -62,7 +64,7 @@ class PassEnd:
         )
 
     def _bad_parameters(self, subjects: Subjects) -> tuple[str, ...]:
-        if hold.norm([p.detach() for p in subjects.parameters]) < math.inf:
+        if self._norm.read(subjects.parameters) < math.inf:
             return ()
         return tuple(hold.nonfinite((self._name(p), p.detach()) for p in subjects.parameters))[:10]
 

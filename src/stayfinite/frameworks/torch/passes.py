@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch.state import Snapshot, Subjects
+from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import to_number
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
@@ -33,6 +34,7 @@ class Failure:
     error: Exception | None = None
     held: bool = True
     hold_note: str = ""
+    location: Location = UNKNOWN_LOCATION
 
 
 @dataclass

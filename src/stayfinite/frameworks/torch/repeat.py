@@ -85,6 +85,8 @@ class Repeat:
                 self._bad = tuple(hold.nonfinite(
                     (self._name(p), p.grad) for g in optimizer.param_groups for p in g["params"] if p.grad is not None
                 ))[:10]
+        if not all(map(math.isfinite, hold.rates(optimizer))):
+            self._bad = (*self._bad, "learning rate")
         if self._failure is None:
             return
         if self._asked > self._stop_at:
@@ -158,7 +160,7 @@ class Repeat:
     def after_gradients(self) -> None:
         """Nothing to learn in a repetition."""
 
-    def after_zero_grad(self) -> None:
+    def after_zero_grad(self, to_none: bool) -> None:
         """Nothing to learn in a repetition."""
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
@@ -174,5 +176,11 @@ class Repeat:
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """Nothing to learn in a repetition."""
 
+    def optimizer_restored(self, optimizer: Optimizer) -> None:
+        """Nothing to learn in a repetition."""
+
     def state_loaded(self, source: str) -> None:
+        """Nothing to learn in a repetition."""
+
+    def moments_loaded(self, optimizer: Optimizer) -> None:
         """Nothing to learn in a repetition."""

@@ -37,8 +37,8 @@ class Watcher(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """`optimizer.step` returned."""
 
-    def after_zero_grad(self) -> None:
-        """Gradients were cleared."""
+    def after_zero_grad(self, to_none: bool) -> None:
+        """Gradients were cleared: taken away, or else filled with zeros."""
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
         """Gradients of `parameters` are about to be clipped."""
@@ -61,8 +61,14 @@ class Watcher(Protocol):
     def autocast_entered(self, dtype: str) -> None:
         """An autocast region of that type was entered."""
 
+    def optimizer_restored(self, optimizer: Optimizer) -> None:
+        """`optimizer.load_state_dict` was called."""
+
     def state_loaded(self, source: str) -> None:
         """`torch.load` or `load_state_dict` was called."""
+
+    def moments_loaded(self, optimizer: Optimizer) -> None:
+        """`optimizer.load_state_dict` was called."""
 
 
 class Sensors:
@@ -74,6 +80,7 @@ class Sensors:
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
         self._restore: list[Callable[[], None]] = []
+        self._depth: dict[int, int] = {}
 
     def attach(self) -> None:
         """Listen from now on."""
@@ -84,7 +91,10 @@ class Sensors:
         self._wrap_backward()
         self._wrap(torch.autograd, "grad", None, lambda _result, *_args, **_kwargs: self.watcher.after_gradients())
         for owner in (Optimizer, torch.nn.Module):
-            self._wrap(owner, "zero_grad", None, lambda _result, *_args, **_kwargs: self.watcher.after_zero_grad())
+            self._wrap(
+                owner, "zero_grad", None,
+                lambda _result, _own, set_to_none=True, **_kwargs: self.watcher.after_zero_grad(bool(set_to_none)),
+            )
         self._wrap(Optimizer, "__init__", None, lambda _result, optimizer, *_args, **_kwargs: self.watcher.optimizer_made(optimizer))
         self._attach_clipping()
         scaler = sys.modules["torch.amp.grad_scaler"].GradScaler
@@ -97,6 +107,13 @@ class Sensors:
         autocast = sys.modules["torch.amp.autocast_mode"].autocast
         self._wrap(autocast, "__enter__", None, lambda _result, own: self.watcher.autocast_entered(str(own.fast_dtype)))
         self._wrap(torch, "load", None, lambda _result, *args, **_kwargs: self.watcher.state_loaded(str(args[0]) if args else "a file"))
+        self._wrap(
+            Optimizer, "load_state_dict", None,
+            lambda _result, optimizer, *_args, **_kwargs: self.watcher.optimizer_restored(optimizer),
+        )
+        self._wrap(
+            Optimizer, "load_state_dict", None, lambda _result, optimizer, *_args, **_kwargs: self.watcher.moments_loaded(optimizer)
+        )
         self._wrap(
             torch.nn.Module, "load_state_dict", None,
             lambda _result, *_args, **_kwargs: self.watcher.state_loaded("a state dict"),
@@ -179,7 +196,28 @@ class Sensors:
         setattr(owner, name, value)
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Any:
+        # a step that calls `super().step()` passes the hooks twice, if the parent class was ever used by itself
+        if id(optimizer) in self._depth and _is_stepping(optimizer):
+            self._depth[id(optimizer)] += 1
+            return None
+        self._depth[id(optimizer)] = 1
         return self._shielded("optimizer step", self.watcher.before_step, optimizer, args, kwargs)
 
     def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        self._shielded("optimizer step", self.watcher.after_step, optimizer)
+        depth = self._depth.pop(id(optimizer), 1) - 1
+        if depth:
+            self._depth[id(optimizer)] = depth
+        else:
+            self._shielded("optimizer step", self.watcher.after_step, optimizer)
+
+
+def _is_stepping(optimizer: Optimizer) -> bool:
+    """True if this is asked from a step of `optimizer` inside another one that has not returned. An exception in a step
+    leaves no other trace, so the frames are looked at."""
+    hooks = torch.optim.Optimizer.profile_hook_step.__code__.co_filename
+    frame, found = sys._getframe(1), 0
+    while frame is not None and found < 2:
+        code = frame.f_code
+        found += code.co_name == "wrapper" and code.co_filename == hooks and frame.f_locals.get("self") is optimizer
+        frame = frame.f_back  # type: ignore[assignment]
+    return found == 2

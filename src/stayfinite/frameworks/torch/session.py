@@ -212,7 +212,7 @@ class Session:
             plan = self._plans[block.id] = Plan(block, local_names, global_names, self._objects)
         known = self._subjects.get(block.id)
         if known is None or known[0] is not plan:
-            subjects = Subjects(plan.met, self._optimizers(), _namer(local_names, global_names))
+            subjects = Subjects(plan.met, self._optimizers(), namer(local_names, global_names))
             written = known[2] if known is not None else None
             if written is None or [*map(id, written.buffers)] != [*map(id, subjects.buffers)]:
                 written = Written(subjects.buffers, subjects.buffer_names)
@@ -317,7 +317,7 @@ class Session:
         return "?"
 
 
-def _namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable[[object], str | None]:
+def namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable[[object], str | None]:
     """Finds the variable an object is bound to."""
     names = {id(value): name for namespace in (global_names, local_names) for name, value in namespace.items()}
     return lambda value: names.get(id(value))

@@ -7,6 +7,7 @@ At an incident one full snapshot is taken and put back bit for bit.
 
 from __future__ import annotations
 
+import _random
 import ctypes
 import random
 import sys
@@ -165,47 +166,60 @@ def _add(items: list[Any], value: Any) -> None:
         items.append(value)
 
 
-class _NumpyGenerator:
-    """NumPy's process-wide generator, read in full only when it has moved: that takes 35 microseconds, a look at its words
-    less than one.
+class _ProcessGenerator:
+    """A process-wide Mersenne twister, read in full only when its words have moved.
 
-    A pending half of a Gaussian pair is not among the words; it appears when words are drawn, and while one is pending
-    every capture is a full one.
+    A full read makes 625 Python integers or takes NumPy 35 microseconds, and most training steps draw from neither;
+    a look at the raw words takes less than one. Where they cannot be looked at, every read is a full one.
     """
 
-    _WORDS = 625 * 4
-    """Bytes of the Mersenne twister's state: 624 words and the position."""
-
     def __init__(self) -> None:
-        self._source: Any = None
-        self._address = 0
-        self._words = b""
-        self._state: Any = None
+        self._words: object = None
+        self.state: Any = None
+        """As last read."""
 
-    def state(self, numpy_random: Any) -> Any:
-        """What ``numpy.random.get_state()`` gives now."""
-        words = self._look(numpy_random)
-        if words is None or words != self._words or self._state[3]:
-            self._words, self._state = words or b"", numpy_random.get_state()
-        return self._state
-
-    def _look(self, numpy_random: Any) -> bytes | None:
-        source = numpy_random.mtrand._rand._bit_generator
-        if source is not self._source:
-            self._source, self._words = source, b""
-            self._address = source.ctypes.state_address if type(source).__name__ == "MT19937" else 0
-        return ctypes.string_at(self._address, self._WORDS) if self._address else None
+    def read(self, words: object, full: Callable[[], Any]) -> Any:
+        """What `full` gives now; `words` is equal to what it was at the last read only if the state is."""
+        if words is None or words != self._words:
+            self._words, self.state = words, full()
+        return self.state
 
 
-_numpy_generator = _NumpyGenerator()
+_python_generator, _numpy_generator = _ProcessGenerator(), _ProcessGenerator()
+_IN_PLACE = sys.implementation.name == "cpython"
+"""The identity of an object is its address."""
+_NUMPY_WORDS = 625 * 4
+
+
+def _python_words() -> object:
+    """Words and position of `random`'s own generator, and the half of a Gaussian pair that may be waiting."""
+    generator = getattr(random.getstate, "__self__", None)
+    if not _IN_PLACE or not isinstance(generator, random.Random):
+        return None
+    return _content(generator, _random.Random), generator.gauss_next
+
+
+def _numpy_words(numpy_random: Any) -> object:
+    """Words and position of NumPy's legacy generator, and the half of a Gaussian pair, which is in the object itself."""
+    generator = getattr(numpy_random.mtrand, "_rand", None)
+    source = getattr(generator, "_bit_generator", None)
+    if not _IN_PLACE or type(source).__name__ != "MT19937":
+        return None
+    words = ctypes.string_at(source.ctypes.state_address, _NUMPY_WORDS)
+    return id(source), words, _content(generator, type(generator))
+
+
+def _content(value: object, layout: type) -> bytes:
+    """The bytes that C code of type `layout` keeps in `value` itself."""
+    return ctypes.string_at(id(value) + object.__basicsize__, layout.__basicsize__ - object.__basicsize__)
 
 
 def generator_states() -> Undo:
     """Capture the process-wide generators: torch (each initialised device), `random`, and NumPy's if it is loaded."""
     state = torch.get_rng_state()
-    python = random.getstate()
+    python = _python_generator.read(_python_words(), random.getstate)
     numpy = sys.modules.get("numpy.random")
-    legacy = _numpy_generator.state(numpy) if numpy is not None else None
+    legacy = _numpy_generator.read(_numpy_words(numpy), numpy.get_state) if numpy is not None else None
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
 
     def undo() -> None:

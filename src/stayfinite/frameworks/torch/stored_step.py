@@ -41,7 +41,7 @@ class StoredStep(StoredValues):
             if scope == "module":
                 sys.modules[where[0]].__dict__[where[1]] = value
             else:
-                self.rebound[where[0]] = value
+                self.rebound[where[0]] = self.frame_names[where[0]] = value
             return
         owner = self.lookup(path[:-1], self.frame_names)
         kind, key = path[-1]
@@ -64,7 +64,7 @@ class StoredStep(StoredValues):
 
         **Returns** one sentence for each thing that differs from what was stored; empty if the state fits.
         """
-        self.frame_names = names
+        self.frame_names = dict(names)
         self.rebound.clear()
         different: list[str] = []
         self.modules = [self._find(record, different) for record in self.layout["modules"]]

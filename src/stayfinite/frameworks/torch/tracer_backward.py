@@ -33,12 +33,13 @@ class Kept:
         self.position = position
         self.name = name
         self.tensor = tensor
-        self.version = tensor._version
+        # Tensors of the inference mode do not count their versions, and cannot be written either.
+        self.version = -1 if tensor.is_inference() else tensor._version
 
     @property
     def unchanged(self) -> bool:
         """False if the values were overwritten, or the memory given back, since."""
-        return self.tensor._version == self.version and is_readable(self.tensor)
+        return (self.version < 0 or self.tensor._version == self.version) and is_readable(self.tensor)
 
 
 class Forward:

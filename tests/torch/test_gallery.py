@@ -1,0 +1,170 @@
+"""The gallery from outside: a failing training gives the report that its `case.toml` states, its healthy twin none."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from forkserver import run_bare
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 180.0
+
+
+def _bench() -> ModuleType:
+    """`bench/gallery.py`, which reads cases and compares them with reports."""
+    spec = importlib.util.spec_from_file_location("bench_gallery", ROOT / "bench" / "gallery.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+BENCH = _bench()
+CASES = {case.name: case for case in BENCH.read_gallery()}
+FIELDS = {
+    "title", "framework", "requires", "symptom", "stopped", "harmless", "exit_code", "bare_exit_code", "reproduced",
+    "step", "phase", "op", "origin_file", "module", "parameter", "samples", "cause", "scenario",
+}
+SCENARIOS = {
+    "log0-times-0", "sqrt-negative", "exp-overflow", "masked-softmax-row", "where-guard", "sqrt0-slope", "nan-sample",
+    "all-ignored", "parameter-nan", "step-overflow", "fp16-backward", "causal-mask",
+}
+
+
+def _usable(name: str) -> Any:
+    if CASES[name].missing:
+        pytest.skip(f"needs {', '.join(CASES[name].missing)}")
+    return CASES[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_report_is_as_the_case_states(name: str) -> None:
+    case = _usable(name)
+    report, done = BENCH.watched_run(case.folder, "train.py", TIMEOUT)
+    assert report is not None, done.stderr
+    checks = BENCH.judge(case, report, done.exit_code)
+    assert [str(check) for check in checks if not check.ok] == []
+
+    bare = run_bare(["train.py"], case.folder, timeout=TIMEOUT)
+    assert bare.exit_code == case.expected["bare_exit_code"]
+    assert bare.stdout.startswith(done.stdout)
+    if done.exit_code == bare.exit_code:
+        assert done.stdout == bare.stdout
+    if bare.exit_code != 0 and done.exit_code == bare.exit_code:  # the user's traceback, unchanged
+        assert bare.stderr[bare.stderr.index("Traceback") :].strip() in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.has_twin])
+def test_twin_stays_silent_and_ends_with_the_same_weights(name: str) -> None:
+    case = _usable(name)
+    bare = run_bare(["train_fixed.py"], case.folder, timeout=TIMEOUT)
+    assert bare.exit_code == 0, bare.stderr
+    assert "\nweights " in bare.stdout and "nan" not in bare.stdout
+
+    report, done = BENCH.watched_run(case.folder, "train_fixed.py", TIMEOUT)
+    assert report is not None, done.stderr
+    assert (report["status"], report["incidents"]) == ("clean", [])
+    assert done.exit_code == 0
+    assert done.stdout == bare.stdout
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case_is_complete(name: str) -> None:
+    case = CASES[name]
+    assert set(case.expected) <= FIELDS
+    assert {"title", "framework", "symptom", "exit_code", "bare_exit_code"} <= set(case.expected)
+    assert case.benign or case.has_twin
+    if not case.benign:
+        assert {"stopped", "step", "cause"} <= set(case.expected)
+        assert case.origin is not None or case.expected.get("reproduced") is False
+    marks = {path.name: BENCH.marked(path) for path in case.folder.glob("*.py")}
+    assert sum(map(len, marks.values())) == (0 if case.benign else 1)
+    assert not any(lines for file, lines in marks.items() if file.endswith("_fixed.py"))
+
+
+def test_every_scenario_has_its_case() -> None:
+    named = [case.expected["scenario"] for case in CASES.values() if "scenario" in case.expected]
+    assert sorted(named) == sorted(SCENARIOS)
+
+
+REPORT: dict[str, Any] = {
+    "status": "incident",
+    "incidents": [
+        {"symptom": "loss-spike", "stopped": False, "harmless": False, "step": 3, "held": False, "reproduced": False,
+         "origin": None, "causes": []},
+        {"symptom": "nonfinite-loss", "stopped": True, "harmless": False, "step": 7, "held": True, "reproduced": True,
+         "origin": {"file": "train.py", "line": 2, "phase": "loss", "op": "log", "samples": [4]},
+         "causes": [{"cause": "log-of-zero"}, {"cause": "unknown"}]},
+    ],
+}
+
+
+def _case(folder: Path, **changes: Any) -> Any:
+    folder.mkdir(exist_ok=True)
+    (folder / "train.py").write_text("import torch\nx = torch.log(p)  # <- origin\n")
+    stated = {
+        "title": "A case.", "framework": "torch", "symptom": "nonfinite-loss", "stopped": True, "harmless": False,
+        "exit_code": 3, "bare_exit_code": 0, "step": 7, "phase": "loss", "op": "log", "origin_file": "train.py",
+        "samples": [4], "cause": "log-of-zero", **changes,
+    }
+    spelled = {True: "true", False: "false"}
+    lines = [f"{key} = {spelled[value] if isinstance(value, bool) else repr(value)}" for key, value in stated.items()]
+    (folder / "case.toml").write_text("\n".join(lines) + "\n")
+    return BENCH.read_case(folder)
+
+
+def _disagreements(case: Any, report: dict[str, Any], exit_code: int = 3) -> list[str]:
+    return [check.what for check in BENCH.judge(case, report, exit_code) if not check.ok]
+
+
+def test_a_right_report_is_accepted(tmp_path: Path) -> None:
+    assert _disagreements(_case(tmp_path / "case"), REPORT) == []
+    assert _disagreements(_case(tmp_path / "case", cause=["exp-overflow", "log-of-zero"]), REPORT) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("symptom", "nonfinite-gradient"), ("stopped", False), ("harmless", True), ("step", 6), ("phase", "forward"),
+        ("op", "sqrt"), ("samples", []), ("samples", [4, 5]), ("cause", "unknown"), ("exit_code", 0),
+    ],
+)
+def test_each_statement_can_fail(tmp_path: Path, field: str, value: Any) -> None:
+    assert _disagreements(_case(tmp_path / "case", **{field: value}), REPORT) == [field]
+
+
+@pytest.mark.parametrize("field", ["held", "reproduced"])
+def test_a_step_that_was_not_held_or_not_reproduced_is_refused(tmp_path: Path, field: str) -> None:
+    report = copy.deepcopy(REPORT)
+    report["incidents"][1][field] = False
+    assert _disagreements(_case(tmp_path / "case"), report) == [field]
+
+
+def test_a_wrong_line_and_a_missing_incident_are_refused(tmp_path: Path) -> None:
+    case = _case(tmp_path / "case")
+    report = copy.deepcopy(REPORT)
+    report["incidents"][1]["origin"]["line"] = 1
+    assert _disagreements(case, report) == ["line"]
+    assert _disagreements(case, {"status": "clean", "incidents": []}, 0) == ["exit_code", "symptom"]
+
+
+def test_anything_found_in_a_benign_case_is_refused(tmp_path: Path) -> None:
+    case = _case(tmp_path / "case", symptom="none", exit_code=0)
+    assert _disagreements(case, {"status": "clean", "incidents": []}, 0) == []
+    assert _disagreements(case, REPORT, 0) == ["status", "incidents"]
+
+
+def test_a_case_must_mark_one_line(tmp_path: Path) -> None:
+    _case(tmp_path / "case")
+    (tmp_path / "case" / "train.py").write_text("x = 1\n")
+    with pytest.raises(ValueError, match="one line must end in"):
+        BENCH.read_case(tmp_path / "case")
