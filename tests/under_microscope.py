@@ -28,10 +28,12 @@ def main() -> None:
 
     torch.autograd.backward = backward
     torch.compiler.set_stance("force_eager")
-    with tracer:
-        runpy.run_path(script, run_name="__main__")
-    trace = tracer.finish()
-    print(json.dumps({"operations": trace.operations, "sinks": len(trace.sinks), "unseen": trace.unseen}), file=sys.stderr)
+    try:
+        with tracer:
+            runpy.run_path(script, run_name="__main__")
+    finally:
+        trace = tracer.finish()
+        print(json.dumps({"operations": trace.operations, "sinks": len(trace.sinks), "unseen": trace.unseen}), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from stayfinite.recording.writer import Recorder
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.manifest import Closing, Manifest, Status
+from stayfinite.records.numbers import show
 from stayfinite.records.recording import Stage
 from stayfinite.records.series import Window
 from stayfinite.rewrite import runtime
@@ -57,6 +58,7 @@ class Watching:
         self._quiet = quiet
         self._color = color
         self._told: set[str] = set()
+        self._finite: list[Incident] = []
         self._started = time.monotonic()
         self._forget: list[Any] = []
         self._children: Children | None = None
@@ -76,10 +78,11 @@ class Watching:
             return  # a script that calls `watch` runs under `stayfinite run` or `replay`, which watches it already
         with shield.shielded("torch session"):
             from stayfinite.engine.investigate import investigate
-            from stayfinite.engine.monitor import Monitor
+            from stayfinite.engine.monitor import ALWAYS, Monitor
             from stayfinite.frameworks.torch.session import Session
 
-            self.session = Session(self, self.options, investigate, Monitor())
+            monitor = Monitor((*ALWAYS, *self.options.stop_on))
+            self.session = Session(self, self.options, investigate, monitor)
             self.session.install()
             self._watch_children()
             version = str(getattr(sys.modules["torch"], "__version__", ""))
@@ -143,6 +146,16 @@ class Watching:
                     self.recorder.append(warning)
         for sensor, reason in shield.failures.items():
             self.recorder.append(Warning("sensor-off", f"{sensor} was switched off: {reason}"))
+        if self.stopped:
+            # what came before a failure belongs to its history, which the incident's windows show
+            for early in self._finite:
+                seen = early.case.symptom
+                self.recorder.append(Warning("precursor", f"{seen.detector} at step {seen.step}: {show(seen.value)}, {seen.limit}"))
+        else:
+            for early in self._finite:
+                self.recorder.open()
+                self.recorder.append(early)
+            self.incidents += self._finite
         status: Status = "failed" if failed else "incident" if self.incidents else "clean"
         torch = sys.modules.get("torch")
         self.recorder.close(
@@ -167,6 +180,14 @@ class Watching:
         if self.family is None:
             self.recorder.open()
         self.recorder.append(symptom)
+
+    def finite(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
+        self._finite.append(Incident(id=f"{symptom.detector}-{symptom.series}", case=Case(symptom, windows=windows), stopped=False))
+        if not self._quiet:
+            print(
+                f"stayfinite: step {symptom.step}: {symptom.detector}: {symptom.series} {show(symptom.value)}, "
+                f"{symptom.limit}; training goes on", file=sys.stderr,
+            )
 
     def stage(self, incident: str, name: str) -> None:
         self.recorder.append(Stage(incident=incident, name=name))  # type: ignore[arg-type]

@@ -18,6 +18,10 @@ _COMMANDS = {
 }
 
 
+class Interrupted(BaseException):
+    """Ctrl-C ended the user's script, and its traceback has been shown."""
+
+
 class _LazyGroup(click.Group):
     """Knows its commands by name and one line; `--help` loads none of them."""
 
@@ -43,7 +47,11 @@ def _group() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line `argv` (without the program's name) and return the exit code."""
+    """Run the command line `argv` (without the program's name) and return the exit code.
+
+    **Raises** KeyboardInterrupt if Ctrl-C ended the user's script: let it reach the interpreter, which ends by the
+    signal.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         result = _group.main(args=arguments, prog_name="stayfinite", standalone_mode=False)
@@ -52,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return 2
+    except Interrupted:
+        # the interpreter ends by the signal, as its parent expects, only if it sees the exception itself
+        sys.excepthook = lambda *_: None
+        raise KeyboardInterrupt from None
     except click.Abort:
         print("stayfinite: interrupted", file=sys.stderr)
         return 130

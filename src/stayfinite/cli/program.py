@@ -1,4 +1,7 @@
-"""What to run, found and prepared as Python finds and prepares it: a script, a folder or archive with a `__main__`, a module."""
+"""What to run, found and prepared as Python does it.
+
+A script, a folder or an archive with a ``__main__`` in it, or a module by name.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ def become(target: Target, path: str, package: ModuleSpec | None, rewriter: Rewr
     """
     if target.module is not None:
         sys.argv = ["-m", *target.arguments]  # until the module is found, as under Python
-        first: str | None = os.getcwd()
+        first = os.getcwd()
     else:
         assert target.script is not None
         sys.argv = [target.script, *target.arguments]
@@ -105,9 +108,8 @@ def _dress(main: types.ModuleType, path: str, spec: ModuleSpec | None) -> None:
     main.__package__ = spec.parent if spec is not None else None
     main.__loader__ = spec.loader if spec is not None else SourceFileLoader("__main__", path)
     main.__spec__ = spec
-    main.__dict__.update({
-        "__annotations__": {}, "__builtins__": builtins, "__file__": path, "__cached__": spec.cached if spec is not None else None,
-    })
+    cached = spec.cached if spec is not None else None
+    main.__dict__.update(__annotations__={}, __builtins__=builtins, __file__=path, __cached__=cached)
 
 
 def code_of(target: Target, main: types.ModuleType, path: str, rewriter: Rewriter | None) -> types.CodeType:
@@ -143,7 +145,8 @@ def _spec_of(name: str) -> ModuleSpec:
             if error.name is None or not f"{package}.".startswith(f"{error.name}."):
                 raise  # the package's own failure
         if name in sys.modules and not hasattr(sys.modules[name], "__path__"):
-            warnings.warn(f"{package} imports {name}, which is run now: there will be two of it", RuntimeWarning, stacklevel=1)
+            message = f"{package} imports {name}, which is run now: there will be two of it"
+            warnings.warn(message, RuntimeWarning, stacklevel=1)
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:

@@ -52,6 +52,7 @@ def command(
     from stayfinite.cli.runner import Target, run
     from stayfinite.frameworks.torch.options import Options
 
+    _check_stop_on(stop_on)
     if module is None and not arguments:
         raise click.UsageError("name the script to run: stayfinite run train.py")
     target = Target(None, module, arguments) if module is not None else Target(arguments[0], None, arguments[1:])
@@ -62,6 +63,16 @@ def command(
     return run(
         target, options, folder=folder, json_file=json_file, rewrite=not no_rewrite, color=False if no_color else None, quiet=quiet
     )
+
+
+def _check_stop_on(asked: tuple[str, ...]) -> None:
+    if asked:
+        from stayfinite.engine.monitor import finite_detectors
+
+        known = finite_detectors()
+        for name in asked:
+            if name not in known:
+                raise click.UsageError(f"--stop-on {name}: no such finite symptom; there are {', '.join(known)}")
 
 
 def _replay_every() -> int:

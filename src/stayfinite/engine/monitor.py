@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable
+from importlib import import_module
 
+from stayfinite.catalog.detection import RunningDetector
+from stayfinite.records.incident import Symptom
 from stayfinite.records.numbers import to_number
 from stayfinite.records.series import Window
 
 DEPTH = 256
 """Readings kept per series: enough to see a ramp of a few hundred steps, 4 kB per series."""
+ALWAYS = ("divergence",)
+"""Finite detectors that run always; spikes recover, so they are looked for only where somebody asked."""
 
 
 class Monitor:
-    """The readings of one run: a ring per series. Costs one append per reading."""
+    """The readings of one run: a ring per series. A reading costs one append, and one judgement where it is watched.
 
-    def __init__(self) -> None:
+    `detectors`: ids of the finite detectors to run.
+    """
+
+    def __init__(self, detectors: Iterable[str] = ALWAYS) -> None:
         self._rings: dict[str, collections.deque[tuple[int, float]]] = {}
+        self._watching: dict[str, list[tuple[str, RunningDetector]]] = {}
+        self._found: list[Symptom] = []
+        for name in dict.fromkeys(detectors):
+            module = import_module(f"stayfinite.catalog.detectors.{name.replace('-', '_')}")
+            for series in module.WATCHES:
+                self._watching.setdefault(series, []).append((name, module.Running()))
 
     def read(self, series: str, step: int, value: float) -> None:
         """Add one reading."""
@@ -24,10 +38,34 @@ class Monitor:
         if ring is None:
             ring = self._rings[series] = collections.deque(maxlen=DEPTH)
         ring.append((step, value))
+        for name, running in self._watching.get(series, ()):
+            found = running.update(step, value)
+            if found is not None:
+                self._found.append(
+                    Symptom(name, found.step, series, found.value, limit=found.limit, limit_source=found.limit_source)
+                )
+
+    def take(self) -> list[Symptom]:
+        """Finite symptoms since the last call."""
+        if not self._found:
+            return []
+        found, self._found = self._found, []
+        return found
 
     def windows(self) -> tuple[Window, ...]:
         """All series as records, in the order they were first read."""
         return tuple(_window(series, ring) for series, ring in self._rings.items())
+
+
+def finite_detectors() -> tuple[str, ...]:
+    """Ids of all detectors of finite symptoms: what `--stop-on` accepts."""
+    import pkgutil
+
+    from stayfinite.catalog import detectors
+
+    names = [module.name for module in pkgutil.iter_modules(detectors.__path__)]
+    modules = ((name, import_module(f"{detectors.__name__}.{name}")) for name in names)
+    return tuple(name.replace("_", "-") for name, module in modules if not module.STOPS)
 
 
 def _window(series: str, ring: Iterable[tuple[int, float]]) -> Window:

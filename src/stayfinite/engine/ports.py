@@ -55,6 +55,9 @@ class Readings(Protocol):
     def windows(self) -> tuple[Window, ...]:
         """The latest readings of every series."""
 
+    def take(self) -> list[Symptom]:
+        """Finite symptoms since the last call."""
+
 
 class Investigate(Protocol):
     """`engine.investigate.investigate`, handed to the session of a framework."""
@@ -69,7 +72,10 @@ class Listener(Protocol):
     """Takes what a session finds. Calls arrive in the order things happen, from the training thread."""
 
     def symptom(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
-        """Something was seen; what it comes to is not known yet. Finite symptoms end here."""
+        """Something was seen; what it comes to is not known yet."""
+
+    def finite(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
+        """A symptom with finite values: told, and the training goes on."""
 
     def stage(self, incident: str, name: str) -> None:
         """The named stage of an investigation begins; what was found before is complete."""

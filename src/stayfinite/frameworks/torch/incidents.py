@@ -18,7 +18,7 @@ from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.state import Subjects
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Incident, Symptom
-from stayfinite.records.numbers import to_number
+from stayfinite.records.numbers import to_float, to_number
 from stayfinite.rewrite.runtime import Attempt
 
 REPLAYED_OFTEN = 3
@@ -50,6 +50,16 @@ class Incidents:
         self._kept: set[str] = set()
         """Incidents whose step was stored, or found too large to be."""
 
+    def finite_symptoms(self) -> Failure | None:
+        """Tell what the finite detectors saw; a failure if the run is to stop there (``--stop-on``)."""
+        for symptom in self._readings.take():
+            if symptom.detector in self._options.stop_on:
+                return Failure(
+                    symptom.detector, symptom.step, symptom.series, to_float(symptom.value), committed=True, finite=symptom
+                )
+            self._listener.finite(symptom, self._readings.windows())
+        return None
+
     def handle(self, failure: Failure, scene: Scene, inquiry: Inquiry) -> Iterator[Attempt]:
         """Yield the repetitions that the investigation asks for, then tell and, if so wanted, halt.
 
@@ -64,8 +74,9 @@ class Incidents:
         case = self._case(failure, scene)
         if failure.error is None:
             self._listener.symptom(case.symptom, case.windows)
+        unrepeatable = inquiry.unrepeatable if failure.finite is None else "the step itself is finite"
         investigation = self._investigate(
-            case, live_outcome, self._listener, repeatable=inquiry.unrepeatable, budget=max(0.0, self._options.budget - self._spent)
+            case, live_outcome, self._listener, repeatable=unrepeatable, budget=max(0.0, self._options.budget - self._spent)
         )
         incident = yield from self.conduct(investigation, inquiry)
         self._spent += incident.seconds
@@ -96,6 +107,7 @@ class Incidents:
         if not explained:
             return  # the user's own exception, and none of our business
         stops = self._options.on_incident == "stop" and not failure.committed and failure.error is None
+        stops = stops or failure.finite is not None
         incident = msgspec.structs.replace(
             incident, held=held and (not failure.committed or not scene.here.stepped), hold_note=note, stopped=stops,
             harmless=failure.harmless, outcome=_outcome(failure, stops),
@@ -163,6 +175,8 @@ class Incidents:
 
 
 def _symptom(failure: Failure) -> Symptom:
+    if failure.finite is not None:
+        return failure.finite
     return Symptom(
         failure.detector, failure.step, failure.series, to_number(failure.value), names=failure.names,
         location=failure.location,
@@ -189,6 +203,6 @@ def _is_held(failure: Failure, scene: Scene, inquiry: Inquiry) -> tuple[bool, st
         if len(here.stepped) > 1:
             return False, "updates taken earlier in the same pass keep what this one wrote from being checked"
         return False, f"{inquiry.moved} parameters were written before the step was asked for"
-    if earlier:
+    if earlier and not failure.committed:
         note = f"{type(earlier[0]).__name__} had already taken its own step in this pass; it stays taken"
     return True, note

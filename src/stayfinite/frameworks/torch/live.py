@@ -73,8 +73,6 @@ class Live:
         self._locate = locate
         self._name = name
         self._scaling: set[int] = set()
-        self._loaded: weakref.WeakSet[Optimizer] = weakref.WeakSet()
-        """Optimizers whose moments come from a file and have not been used yet."""
         self._restored: set[int] = set()
         self._norms: weakref.WeakKeyDictionary[Optimizer, Norm] = weakref.WeakKeyDictionary()
         self._in_use: list[Tensor] = []
@@ -159,10 +157,6 @@ class Live:
 
     def optimizer_restored(self, optimizer: Optimizer) -> None:
         self._restored.add(id(optimizer))
-
-    def moments_loaded(self, optimizer: Optimizer) -> None:
-        self.state_loaded("an optimizer's state dict")
-        self._loaded.add(optimizer)
 
     def state_loaded(self, _source: str) -> None:
         self.checkpoint = self._locate()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch.state import Snapshot, Subjects
+from stayfinite.records.incident import Symptom
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import to_number
 from stayfinite.rewrite.blocks import Block
@@ -35,6 +36,8 @@ class Failure:
     held: bool = True
     hold_note: str = ""
     location: Location = UNKNOWN_LOCATION
+    finite: Symptom | None = None
+    """The symptom itself, where it is a finite one that the user wants to stop at."""
 
 
 @dataclass

@@ -182,5 +182,3 @@ class Repeat:
     def state_loaded(self, source: str) -> None:
         """Nothing to learn in a repetition."""
 
-    def moments_loaded(self, optimizer: Optimizer) -> None:
-        """Nothing to learn in a repetition."""

@@ -67,9 +67,6 @@ class Watcher(Protocol):
     def state_loaded(self, source: str) -> None:
         """`torch.load` or `load_state_dict` was called."""
 
-    def moments_loaded(self, optimizer: Optimizer) -> None:
-        """`optimizer.load_state_dict` was called."""
-
 
 class Sensors:
     """All patches of one session. `attach` makes them, `detach` restores every patched attribute.
@@ -110,9 +107,6 @@ class Sensors:
         self._wrap(
             Optimizer, "load_state_dict", None,
             lambda _result, optimizer, *_args, **_kwargs: self.watcher.optimizer_restored(optimizer),
-        )
-        self._wrap(
-            Optimizer, "load_state_dict", None, lambda _result, optimizer, *_args, **_kwargs: self.watcher.moments_loaded(optimizer)
         )
         self._wrap(
             torch.nn.Module, "load_state_dict", None,

@@ -193,6 +193,8 @@ class Session:
             with shield.shielded("transaction"):
                 if here.failure is None:
                     here.failure = self._pass_end.judge(scene)
+                if here.failure is None:
+                    here.failure = self._incidents.finite_symptoms()
             return False
         if isinstance(error, Exception):
             with shield.shielded("transaction"):
