@@ -63,7 +63,7 @@ class Children:
                 data["stayfinite"] = _Join(self.family)  # `multiprocessing` passes over keys it does not know
             return data
 
-        multiprocessing.spawn.get_preparation_data = preparation  # type: ignore[attr-defined]
+        multiprocessing.spawn.get_preparation_data = preparation
         self._restore.append(lambda: setattr(multiprocessing.spawn, "get_preparation_data", prepare))
         multiprocessing.util.register_after_fork(self, lambda own: joined(own.family))
         start = subprocess.Popen.__init__
@@ -74,7 +74,7 @@ class Children:
                 self._note_program(args)
             start(process, args, *rest, **named)
 
-        subprocess.Popen.__init__ = popen  # type: ignore[method-assign]
+        setattr(subprocess.Popen, "__init__", popen)  # noqa: B010  (an assignment would have to repeat its overloads)
         self._restore.append(lambda: setattr(subprocess.Popen, "__init__", start))
 
     def _note_program(self, args: Any) -> None:

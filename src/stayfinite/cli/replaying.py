@@ -81,8 +81,8 @@ class Chosen:
 
 
 def choose(folder: Path, wanted: str | None) -> Chosen:
-    """The incident of the recording in `folder` to replay: `wanted` (the beginning of an id), else the one that stopped
-    the run, else the first.
+    """The incident of the recording in `folder` to replay: `wanted` (the beginning of an id), else the one that
+    stopped the run, else the first.
 
     **Raises**: `RecordingError` if there is no such recording or incident.
     """
@@ -94,7 +94,8 @@ def choose(folder: Path, wanted: str | None) -> Chosen:
         incidents = tuple(incident for incident in incidents if incident.id.startswith(wanted))
         if len(incidents) != 1:
             known = ", ".join(incident.id for incident in recording.incidents)
-            raise RecordingError(f"{folder} holds {len(incidents)} incidents that begin with {wanted!r}; it has {known}")
+            found = f"{len(incidents)} incidents whose id begins with {wanted!r}"
+            raise RecordingError(f"{folder} holds {found}; it has {known}")
     stopping = [incident for incident in incidents if incident.stopped]
     return Chosen(recording, (stopping or list(incidents))[0], Path(recording.folder or folder))
 
@@ -119,7 +120,7 @@ def replay(folder: Path, wanted: str | None, *, budget: float, color: bool | Non
     folder = folder.absolute()
     case = chosen.case
     layout = case_file.read_layout(case) if case is not None else None
-    _go_there(chosen.recording.manifest)
+    go_there(chosen.recording.manifest)
     if case is None or layout is None:
         return _run_again(chosen, folder, budget=budget, color=color)
     name = chosen.recording.manifest.module or chosen.recording.manifest.script
@@ -133,7 +134,8 @@ def replay(folder: Path, wanted: str | None, *, budget: float, color: bool | Non
     return _tell(session, session.incident, chosen, layout, folder, color=color)
 
 
-def _go_there(manifest: Manifest) -> None:
+def go_there(manifest: Manifest) -> None:
+    """Enter the folder the script ran in. **Raises**: `ReplayError` if it cannot be entered."""
     there = manifest.working_directory or manifest.folder
     try:
         os.chdir(there)
@@ -255,9 +257,9 @@ def _comparison(found: Incident, recorded: Incident) -> str:
     text = "it happened again"
     if here is None or there is None:
         return f"{text}; where it began is not known"
-    place = f"{here.op} at {here.location.file}:{here.location.line}"
+    place, then = (f"{one.op} at {one.location.file}:{one.location.line}" for one in (here, there))
     if found.id != recorded.id:
-        return f"the step failed again, but elsewhere: {place}; recorded was {there.op} at {there.location.file}:{there.location.line}"
+        return f"the step failed again, but elsewhere: {place}; recorded was {then}"
     samples = f", samples {', '.join(map(str, here.samples[:10]))}" if here.samples else ""
     if here.samples != there.samples:
         return f"{text}: {place}{samples}; recorded were samples {', '.join(map(str, there.samples[:10])) or 'none'}"
@@ -319,7 +321,8 @@ def _compare_runs(chosen: Chosen, again: Path, *, color: bool | None) -> int:
     if same is None:
         symptom = recorded.case.symptom
         what = f"{symptom.detector} ({show(symptom.value)}) in step {symptom.step}"
-        _say(f"it did not happen again: {what} was recorded, {'another incident came' if told else 'nothing went bad now'}")
+        now = "another incident came" if told else "nothing went bad now"
+        _say(f"it did not happen again: {what} was recorded, {now}")
         return NOT_AGAIN
     step, then = same.case.symptom.step, recorded.case.symptom.step
     _say(f"{_comparison(same, recorded)}; in step {step}" + ("" if step == then else f", recorded in step {then}"))

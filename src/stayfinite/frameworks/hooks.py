@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib.abc
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+
+from stayfinite.rewrite.loader import find_behind
 
 
 def when_imported(name: str, then: Callable[[], None]) -> Callable[[], None]:
@@ -26,7 +27,7 @@ def when_imported(name: str, then: Callable[[], None]) -> Callable[[], None]:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Waits for one module at the head of the search, and steps aside when it comes."""
+    """Waits for one module at the head of the search, and steps aside when it has come."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self._name = name
@@ -37,18 +38,19 @@ class _Finder(importlib.abc.MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != self._name:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        spec = find_behind(self, fullname, path, target)
         if spec is None or spec.loader is None:
-            sys.meta_path.insert(0, self)
-            return None
-        loader, then = spec.loader, self._then
+            return spec
+        loader = spec.loader
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
+            del loader.exec_module
             execute(module)
-            then()
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                self._then()
 
-        # the loader object is this spec's own: the wrapper goes with it
+        # the loader object is this spec's own: looking a module up, as some do to learn if it is there, imports nothing
         loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

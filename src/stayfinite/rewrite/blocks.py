@@ -40,6 +40,7 @@ class Block:
     - `iterated`: names and attributes that the block loops over.
     - `by_hand`: no optimizer steps in it; gradients are used by the user's own code.
     - `needed`: names that the block or a function it reaches may read before the block assigns them.
+    - `steppers`: last names of what is asked to step or update: optimizers, schedulers, averages, the user's own among them.
     """
 
     id: int
@@ -55,6 +56,7 @@ class Block:
     receivers: frozenset[str]
     iterated: frozenset[str]
     needed: frozenset[str] = frozenset()
+    steppers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Analysis:
         found: list[Function] = []
         for path, tree in self._trees.items():
             for node in ast.walk(tree):
-                if isinstance(node, ast.Call) and (dotted(node.func) or getattr(node.func, "attr", "")).rsplit(".", 1)[-1].startswith("register_"):
+                if isinstance(node, ast.Call) and _called(node).startswith("register_"):
                     for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                         if isinstance(argument, ast.Lambda):
                             found.append(Function(argument, path, "<lambda>"))
@@ -240,7 +242,7 @@ class Analysis:
         loops = [node for node in ast.walk(self._trees[path]) if isinstance(node, (ast.For, ast.While))]
         taken = {loop for loop in loops if self.is_step_loop(loop)}
         by_hand = {loop for loop in loops if loop not in taken and self._is_by_hand(loop, taken)}
-        sites = []
+        sites: list[Site] = []
         for loop in sorted(taken | by_hand, key=lambda node: node.lineno):
             extent = len(loop.body) if loop in by_hand else self._extent(loop)
             block = self.describe(first_id + len(sites), path, loop, loop.body[:extent], by_hand=loop in by_hand)
@@ -264,6 +266,11 @@ class Analysis:
             return True
         return node.func.attr in STEP_METHODS and dotted(node.func.value) in self.steppers
 
+    def _stepped_on(self, nodes: list[ast.AST]) -> set[str]:
+        called = [n.func for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+        receivers = [dotted(f.value) for f in called if f.attr in STEP_METHODS]
+        return {name.rsplit(".", 1)[-1] for name in receivers if name is not None and name in self.steppers}
+
     def describe(self, number: int, path: str, loop: ast.stmt, body: list[ast.stmt], *, by_hand: bool) -> Block:
         """What repeating `body` must restore. `loop` is the statement round it: all it binds is given back."""
         block_nodes = [node for statement in body for node in within(statement)]
@@ -277,6 +284,7 @@ class Analysis:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
                 receivers.add(node.func.value.id)
         iterated = _iterated(block_nodes)
+        steppers = self._stepped_on(block_nodes)
         needed = set(read_first(body))
         global_names: set[str] = set()
         seen: set[ast.AST] = set()
@@ -295,6 +303,7 @@ class Analysis:
             inner = list(ast.walk(function.node))
             needed |= free_names(function.node)
             iterated |= _iterated(inner)
+            steppers |= self._stepped_on(inner)
             for node in inner:
                 _note_changes(node, changed, attributes)
                 if isinstance(node, (ast.Global, ast.Nonlocal)):
@@ -316,6 +325,7 @@ class Analysis:
             receivers=frozenset(receivers),
             iterated=frozenset(iterated),
             needed=frozenset(needed),
+            steppers=frozenset(steppers),
         )
 
     def describe_function(self, number: int, path: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Block:
@@ -343,6 +353,11 @@ class Analysis:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 return node.name
         return "<module>"
+
+
+def _called(node: ast.Call) -> str:
+    """The last name of what is called, whatever it is an attribute of."""
+    return node.func.attr if isinstance(node.func, ast.Attribute) else (dotted(node.func) or "").rsplit(".", 1)[-1]
 
 
 def _iterated(nodes: list[ast.AST]) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.blocks import Analysis
-from stayfinite.rewrite.project import SourceIndex, is_user_file
+from stayfinite.rewrite.project import SourceIndex, is_user_file, unheard
 from stayfinite.rewrite.transform import transform
 
 
@@ -36,18 +36,17 @@ class Rewriter:
         **Raises** SyntaxError as `compile` does, for source that does not parse.
         """
         try:
-            tree = ast.parse(source, path)
-        except SyntaxError:
-            compile(source, path, "exec", dont_inherit=True)  # the user's own error, worded by the compiler
-            raise
-        try:
-            return self._rewrite(tree, source, path)
+            return self._rewrite(source, path)
         except Exception as error:  # whatever goes wrong here, the script must run
-            self._on_failure(path, error)
-            return compile(source, path, "exec", dont_inherit=True)
+            failure = error
+        code = compile(source, path, "exec", dont_inherit=True)  # words an error of the user's as Python does
+        self._on_failure(path, failure)
+        return code
 
-    def _rewrite(self, tree: ast.Module, source: str | bytes, path: str) -> types.CodeType:
-        self.index.add(path, ast.parse(source, path))  # the index keeps pristine trees; this one is changed
+    def _rewrite(self, source: str | bytes, path: str) -> types.CodeType:
+        tree = ast.parse(source, path)
+        with unheard():
+            self.index.add(path, ast.parse(source, path))  # the index keeps pristine trees; this one is changed
         sites = Analysis(self.index.closure(path, tree)).sites(os.path.realpath(path), len(runtime.blocks) + 1)
         for site in sites:
             runtime.blocks[site.block.id] = site.block
@@ -58,14 +57,28 @@ class _RewritingLoader(importlib.machinery.SourceFileLoader):
     """Loads a user's module with its step loops wrapped; never reads or writes cached byte code of ours."""
 
     rewriter: Rewriter
+    _code: types.CodeType | None = None
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
+        # compiled already here, where a module that does not parse can still be left to Python: what it raises then
+        # has none of our frames in it, wherever the user catches it
+        try:
+            self._code = self._compile(self.name)
+        except Exception:
+            spec.loader = importlib.machinery.SourceFileLoader(self.name, self.path)
+        return None
 
     def get_code(self, fullname: str) -> types.CodeType | None:
+        code, self._code = self._code, None
+        return code or self._compile(fullname)
+
+    def _compile(self, fullname: str) -> types.CodeType:
         path = self.get_filename(fullname)
         return self.rewriter.compile(self.get_data(path), path)
 
 
 class RewritingFinder(importlib.abc.MetaPathFinder):
-    """Finds modules as Python does, and hands the user's own to the rewriting loader."""
+    """Finds modules as the finders behind it do, and hands the user's own to the rewriting loader."""
 
     def __init__(self, rewriter: Rewriter) -> None:
         self._rewriter = rewriter
@@ -73,17 +86,29 @@ class RewritingFinder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.split(".")[0] in sys.stdlib_module_names:
+        if fullname.partition(".")[0] in sys.stdlib_module_names:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is None or spec.origin is None or type(spec.loader) is not importlib.machinery.SourceFileLoader:
-            return None
-        if not is_user_file(spec.origin):
-            return None
-        loader = _RewritingLoader(fullname, spec.origin)
-        loader.rewriter = self._rewriter
-        spec.loader = loader
+        spec = find_behind(self, fullname, path, target)
+        plain = spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader
+        if spec is not None and spec.origin is not None and plain and is_user_file(spec.origin):
+            loader = _RewritingLoader(fullname, spec.origin)
+            loader.rewriter = self._rewriter
+            spec.loader = loader
         return spec
+
+
+def find_behind(
+    finder: importlib.abc.MetaPathFinder, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None
+) -> ModuleSpec | None:
+    """What the import system would find if `finder` and those before it were not there."""
+    finders = list(sys.meta_path)
+    for other in finders[finders.index(finder) + 1 :] if finder in finders else finders:
+        find = getattr(other, "find_spec", None)
+        spec = find(fullname, path, target) if find is not None else None
+        if spec is not None:
+            assert isinstance(spec, ModuleSpec)
+            return spec
+    return None
 
 
 def read_source(path: str) -> bytes:
@@ -93,13 +118,6 @@ def read_source(path: str) -> bytes:
     """
     with io.open_code(path) as file:
         return file.read()
-
-
-def main_module(path: str, name: str = "__main__") -> types.ModuleType:
-    """A fresh module as Python makes one for a script at `path`, not yet executed."""
-    module = types.ModuleType(name)
-    module.__dict__.update({"__file__": path, "__builtins__": __builtins__, "__cached__": None, "__spec__": None})
-    return module
 
 
 def execute(code: types.CodeType, module: types.ModuleType) -> None:

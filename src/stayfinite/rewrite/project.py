@@ -7,12 +7,16 @@ editable installs count as own, virtual environments inside the project do not.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib.machinery
 import os
 import site
 import sys
 import sysconfig
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _FOREIGN_PARTS = frozenset({"site-packages", "dist-packages", ".venv", "venv", "node_modules", "__pypackages__"})
@@ -39,6 +43,21 @@ def is_user_file(filename: str) -> bool:
     if not _FOREIGN_PARTS.isdisjoint(parts):
         return False
     return not path.startswith(_foreign_roots())
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Warnings of parsing are shown when Python parses the same source to run it, not when we look at it before.
+
+    `warnings.catch_warnings` would do, but it also makes Python forget which warnings of the user's it has shown.
+    """
+    ignoring = ("ignore", None, Warning, None, 0)
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]
+    filters.insert(0, ignoring)
+    try:
+        yield
+    finally:
+        filters.remove(ignoring)
 
 
 class SourceIndex:
@@ -76,9 +95,9 @@ class SourceIndex:
     def _load(self, path: str) -> ast.Module | None:
         if path not in self._trees:
             try:
-                with open(path, "rb") as source:
+                with open(path, "rb") as source, unheard():
                     self._trees[path] = ast.parse(source.read(), path)
-            except (OSError, SyntaxError, ValueError):
+            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
                 self._trees[path] = None
         return self._trees[path]
 

@@ -20,7 +20,8 @@ class Attempt:
 
     - `again`: the block is being repeated (or was, and names must be put back): rebind `names`.
     - `exit`: how the user's code left the block: 0 by its end, else `transform.BREAK`, `CONTINUE` or `RETURN` with `value`.
-    - `error`: an exception of the user's to raise again once the attempts are over.
+    - `error`: an exception of the user's to raise again once the attempts are over, within the attempt itself: its
+      traceback is then as if it had never been caught.
     """
 
     __slots__ = ("again", "error", "exit", "names", "on_exit", "value")
@@ -37,6 +38,10 @@ class Attempt:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        if error is not None and error is self.error:
+            self.error = None
+            error.__traceback__ = trace.tb_next if trace is not None else None  # without the line that raised it again
+            return False
         return self.on_exit(error) if self.on_exit is not None else False
 
     def take_value(self) -> Any:

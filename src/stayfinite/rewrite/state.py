@@ -100,6 +100,8 @@ class Plan:
         """Framework state met on the way: modules, optimizers, schedulers, scalers, bare parameters."""
         self.unrepeatable: str | None = None
         """What was met that cannot be rewound."""
+        self.trained: set[int] = set()
+        """`id` of the user's own optimizers and averages, and of all that is found below them."""
         self._seen: dict[int, bool] = {}
         # None stands for the frame's own names: each call of the user's function has a frame of its own
         self._watched: list[tuple[dict[str, Any] | None, str]] = []
@@ -133,6 +135,8 @@ class Plan:
                     self._root(name, module.__dict__[name], module.__dict__)
 
     def _root(self, name: str, value: Any, namespace: dict[str, Any] | None) -> None:
+        if name in self.block.steppers:
+            self._note_trained(value)
         if name not in self.block.stored and not isinstance(value, _LEAVES):
             self._watched.append((namespace, name))
         if name in self.block.iterated and name not in self.block.stored and hasattr(value, "__next__"):
@@ -192,6 +196,15 @@ class Plan:
         if self.unrepeatable is None:
             self.unrepeatable = reason
 
+    def _note_trained(self, value: Any, depth: int = 0) -> None:
+        if isinstance(value, _LEAVES) or depth > _DEPTH or id(value) in self.trained:
+            return
+        if self._framework.is_owned(value) or isinstance(value, (*_CONTAINERS, tuple)) or is_user_object(value):
+            self.trained.add(id(value))
+            inner = value.values() if isinstance(value, dict) else value if isinstance(value, (*_CONTAINERS, tuple)) else ()
+            for item in [*inner, *(vars(value).values() if is_user_object(value) and hasattr(value, "__dict__") else ())]:
+                self._note_trained(item, depth + 1)
+
     def _visit_namespace(self, value: types.ModuleType | type) -> None:
         """A module or a class of the user's whose own attributes the block changes."""
         own = value in self._modules if isinstance(value, types.ModuleType) else is_user_class(value)
@@ -222,6 +235,8 @@ class Plan:
         for name in names:
             item = attributes.get(name, _MISSING) if attributes is not None else getattr(value, name, _MISSING)
             changed = name in self.block.attributes
+            if own and name in self.block.steppers:
+                self._note_trained(item)
             if own and name in self.block.iterated and hasattr(item, "__next__"):
                 self._cannot(f"it iterates over {name!r}, which goes on from where it was left")
             if changed and own:
@@ -245,6 +260,7 @@ class Saved:
         block = plan.block
         self.names = {name: local_names[name] for name in block.stored if name in local_names}
         self._undo: list[Undo] = []
+        self._trained: list[Undo] = []
         for name in block.stored.difference(self.names):
             if name in global_names:
                 self.names[name] = global_names[name]
@@ -256,9 +272,15 @@ class Saved:
                 if name in module.__dict__:
                     self._keep_item(module.__dict__, name, framework)
         for value, name in plan.slots:
+            before = len(self._undo)
             self._keep_slot(value, name, framework)
+            if id(value) in plan.trained:
+                self._trained += self._undo[before:]
         for value in (*plan.containers, *plan.arrays):
+            before = len(self._undo)
             self._keep(value, framework)
+            if id(value) in plan.trained:
+                self._trained += self._undo[before:]
         for cell in plan.cells:
             self._undo.append(_cell_undo(cell))
         for namespace in plan.dicts:
@@ -282,6 +304,11 @@ class Saved:
                 refusal = reason
         if refusal is not None:
             raise refusal
+
+    def restore_trained(self) -> None:
+        """Put back only what belongs to the user's own optimizers and averages: moments, counters, averaged weights."""
+        for undo in reversed(self._trained):
+            undo()
 
     def _keep(self, value: Any, framework: FrameworkState, depth: int = 0) -> None:
         if isinstance(value, _CONTAINERS):

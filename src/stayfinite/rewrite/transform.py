@@ -61,7 +61,7 @@ def _wrap(site: Site) -> None:
     assert isinstance(with_statement, ast.With)
     with_statement.body = body
     attempt_loop.body[:0] = _parse(rebind, loop)
-    after = rebind + f"\nif {name}.error is not None: raise {name}.error"
+    after = rebind + f"\nif {name}.error is not None:\n    with {name}: raise {name}.error"
     if BREAK in leaver.used:
         after += f"\nif {name}.exit == {BREAK}: break"
     if CONTINUE in leaver.used:
@@ -157,7 +157,9 @@ def _import_runtime(tree: ast.Module) -> None:
         if not (docstring or future):
             break
         position += 1
-    anchor = ast.Pass(lineno=1, col_offset=0, end_lineno=1, end_col_offset=0)
+    # on the line of the next statement: a tracer sees no line that Python would not have run
+    line = tree.body[min(position, len(tree.body) - 1)].lineno
+    anchor = ast.Pass(lineno=line, col_offset=0, end_lineno=line, end_col_offset=0)
     tree.body[position:position] = _parse(f"import stayfinite.rewrite.runtime as {RUNTIME_NAME}", anchor)
 
 
@@ -181,8 +183,27 @@ class _NextCalls(ast.NodeTransformer):
         return node
 
 
+def _has_own_next(tree: ast.Module) -> bool:
+    """True if `tree` gives the name `next` another meaning anywhere. A method of that name does not."""
+    methods = {id(item) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound = [node.name] if id(node) not in methods else []
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            bound = [alias.asname or alias.name for alias in node.names]
+        elif isinstance(node, ast.Name):
+            bound = [node.id] if not isinstance(node.ctx, ast.Load) else []
+        else:
+            bound = [node.arg] if isinstance(node, ast.arg) else []
+        if "next" in bound:
+            return True
+    return False
+
+
 def replace_next(tree: ast.Module) -> bool:
-    """Replace the `next` calls of `tree` in place; True if there was one. Imports the runtime where needed."""
+    """Replace the `next` calls of `tree` in place; True if there was one. The runtime must be imported then."""
+    if _has_own_next(tree):
+        return False
     visitor = _NextCalls()
     visitor.visit(tree)
     return visitor.changed

@@ -80,6 +80,26 @@ def write_case(folder: Path, layout: dict[str, Any], tensors: dict[str, Tensor])
         raise CaseNotKept(f"{folder} cannot be written: {error}") from error
 
 
+def copy_tensors(folder: Path, layout: dict[str, Any], file: Path) -> None:
+    """Write the tensors of the case in `folder` to `file`, with `layout` in the same file.
+
+    **Raises**: `RecordingError` if they cannot be read, `OSError` if `file` cannot be written.
+    """
+    if not can_store():
+        raise RecordingError("exporting a step needs safetensors: pip install 'stayfinite[torch]'")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save_file
+
+    try:
+        tensors = load_file(folder / TENSORS)
+    except SafetensorError as error:
+        raise _damaged(folder / TENSORS, str(error)) from error
+    try:
+        save_file(tensors, file, metadata={"schema": SCHEMA, "case": json.dumps(layout, separators=(",", ":"))})
+    except SafetensorError as error:
+        raise OSError(None, str(error), str(file)) from error
+
+
 def read_layout(folder: Path) -> dict[str, Any]:
     """The checked content of ``case.json``. Loads no framework.
 

@@ -68,7 +68,11 @@ class Inquiry:
         self.moved = self._moved_parameters()
         self._void = window.parameters is None and window.full is None
         self._rewind()
-        self._start = Snapshot(subjects)
+        self._start = self._before_step = Snapshot(subjects)
+        if window.committed and window.parameters is None and window.full is None:
+            for undo in window.committed:
+                undo()
+            self._before_step = Snapshot(subjects)
         if self.unrepeatable is None:
             try:
                 window.passes[0].saved.restore()
@@ -96,7 +100,10 @@ class Inquiry:
             window.gradients()
         else:
             for parameter in self._subjects.parameters:
-                parameter.grad = None
+                if window.zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
+                    parameter.grad.detach().zero_()
+                else:
+                    parameter.grad = None
 
     def _to_start(self) -> None:
         self._start.restore()
@@ -108,12 +115,16 @@ class Inquiry:
         **Returns** how many parameters and buffers differ from what they should be; 0 means the restore was exact.
         """
         attempt = self._here.attempt
-        kept = self._post if self._post is not None else self._start
-        kept.restore()
-        wrong = kept.differing()
+        kept = self._post if self._post is not None else self._before_step
         if self.unrepeatable is None:
             with suppress(Unrepeatable):
                 self._post_python.restore()
+            if self._post is None:
+                with suppress(Unrepeatable):
+                    self._window.passes[0].saved.restore_trained()
+        # last: a name of the script's may mean a parameter, whose content is among what it was given back
+        kept.restore()
+        wrong = kept.differing()
         self._post_generators()
         attempt.names = self._post_python.names
         attempt.again = True

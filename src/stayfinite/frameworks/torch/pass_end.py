@@ -30,13 +30,13 @@ class PassEnd:
 
     def judge(self, scene: Scene) -> Failure | None:
         """Why the pass must not count as healthy, or None."""
-        here, block, subjects = scene.here, scene.block, scene.subjects
+        here, subjects = scene.here, scene.subjects
         bad = next((loss for loss in here.losses if not math.isfinite(loss.value)), None)
-        if block.by_hand or (scene.window.parameters is not None and not here.stepped):
+        if scene.window.by_hand or (scene.window.parameters is not None and not here.stepped):
             failure = self._judge_by_hand(here, subjects, bad)
             if failure is not None:
                 return failure
-            if block.by_hand and here.backward:
+            if scene.window.by_hand and here.backward:
                 self._live.count_by_hand()
         if bad is not None and not here.stepped:
             return self._judge_unstepped(subjects, bad)

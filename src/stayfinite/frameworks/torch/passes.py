@@ -83,6 +83,12 @@ class Window:
     """Everything, where a healthy window is going to be repeated."""
     reason: str = ""
     """Why an undo copy is kept."""
+    by_hand: bool = False
+    """No optimizer of torch's kind takes its update: the script's own code does, once a pass."""
+    zeroes: bool = False
+    """Gradients are cleared by filling them with zeros."""
+    committed: list[Undo] = field(default_factory=list)
+    """As `undo`, captured after the latest of several updates in one pass: the next one is held against these."""
 
     @property
     def losses(self) -> list[Loss]:

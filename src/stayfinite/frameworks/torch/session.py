@@ -37,6 +37,7 @@ from stayfinite.frameworks.torch.state import (
     light_undo,
     optimizer_undo,
     parameter_undo,
+    together,
 )
 from stayfinite.records.finding import Warning
 from stayfinite.records.location import Location
@@ -45,6 +46,7 @@ from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
 from stayfinite.rewrite.state import Plan, Saved, Undo
 
+_OWN_CODE = "the parameters are updated by the script's own code"
 LONGEST_WINDOW = 512
 """Micro-batches remembered between two updates; beyond it the step is held but not repeated."""
 
@@ -158,7 +160,7 @@ class Session:
             if here.failure is not None:
                 inquiry = self._inquire(scene, here.failure)
                 yield from self._guarded(self._incidents.handle(here.failure, scene, inquiry))
-            elif scene.window.full is not None and (here.stepped or block.by_hand):
+            elif scene.window.full is not None and (here.stepped or scene.window.by_hand):
                 rehearsal = rehearse(scene, self._inquire(scene, None), self.replays, self.sensors, self.live)
                 yield from self._guarded(rehearsal)
         finally:
@@ -237,11 +239,13 @@ class Session:
 
     def _begin(self, block: Block, subjects: Subjects, written: Written, generators: Undo) -> Window:
         window = Window([generators, *light_undo(subjects, written)], versions=[p._version for p in subjects.parameters])
+        window.by_hand = block.by_hand or not subjects.optimizers
+        window.zeroes = self.live.zeroes
         reason = self._needs_undo_copy(block, subjects)
         if reason:
             window.reason = reason
             copies = [parameter_undo(subjects.parameters), *map(optimizer_undo, subjects.optimizers)]
-            window.parameters = lambda: [undo() for undo in copies] and None
+            window.parameters = together(copies)
         if self.live.alive:
             window.gradients = gradient_undo(subjects.parameters)
         if self._rehearsals_due():
@@ -253,12 +257,14 @@ class Session:
         return bool(every) and self.live.next_step() % every == 0
 
     def _needs_undo_copy(self, block: Block, subjects: Subjects) -> str:
-        if block.by_hand:
-            return "the parameters are updated by the script's own code"
+        if block.by_hand or not subjects.optimizers:
+            return _OWN_CODE
         if block.id in self._by_hand:
             return self._by_hand[block.id]
         if self.live.steps_in_backward:
             return "an optimizer steps inside the backward pass"
+        if "data" in block.attributes:
+            return "the script writes to `.data`, which leaves no mark on a parameter"
         foreign = [o for o in subjects.optimizers if not type(o).__module__.startswith("torch.optim")]
         return hold.unpredictable(foreign[0]) or "" if foreign else ""
 
@@ -273,10 +279,10 @@ class Session:
             scene.window.versions = [p._version for p in scene.subjects.parameters]
 
     def _close_pass(self, scene: Scene) -> None:
-        here, block = scene.here, scene.block
+        here = scene.here
         here.attempt.on_exit = None
         here.originals.clear()
-        if here.failure is None and not here.stepped and not block.by_hand and here.backward:
+        if here.failure is None and not here.stepped and not scene.window.by_hand and here.backward:
             with shield.shielded("transaction"):
                 if not self._learn(scene):
                     return  # a micro-batch: the window stays open
@@ -286,7 +292,7 @@ class Session:
         """Notice parameters that were written although no optimizer stepped."""
         if [p._version for p in scene.subjects.parameters] == scene.window.versions:
             return False
-        self._by_hand.setdefault(scene.block.id, "the parameters are updated by the script's own code")
+        self._by_hand.setdefault(scene.block.id, _OWN_CODE)
         return True
 
     def _forget(self) -> None:

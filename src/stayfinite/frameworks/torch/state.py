@@ -275,18 +275,17 @@ class Written:
 
 def group_undo(optimizer: Optimizer) -> Undo:
     """Undo for the scalars of an optimizer's groups (rate, momentum), as schedulers write them."""
-    kept = [
-        {key: (value.clone() if isinstance(value, Tensor) else value) for key, value in group.items() if key != "params"}
-        for group in optimizer.param_groups
+    kept = [dict(group) for group in optimizer.param_groups]
+    deep = [
+        [(key, _keep_state(value)) for key, value in group.items() if key != "params" and isinstance(value, (Tensor, list, dict))]
+        for group in kept
     ]
 
     def undo() -> None:
-        for group, before in zip(optimizer.param_groups, kept, strict=False):
-            for key, value in before.items():
-                if isinstance(value, Tensor) and isinstance(group.get(key), Tensor):
-                    group[key].copy_(value)
-                else:
-                    group[key] = value
+        for group, before, inner in zip(optimizer.param_groups, kept, deep, strict=False):
+            group.clear()
+            group.update(before)
+            group.update({key: rebuild() for key, rebuild in inner})
 
     return undo
 
@@ -329,8 +328,9 @@ def optimizer_undo(optimizer: Optimizer) -> Undo:
     kept = {key: _keep_state(value) for key, value in optimizer.state.items()}
     scalars = group_undo(optimizer)
     attributes = {
-        key: value for key, value in vars(optimizer).items()
-        if isinstance(value, (int, float, bool, str, type(None))) or key == "_n_iter"
+        key: _keep_state(value) for key, value in vars(optimizer).items()
+        if isinstance(value, (int, float, str, type(None), Tensor, list, tuple, dict))
+        and key not in ("state", "param_groups", "defaults") and not key.startswith("_optimizer_")  # hooks
     }
 
     def undo() -> None:
@@ -339,14 +339,17 @@ def optimizer_undo(optimizer: Optimizer) -> Undo:
         for key, rebuild in kept.items():
             optimizer.state[key] = rebuild()
         scalars()
-        vars(optimizer).update(attributes)
+        vars(optimizer).update({key: rebuild() for key, rebuild in attributes.items()})
 
     return undo
 
 
 def _keep_state(value: Any) -> Callable[[], Any]:
-    """A function that gives `value` back with its present content, tensors in place, nested containers rebuilt."""
+    """A function that gives `value` back with its present content, tensors and containers in place. Parameters are kept
+    by others."""
     if isinstance(value, Tensor):
+        if value.requires_grad and value.is_leaf:
+            return lambda: value
         undo = tensor_undo(value)
 
         def tensor() -> Tensor:
@@ -365,8 +368,14 @@ def _keep_state(value: Any) -> Callable[[], Any]:
         return mapping
     if isinstance(value, (list, tuple)):
         parts = [_keep_state(item) for item in value]
-        kind = type(value)
-        return lambda: kind(rebuild() for rebuild in parts) if kind in (list, tuple) else value
+
+        def sequence() -> Any:
+            items = [rebuild() for rebuild in parts]
+            if isinstance(value, list):
+                value[:] = items
+            return value
+
+        return sequence
     return lambda: value
 
 
@@ -409,6 +418,16 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 def parameter_undo(parameters: Sequence[Tensor]) -> Undo:
     """Undo for the values of `parameters`, in place."""
     return Copy(parameters).restore
+
+
+def together(undos: Sequence[Undo]) -> Undo:
+    """One undo for several, in their order."""
+
+    def undo() -> None:
+        for one in undos:
+            one()
+
+    return undo
 
 
 def gradient_undo(parameters: Sequence[Tensor]) -> Undo:

@@ -1,0 +1,152 @@
+"""Runs a stored step once, in a script that `stayfinite replay --export` wrote.
+
+Imports nothing of stayfinite: the text of this class, with those it builds on, is written into the exported script.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any, Self
+
+import torch
+
+from stayfinite.frameworks.torch.stored_step import StoredStep
+
+
+class FailingStep(StoredStep):
+    """The step, in place of the loop it belongs to: ``with failing_step.at(locals()): for names in failing_step: ...``.
+
+    Leaving the block prints what came of the step and ends the process: exit code 1 if it failed, 0 if it did not, 2 if
+    the stored state does not fit the script.
+    """
+
+    def __init__(self, file: str) -> None:
+        from safetensors import safe_open
+
+        with safe_open(file, "pt") as content:
+            layout = json.loads(content.metadata()["case"])
+            tensors = {key: content.get_tensor(key) for key in content.keys()}
+        super().__init__(layout, tensors)
+        self._items: list[Any] | None = None
+        self._losses: list[float] = []
+        self._bad_gradients: list[str] = []
+        self._updates = 0
+        self._hidden: list[Any] = []
+
+    def at(self, names: dict[str, Any]) -> Self:
+        """Give the script the stored state; `names` are those of the frame that trains."""
+        different = self.resolve(names)
+        if different:
+            print("the stored state does not fit this script:", *different, sep="\n  ", file=sys.stderr)
+            self._end(2)
+        self.restore()
+        self._listen()
+        return self
+
+    def __getitem__(self, name: str) -> Any:
+        return self.frame_names[name]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for number in range(len(self.layout["passes"])):
+            self.restore_pass(number)
+            self._items = self.items(number)
+            yield self.names(number)
+        self._items = None
+
+    def next(self, iterator: Any, *default: Any) -> Any:
+        """`next` of the script: in the step, what it returned then."""
+        if self._items is None:
+            return next(iterator, *default)
+        kind, value = self._items.pop(0)
+        if kind == "error":
+            raise value
+        return value
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is not None:
+            traceback.print_exception(error)
+        self._end(1 if self._report(error, sys._getframe(1).f_locals) else 0)
+
+    def _listen(self) -> None:
+        original = torch.autograd.backward
+
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
+            for root in [tensors] if isinstance(tensors, torch.Tensor) else tensors:
+                self._losses.append(float(root.detach().abs().sum() if root.numel() > 1 else root.detach()))
+            return original(tensors, *args, **kwargs)
+
+        torch.autograd.backward = backward
+        from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+        register_optimizer_step_pre_hook(self._before_step)
+        register_optimizer_step_post_hook(self._after_step)
+
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """Updates that the live run had already taken in this step are part of the stored state: they do nothing."""
+        self._updates += 1
+        asked = sum(stored["stepped"] for stored in self.layout["passes"])
+        at_step = self.layout["failure"]["at"] in ("before step", "after step", "scaler")
+        if self.layout["void"] and self._updates <= (asked - 1 if at_step else asked):
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            self._hidden = [(parameter, parameter.grad) for parameter in parameters]
+            for parameter in parameters:
+                parameter.grad = None
+        else:
+            self._look_at_gradients()
+
+    def _after_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        for parameter, gradient in self._hidden:
+            parameter.grad = gradient
+        self._hidden = []
+
+    def _look_at_gradients(self) -> None:
+        self._bad_gradients = self._nonfinite(self.layout["parameters"], [p.grad for p in self.parameters])
+
+    @staticmethod
+    def _nonfinite(records: list[dict[str, Any]], tensors: list[Any]) -> list[str]:
+        bad = []
+        for record, tensor in zip(records, tensors, strict=True):
+            values = tensor.coalesce().values() if tensor is not None and tensor.is_sparse else tensor
+            if values is not None and not bool(torch.isfinite(values).all()):
+                bad.append(record["name"])
+        return bad
+
+    def _report(self, error: BaseException | None, names: dict[str, Any]) -> bool:
+        """Print what came of the step; true if it failed."""
+        if not self._bad_gradients:
+            self._look_at_gradients()
+        losses = list(self._losses)
+        for name in self.layout["failure"]["names"] if self.layout["failure"]["at"] == "end" else ():
+            value = names.get(name)
+            value = value.detach() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+            if isinstance(value, (float, torch.Tensor)):
+                losses.append(float(value))  # the script's own test looked at it, before it was differentiated
+        parameters = self._nonfinite(self.layout["parameters"], self.parameters)
+        buffers = self._nonfinite(self.layout["buffers"], self.buffers)
+        print("loss:", ", ".join(map(str, losses)) or "none was differentiated")
+        for what, bad, of in (
+            ("gradients", self._bad_gradients, self.parameters),
+            ("parameters after the step", parameters, self.parameters),
+            ("buffers after the step", buffers, self.buffers),
+        ):
+            print(f"{what} with NaN or infinity: {len(bad)} of {len(of)}", *bad[:20], sep="\n  ")
+        finite = all(loss - loss == 0 for loss in losses)
+        failed = not finite or bool(self._bad_gradients or parameters or buffers) or error is not None
+        print("the step still fails" if failed else "the step does not fail")
+        for note in dict.fromkeys(self.notes):
+            print(" ", note)
+        return failed
+
+    @staticmethod
+    def _end(code: int) -> None:
+        """The rest of the script must not run: not its loop, nor what it saves at its end."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
