@@ -70,9 +70,11 @@ def features(case: Case) -> tuple[TensorStats, ...]:
     if case.trace.model_inputs:
         return tuple(stats for stats in case.trace.model_inputs if _continuous(stats))
     aims = targets(case)
+    names = {_root(aim.name) for aim in aims} | {aim.name for aim in aims}
+    held = (*aims, *(stats for stats in case.batch if stats.name in names))  # a slice, and the whole it was cut from
     return tuple(
         stats for stats in _of_this_step(case)
-        if not any(stats.name == aim.name or _root(aim.name) == stats.name or _same_values(stats, aim) for aim in aims)
+        if stats.name not in names and not any(_same_values(stats, aim) for aim in held)
     )
 
 

@@ -274,7 +274,7 @@ class Analysis:
     def describe(self, number: int, path: str, loop: ast.stmt, body: list[ast.stmt], *, by_hand: bool) -> Block:
         """What repeating `body` must restore. `loop` is the statement round it: all it binds is given back."""
         block_nodes = [node for statement in body for node in within(statement)]
-        stored = {name for node in within(loop) for name in _bound_names(node)}
+        stored = _stored_names(loop)
         changed: set[str] = set()
         attributes: set[str] = set()
         receivers: set[str] = set()
@@ -380,6 +380,22 @@ def _is_generator(node: FunctionNode) -> bool:
     return any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for statement in body for inner in within(statement))
 
 
+def _stored_names(statement: ast.stmt) -> set[str]:
+    """Names that `statement` binds in its own frame: not those of comprehensions, lambdas and functions in it, which
+    have the like of a frame of their own and may share a name with something outside."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [statement]
+    while pending:
+        node = pending.pop()
+        found.update(_bound_names(node))
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.comprehension):
+                pending += [child.iter, *child.ifs]
+            elif not isinstance(child, SCOPES):
+                pending.append(child)
+    return found
+
+
 def _bound_names(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
         return [node.id]
@@ -387,6 +403,8 @@ def _bound_names(node: ast.AST) -> list[str]:
         return [(alias.asname or alias.name).split(".")[0] for alias in node.names if alias.name != "*"]
     if isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name:
         return [node.name]
+    if isinstance(node, ast.MatchMapping) and node.rest:
+        return [node.rest]
     return []
 
 

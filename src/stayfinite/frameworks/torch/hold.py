@@ -25,6 +25,8 @@ mapped and unmapped at each step as a buffer of all gradients would be (measured
 SUSPECT_NORM = 1e15
 """Largest gradient norm (times a rate above one) taken without an undo copy. In float32 the square overflows from 1.8e19
 and Adam's second moment is infinite from 5.8e20, so this leaves four orders of magnitude of margin."""
+LOST_EPSILON = 2.0**-149
+"""Smallest positive float32: an epsilon below it keeps nothing from being zero."""
 _HALF = (torch.float16, torch.bfloat16)
 _NARROW = frozenset({torch.float16})
 _IS_SPARSE = operator.attrgetter("is_sparse")
@@ -120,6 +122,8 @@ def unpredictable(optimizer: Optimizer) -> str | None:
         return f"{kind.__name__} is not one of torch.optim's optimizers"
     if kind.__name__ == "LBFGS":
         return "LBFGS moves the parameters while it searches"
+    if any(isinstance(eps := group.get("eps"), float) and eps < LOST_EPSILON for group in optimizer.param_groups):
+        return "its epsilon is zero in float32, so an entry without a gradient is divided zero by zero"
     if any(not _NARROW.isdisjoint(map(_DTYPE, group["params"])) for group in optimizer.param_groups):
         return "parameters are float16, where an epsilon is lost and an update overflows with ordinary gradients"
     return None

@@ -162,12 +162,14 @@ class Incidents:
             raise TrainingHalted(describe.summary(incident), incident)
 
     def _case(self, failure: Failure, scene: Scene) -> Case:
-        names, error = scene.frame.f_locals, failure.error
+        error = failure.error
+        own = {name: value for name, value in scene.frame.f_locals.items() if name in scene.block.stored}
+        names = {name: value for name, value in scene.frame.f_locals.items() if name in scene.block.loaded} | own
         return Case(
             _symptom(failure),
             windows=self._readings.windows(),
             batch=describe.batch(names),
-            batch_size=describe.batch_size(names),
+            batch_size=describe.batch_size(own) or describe.batch_size(names),
             parameters=describe.parameters(scene.subjects),
             configuration=describe.configuration(scene.subjects, self._live),
             exception=describe.exception_info(error, self._relative) if error is not None else None,
@@ -194,11 +196,14 @@ def _outcome(failure: Failure, stops: bool) -> str:
 def _is_held(failure: Failure, scene: Scene, inquiry: Inquiry) -> tuple[bool, str]:
     """Whether parameters are as before the step, and what that cost or why not."""
     here, window, note = scene.here, scene.window, failure.hold_note
-    if window.parameters is not None:
-        return failure.held, note or f"undo copy of the parameters and moments: {window.reason}"
-    if not failure.held:
-        return False, "the state was already bad when it was looked at; looks are sampled"
     earlier = [optimizer for optimizer in here.stepped if optimizer is not failure.optimizer]
+    if window.parameters is not None:
+        note = note or f"undo copy of the parameters and moments: {window.reason}"
+        if earlier and failure.held and not failure.committed:
+            note += f"; with it the step that {type(earlier[0]).__name__} had taken in this pass is undone"
+        return failure.held, note
+    if not failure.held:
+        return False, note or "the state was already bad when it was looked at; looks are sampled"
     if inquiry.moved and not failure.hold_note and not failure.committed:
         if len(here.stepped) > 1:
             return False, "updates taken earlier in the same pass keep what this one wrote from being checked"

@@ -35,6 +35,26 @@ class Clip:
     covered: int
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A step that runs over an undo copy: what puts parameters and optimizer state back, and why it was taken.
+
+    `losses`: how many the pass had before the step, so that those of a closure can be told; `void`: the step is known to
+    be bad, and is undone whatever it comes to.
+    """
+
+    parameters: Undo
+    state: Undo
+    reason: str
+    losses: int = 0
+    void: bool = False
+
+    def undo(self) -> None:
+        """Put everything back."""
+        self.parameters()
+        self.state()
+
+
 class Live:
     """The watcher of live steps (`sensors.Watcher`). Between passes it only counts."""
 
@@ -64,6 +84,8 @@ class Live:
         self.steps_in_backward = False
         self.unhooked: Callable[[Failure], None] | None = None
         """What to do about a failure outside any block."""
+        self.asked: Callable[[], None] = lambda: None
+        """Told when an update is asked for, before it is judged."""
         self.committed: Callable[[], None] = lambda: None
         """Told when an update was taken and is fit to stay."""
         self.training_begins: Callable[[], None] = lambda: None
@@ -77,7 +99,31 @@ class Live:
         self._norms: weakref.WeakKeyDictionary[Optimizer, Norm] = weakref.WeakKeyDictionary()
         self._in_use: list[Tensor] = []
         """The gradients of the step being taken: an optimizer that meets them alive saves what we spent on them."""
-        self._pending: dict[int, tuple[Undo, Undo, str]] = {}
+        self._pending: dict[int, Watched] = {}
+        self._stepping: list[Optimizer] = []
+        """Optimizers whose step has begun and not returned, outermost first."""
+        self._taken = 0
+        """Updates taken since the outermost backward pass began."""
+        self._left_out: set[int] = set()
+        """Optimizers whose scaler goes on to a step that is known to be bad."""
+
+    def begin_pass(self, here: Pass, window: Window) -> None:
+        """A pass through a block begins."""
+        self.current, self.window = here, window
+        for unfinished in (self._stepping, self._pending, self._scaling, self._left_out):
+            unfinished.clear()
+
+    def break_off(self, failure: Failure) -> None:
+        """An exception ended the pass: a step that had begun is undone where there is a copy, else it is not held."""
+        for watched in self._pending.values():
+            watched.undo()
+            failure.hold_note = f"undo copy of the parameters and moments: {watched.reason}"
+        begun = [optimizer for optimizer in self._stepping if id(optimizer) not in self._pending]
+        if begun:
+            failure.held = False
+            failure.hold_note = f"the exception left {type(begun[0]).__name__} in the middle of its step"
+        self._stepping.clear()
+        self._pending.clear()
 
     # -- what a step is about to do ------------------------------------------------------------------------------
 
@@ -97,6 +143,8 @@ class Live:
                 here.losses.append(Loss(series, value))
             self.readings.read(series, self.next_step(), value)
         self.wiped = False
+        if not self.in_backward:
+            self._taken = 0
         self.in_backward += 1
 
     def _cleared_by_hand(self) -> bool:
@@ -181,11 +229,18 @@ class Live:
             here.stepped.append(optimizer)
         if self.in_backward:
             self.steps_in_backward = True
-        if hold.closure_of(args, kwargs):
+        self.asked()
+        if id(optimizer) in self._left_out:
+            self._left_out.discard(id(optimizer))
+            self._watch_over(optimizer, "", void=True)
+        elif hold.closure_of(args, kwargs):
             self._watch_over(optimizer, "it takes a closure: gradients are made inside the step")
-            return
-        if _skips_by_itself(optimizer):
-            return
+        elif not _skips_by_itself(optimizer):
+            self._judge_gradients(optimizer, step)
+        self._stepping.append(optimizer)
+
+    def _judge_gradients(self, optimizer: Optimizer, step: int) -> None:
+        here = self.current
         norm = self._gradient_norm(optimizer)
         if self.exact and here is not None:
             here.norms.append(hold.norm(hold.gradients(optimizer)))
@@ -196,6 +251,9 @@ class Live:
                 here.failure = failure
         elif failure is not None:
             self._leave(failure)
+            if not failure.committed:  # outside any block, where a step cannot be left
+                self._watch_over(optimizer, "", void=True)
+                return
         reason = hold.unpredictable(optimizer)
         if id(optimizer) in self._restored:
             self._restored.discard(id(optimizer))
@@ -253,23 +311,28 @@ class Live:
             return Failure("nonfinite-gradient", step, "gradient_norm", value, bad[:10], "before step", optimizer)
         return None
 
-    def _watch_over(self, optimizer: Optimizer, reason: str) -> None:
+    def _watch_over(self, optimizer: Optimizer, reason: str, *, void: bool = False) -> None:
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self._pending[id(optimizer)] = (parameter_undo(parameters), optimizer_undo(optimizer), reason)
+        losses = len(self.current.losses) if self.current is not None else 0
+        self._pending[id(optimizer)] = Watched(parameter_undo(parameters), optimizer_undo(optimizer), reason, losses, void)
         if self.window is not None and not self.window.reason:
             self.window.reason = reason
 
     def after_step(self, optimizer: Optimizer) -> None:
         self._in_use = []
-        pending = self._pending.pop(id(optimizer), None)
-        if pending is not None:
-            parameters, state, reason = pending
-            failure = self._judge_update(optimizer)
-            if failure is not None:
-                parameters()
-                state()
-                failure.hold_note = f"undo copy of the parameters and moments: {reason}"
+        self._stepping = [one for one in self._stepping if one is not optimizer]
+        watched = self._pending.pop(id(optimizer), None)
+        if watched is not None and watched.void:
+            watched.undo()
+        elif watched is not None:
+            failure = self._judge_update(optimizer, watched)
+            if failure is not None and failure.harmless and self.current is not None:
+                self.current.failure = failure
+            elif failure is not None and not failure.harmless:
+                watched.undo()
+                failure.hold_note = f"undo copy of the parameters and moments: {watched.reason}"
                 self._leave(failure)
+        self._taken += 1
         self.wiped = False
         self.clip = None
         if self.current is None:
@@ -277,24 +340,30 @@ class Live:
         else:
             self.committed()
 
-    def _judge_update(self, optimizer: Optimizer) -> Failure | None:
+    def _judge_update(self, optimizer: Optimizer, watched: Watched) -> Failure | None:
         step = self.steps.get(optimizer, self.last_step)
         tensors = [p for group in optimizer.param_groups for p in group["params"]]
         moments = hold.state_tensors(optimizer)
         here = self.current
-        bad_loss = next((loss for loss in here.losses if not math.isfinite(loss.value)), None) if here is not None else None
+        losses = here.losses if here is not None else []
+        bad_loss = next((loss for loss in losses if not math.isfinite(loss.value)), None)
+        names: tuple[str, ...] = ()
+        series, value = "parameter", math.nan
         if not hold.norm([t.detach() for t in tensors]) < math.inf:
             names = tuple(hold.nonfinite((self._name(p), p.detach()) for p in tensors))
-            if names:
-                if bad_loss is not None:
-                    return Failure("nonfinite-loss", step, bad_loss.series, bad_loss.value, names[:10], "after step", optimizer)
-                return Failure("nonfinite-parameter", step, "parameter", hold.worst(tensors), names[:10], "after step", optimizer)
-        if not hold.norm([t for _, t in moments]) < math.inf:
+            value = hold.worst(tensors)
+        if not names and not hold.norm([t for _, t in moments]) < math.inf:
             names = tuple(hold.nonfinite(moments))
-            if names:
-                value = hold.worst(t for _, t in moments)
-                return Failure("nonfinite-moment", step, "moment", value, names[:10], "after step", optimizer)
-        return None
+            series, value = "moment", hold.worst(t for _, t in moments)
+        if bad_loss is not None and (names or len(losses) == watched.losses + 1):
+            # a closure that is called once is a step like any other; a search may try points where the loss is infinite
+            grads = hold.gradients(optimizer)
+            harmless = not names and hold.norm(grads) < math.inf and hold.all_zero(grads)
+            return Failure(
+                "nonfinite-loss", step, bad_loss.series, bad_loss.value, names[:10], "after step", optimizer,
+                committed=harmless, harmless=harmless,
+            )
+        return Failure(f"nonfinite-{series}", step, series, value, names[:10], "after step", optimizer) if names else None
 
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         if not scaler.is_enabled():
@@ -306,16 +375,22 @@ class Live:
         bad = next((loss for loss in self.window.losses if not math.isfinite(loss.value)), None) if self.window else None
         if bad is not None:
             # the scaler would skip this step and lower the scale: a loss that is bad before scaling is no calibration
-            self._scaling.discard(id(optimizer))
             self._leave(Failure("nonfinite-loss", step, bad.series, bad.value, (), "scaler", optimizer))
+            self._left_out.add(id(optimizer))
 
     def after_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         self._scaling.discard(id(optimizer))
+        self._left_out.discard(id(optimizer))
         self.clip = None
 
     def _leave(self, failure: Failure) -> None:
         self._in_use = []
         if self.current is None:
+            if self.in_backward and self._taken:
+                failure.held = False
+                failure.hold_note = (
+                    f"optimizers step inside the backward pass: {self._taken} updates of this step had been taken already"
+                )
             if self.unhooked is not None:
                 self.unhooked(failure)
             return

@@ -47,6 +47,8 @@ from stayfinite.rewrite.runtime import Attempt
 from stayfinite.rewrite.state import Plan, Saved, Undo
 
 _OWN_CODE = "the parameters are updated by the script's own code"
+FIRST_LOOKS = 4
+"""Windows of a block in which versions of parameters are compared before the update: a habit shows at once."""
 LONGEST_WINDOW = 512
 """Micro-batches remembered between two updates; beyond it the step is held but not repeated."""
 
@@ -59,6 +61,7 @@ class Session:
         self.live = Live(readings, self._user_location, self._name)
         self.live.unhooked = self._outside_any_block
         self.live.training_begins = self._forget
+        self.live.asked = self._before_update
         self.live.committed = self._after_commit
         self.live.exact = options.replay_every > 0
         self.sensors = Sensors(self.live)
@@ -75,6 +78,7 @@ class Session:
         self._busy = False
         self._by_hand: dict[int, str] = {}
         """Learned: blocks that write parameters before a known optimizer does, with the reason."""
+        self._looks: dict[int, int] = {}
         self._several: set[int] = set()
         """Learned: blocks that take several updates in one pass."""
 
@@ -153,7 +157,7 @@ class Session:
             return
         here = scene.here
         self._busy, self._scene = True, scene
-        self.live.current, self.live.window = here, scene.window
+        self.live.begin_pass(here, scene.window)
         try:
             yield here.attempt
             self.live.current = None
@@ -203,6 +207,7 @@ class Session:
                 if here.failure is not None or describe.may_be_numeric(error, scene.window):
                     failure = here.failure or Failure("numeric-exception", self.live.next_step(), "exception", math.nan)
                     failure.at, failure.error, failure.committed = "exception", error, False
+                    self.live.break_off(failure)
                     here.failure, here.attempt.error = failure, error
                     return True
         return False
@@ -238,7 +243,7 @@ class Session:
         return self._leave_live(error)
 
     def _begin(self, block: Block, subjects: Subjects, written: Written, generators: Undo) -> Window:
-        window = Window([generators, *light_undo(subjects, written)], versions=[p._version for p in subjects.parameters])
+        window = Window([generators, *light_undo(subjects, written.undo())], versions=[p._version for p in subjects.parameters])
         window.by_hand = block.by_hand or not subjects.optimizers
         window.zeroes = self.live.zeroes
         reason = self._needs_undo_copy(block, subjects)
@@ -268,15 +273,27 @@ class Session:
         foreign = [o for o in subjects.optimizers if not type(o).__module__.startswith("torch.optim")]
         return hold.unpredictable(foreign[0]) or "" if foreign else ""
 
-    def _after_commit(self) -> None:
-        """Where a pass takes several updates, versions are read after each: the next one is held against these."""
+    def _before_update(self) -> None:
+        """Learn, from the first windows of a block, whether it writes parameters before an optimizer does."""
         scene = self._scene
-        if scene is None:
+        if scene is None or self.live.in_backward or scene.window.parameters is not None or len(scene.here.stepped) != 1:
+            return
+        looks = self._looks[scene.block.id] = self._looks.get(scene.block.id, 0) + 1
+        if looks <= FIRST_LOOKS and [p._version for p in scene.subjects.parameters] != scene.window.versions:
+            self._by_hand.setdefault(scene.block.id, "parameters are written before the update is asked for")
+
+    def _after_commit(self) -> None:
+        """Where a pass takes several updates, versions and light state are taken after each: the next one is held
+        against these."""
+        scene = self._scene
+        if scene is None or self.live.in_backward:
             return
         if len(scene.here.stepped) > 1:
             self._several.add(scene.block.id)
-        if scene.block.id in self._several:
+        if scene.block.id in self._several or len(scene.subjects.optimizers) > 1:
             scene.window.versions = [p._version for p in scene.subjects.parameters]
+            if scene.window.parameters is None:
+                scene.window.committed = light_undo(scene.subjects, self._subjects[scene.block.id][2].again())
 
     def _close_pass(self, scene: Scene) -> None:
         here = scene.here

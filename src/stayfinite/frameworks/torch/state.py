@@ -252,14 +252,18 @@ class Written:
     def undo(self) -> list[Undo]:
         """Undo steps for the buffers that may be written by the coming step."""
         self._looks += 1
-        for place, (buffer, module, version) in enumerate(zip(self.buffers, self._modules, self._versions, strict=True)):
-            if version != buffer._version:
-                self._moving.add(module)
-                self._versions[place] = buffer._version
         if self._looks == 2 and self._first is not None:
             changed = self._first.changed()
             self._moving.update(module for buffer, module in zip(self.buffers, self._modules, strict=True) if id(buffer) in changed)
             self._first = None
+        return self.again()
+
+    def again(self) -> list[Undo]:
+        """The same in the middle of a step, where another update of it follows."""
+        for place, (buffer, module, version) in enumerate(zip(self.buffers, self._modules, self._versions, strict=True)):
+            if version != buffer._version:
+                self._moving.add(module)
+                self._versions[place] = buffer._version
         kept: list[Tensor] = []
         spent = 0
         for buffer, module in zip(self.buffers, self._modules, strict=True):
@@ -267,7 +271,7 @@ class Written:
                 spent += buffer.nbytes
                 if spent <= BUFFER_LIMIT:
                     kept.append(buffer)
-        if self._looks == 1:
+        if self._looks == 1 and self._first is None:
             self._first = Copy(kept)
             return [self._first.restore]
         return values_undo(kept)
@@ -314,9 +318,9 @@ def scaler_undo(scaler: Any) -> Undo:
     return undo
 
 
-def light_undo(subjects: Subjects, written: Written) -> list[Undo]:
-    """Undo steps for all that a step can change without an optimizer's step, the generators aside."""
-    undo = written.undo()
+def light_undo(subjects: Subjects, buffers: list[Undo]) -> list[Undo]:
+    """`buffers` with undo steps for all else that a step can change without an optimizer's step, the generators aside."""
+    undo = list(buffers)
     undo += [group_undo(optimizer) for optimizer in subjects.optimizers]
     undo += [scheduler_undo(scheduler) for scheduler in subjects.schedulers]
     undo += [scaler_undo(scaler) for scaler in subjects.scalers]
