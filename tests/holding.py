@@ -59,6 +59,12 @@ def keep(**things):
     atexit.register(lambda: pickle.dump((states, frozen(kept)), open("states.pickle", "wb")))
 
 
+def mark():
+    """A state of the bare run in the middle of a pass; it goes before that of the next pass."""
+    if MODE == "bare":
+        states.append(frozen(kept))
+
+
 def batches(steps=STEPS):
     """Features, targets, and row weights of which one is zero in the bad pass: nothing here draws a random number."""
     for number in range(steps):
@@ -103,11 +109,12 @@ class Held:
     **Arguments**: `script` is the body of the script, after ``import torch`` and the names of `keeping`.
     """
 
-    def __init__(self, folder: Path, script: str, *, bad: int = BAD, steps: int = STEPS) -> None:
+    def __init__(self, folder: Path, script: str, *, bad: int = BAD, steps: int = STEPS, raises: bool = False) -> None:
         self._folder = folder
-        head = "import torch\nfrom torch import nn\nfrom keeping import BAD, MODE, batches, keep\n\ntorch.manual_seed(0)\n"
+        head = "import torch\nfrom torch import nn\nfrom keeping import BAD, MODE, batches, keep, mark\n\ntorch.manual_seed(0)\n"
         self.script = head + textwrap.dedent(script)
         self._keeping = KEEPING.format(bad=bad, steps=steps)
+        self._raises = raises
         self.bad = bad
 
     def _run(self, mode: str, arguments: list[str], env: dict[str, str]) -> Run:
@@ -118,7 +125,7 @@ class Held:
         env = {"KEEPING": mode, "STAYFINITE_STRICT": "1", **env}
         if mode != "watched":
             done, report = run_bare(["train.py"], folder, env), {}
-            assert done.exit_code == 0, done.stderr
+            assert done.exit_code == int(self._raises), done.stderr
         else:
             options = ["run", *arguments[:-1], "--json", "report.json", "--report", "report", "--no-color", "train.py"]
             done = run_cli(options, folder, env)

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from stayfinite.engine.localize import Localized, localize
 from stayfinite.frameworks.torch.tracer import Tracer
-from stayfinite.records.incident import Symptom
+from stayfinite.records.incident import Origin, Symptom
 from stayfinite.records.trace import Trace
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torch")
@@ -31,15 +32,22 @@ class Traced:
 
 
 def trace_step(
-    step: Callable[[], Any], roots: Sequence[torch.nn.Module] = (), batch: Mapping[str, object] | None = None,
-    optimizers: Sequence[torch.optim.Optimizer] = (), names: Mapping[int, str] | None = None,
+    step: Callable[[], Any],
+    roots: Sequence[torch.nn.Module] = (),
+    batch: Mapping[str, object] | None = None,
+    optimizers: Sequence[torch.optim.Optimizer] = (),
+    names: Mapping[int, str] | None = None,
     late: Mapping[str, object] | None = None,
 ) -> Traced:
-    """Run `step` once under a tracer. Backward calls are announced to it as the session does. `late`: filled by the step with
-    names it binds itself."""
+    """Run `step` once under a tracer. Backward calls are announced to it as the session does. `late`: filled by the
+    step with names it binds itself."""
     tracer = Tracer(
-        roots, batch or {}, optimizers, lambda file: file.startswith(FOLDER),
-        os.path.basename, names,
+        roots,
+        batch or {},
+        optimizers,
+        lambda file: file.startswith(FOLDER),
+        os.path.basename,
+        names,
     )
     error: BaseException | None = None
     result = None
@@ -69,3 +77,55 @@ def marked_line(function: Any, mark: str = MARK) -> int:
     found = [first + place for place, line in enumerate(lines) if line.rstrip().endswith(mark)]
     assert len(found) == 1, f"{function.__qualname__} has {len(found)} lines marked {mark}"
     return found[0]
+
+
+def some(rows: int = 8, columns: int = 4) -> torch.Tensor:
+    """Numbers between 0.1 and 1.1."""
+    return torch.rand(rows, columns) + 0.1
+
+
+def train(
+    net: nn.Module, x: torch.Tensor, loss: Callable[..., Any], optimizer: torch.optim.Optimizer | None = None
+) -> Traced:
+    """One ordinary step of `net` on `x` with the loss `loss(output)`."""
+    optimizer = optimizer or torch.optim.SGD(net.parameters(), 0.1)
+
+    def step() -> float:
+        optimizer.zero_grad()
+        value = loss(net(x))
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return trace_step(step, [net], {"x": x}, [optimizer])
+
+
+def place(
+    traced: Traced, where: Any, phase: str, op: str, detector: str = "nonfinite-loss", mark: str = MARK
+) -> Origin:
+    """Assert that the origin lies on the marked line of `where`, with that phase and kind; gives it back for more."""
+    found = traced.origin(detector)
+    assert found.origin is not None, found.reason
+    origin = found.origin
+    assert origin.location.line == marked_line(where, mark), origin
+    assert (origin.phase, origin.op) == (phase, op)
+    return origin
+
+
+def check(
+    traced: Traced,
+    where: Any,
+    phase: str,
+    op: str,
+    *,
+    module: str | None = None,
+    samples: tuple[int, ...] = (),
+    detector: str = "nonfinite-loss",
+    mark: str = MARK,
+) -> Origin:
+    """The same, and its file, module and samples."""
+    origin = place(traced, where, phase, op, detector, mark)
+    assert origin.location.file == os.path.basename(inspect.getsourcefile(where) or "")
+    assert origin.module == module
+    assert origin.samples == samples
+    return origin

@@ -33,7 +33,10 @@ def main() -> None:
             runpy.run_path(script, run_name="__main__")
     finally:
         trace = tracer.finish()
-        print(json.dumps({"operations": trace.operations, "sinks": len(trace.sinks), "unseen": trace.unseen}), file=sys.stderr)
+        print(
+            json.dumps({"operations": trace.operations, "sinks": len(trace.sinks), "unseen": trace.unseen}),
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from stayfinite.errors import LeaveAttempt, StayfiniteError
@@ -36,7 +36,8 @@ def note_failure(sensor: str, error: BaseException) -> None:
     frame = traceback.extract_tb(error.__traceback__)
     place = f" ({os.path.basename(frame[-1].filename)}:{frame[-1].lineno})" if frame else ""
     failures[sensor] = f"{type(error).__name__}: {error}{place}"
-    print(f"stayfinite: {sensor} failed and is switched off; training goes on: {failures[sensor]}", file=sys.stderr)
+    with suppress(Exception):  # a closed or full terminal must not end the training either
+        print(f"stayfinite: {sensor} failed and is switched off; training goes on: {failures[sensor]}", file=sys.stderr)
 
 
 @contextmanager

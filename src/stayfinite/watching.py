@@ -196,7 +196,12 @@ class Watching:
         self.recorder.append(case)
 
     def case_folder(self, incident: str) -> Path | None:
-        """Where the state of an incident's step may be put; ``None`` if nothing can be written."""
+        """Where the state of an incident's step may be put; ``None`` if nothing can be written.
+
+        A child process keeps none: a replay repeats steps in the process that it starts.
+        """
+        if self.family is not None:
+            return None
         return self.recorder.case_folder(incident)
 
     def warning(self, warning: Warning) -> None:

@@ -15,7 +15,9 @@ def at(line: int) -> Location:
     return Location(file="train.py", line=line, code=f"line {line}")
 
 
-def stats(name: str = "x", *, shape: tuple[int, ...] = (4, 3), nan: int = 0, posinf: int = 0, neginf: int = 0) -> TensorStats:
+def stats(
+    name: str = "x", *, shape: tuple[int, ...] = (4, 3), nan: int = 0, posinf: int = 0, neginf: int = 0
+) -> TensorStats:
     return TensorStats(name=name, shape=shape, dtype="float32", nan=nan, posinf=posinf, neginf=neginf, min=0.0, max=1.0)
 
 
@@ -24,14 +26,30 @@ NAN, LOW = stats("output", nan=1), stats("output", neginf=1)
 
 def birth(index: int, kind: str = "log", line: int | None = None, **more) -> OpCall:
     more.setdefault("output", NAN)
-    return OpCall(index=index, kind=kind, native_op=f"aten.{kind}.default", phase=more.pop("phase", "forward"),
-                  location=at(line or index), born=1, inputs=more.pop("inputs", (stats("p"),)), **more)
+    return OpCall(
+        index=index,
+        kind=kind,
+        native_op=f"aten.{kind}.default",
+        phase=more.pop("phase", "forward"),
+        location=at(line or index),
+        born=1,
+        inputs=more.pop("inputs", (stats("p"),)),
+        **more,
+    )
 
 
 def passing(index: int, *sources: int, kind: str = "mul", **more) -> OpCall:
     more.setdefault("output", NAN)
-    return OpCall(index=index, kind=kind, native_op=f"aten.{kind}.Tensor", phase=more.pop("phase", "forward"),
-                  location=at(index), sources=sources, inputs=more.pop("inputs", (stats(nan=1),)), **more)
+    return OpCall(
+        index=index,
+        kind=kind,
+        native_op=f"aten.{kind}.Tensor",
+        phase=more.pop("phase", "forward"),
+        location=at(index),
+        sources=sources,
+        inputs=more.pop("inputs", (stats(nan=1),)),
+        **more,
+    )
 
 
 def sink(kind: SinkKind, source: int | None, name: str = "") -> Sink:
@@ -91,7 +109,8 @@ def test_a_sentinel_that_goes_straight_to_the_loss_is_the_origin_itself() -> Non
 
 def test_a_birth_beside_a_sentinel_comes_first() -> None:
     trace = Trace(
-        calls=(birth(1, "masked_fill", sentinel=True, output=LOW), birth(3, "exp", sources=(1,))), sinks=(sink("loss", 3),)
+        calls=(birth(1, "masked_fill", sentinel=True, output=LOW), birth(3, "exp", sources=(1,))),
+        sinks=(sink("loss", 3),),
     )
     assert localize(trace, symptom()).origin.op == "exp"
 
@@ -122,8 +141,10 @@ def test_a_bad_label_that_where_hid_from_the_loss() -> None:
 
 def test_a_bad_parameter_buffer_and_moment() -> None:
     for kind, name, parameter, buffer in (
-        ("parameter", "head.weight", "head.weight", None), ("buffer", "norm.running_var", None, "norm.running_var"),
-        ("moment", "exp_avg of head.weight", "head.weight", None), ("gradient", "head.weight", "head.weight", None),
+        ("parameter", "head.weight", "head.weight", None),
+        ("buffer", "norm.running_var", None, "norm.running_var"),
+        ("moment", "exp_avg of head.weight", "head.weight", None),
+        ("gradient", "head.weight", "head.weight", None),
     ):
         leaf = Leaf(kind=kind, name=name, stats=stats(name, nan=1), read_by=2)
         trace = Trace(calls=(passing(2, -1),), leaves=(leaf,), sinks=(sink("loss", 2),))
@@ -135,29 +156,47 @@ def test_a_mask_kept_as_a_buffer_is_innocent_and_its_softmax_is_not() -> None:
     masked = stats("scores", neginf=3)
     leaf = Leaf(kind="buffer", name="mask", stats=masked, read_by=1)
     trace = Trace(
-        calls=(passing(1, -1, kind="add", inputs=(masked,), output=masked), passing(2, 1, kind="softmax", inputs=(masked,))),
-        leaves=(leaf,), sinks=(sink("loss", 2),),
+        calls=(
+            passing(1, -1, kind="add", inputs=(masked,), output=masked),
+            passing(2, 1, kind="softmax", inputs=(masked,)),
+        ),
+        leaves=(leaf,),
+        sinks=(sink("loss", 2),),
     )
     assert localize(trace, symptom()).origin.op == "softmax"
 
 
 def test_infinite_features_are_no_mask() -> None:
     leaf = Leaf(kind="batch", name="x", stats=stats("x", neginf=2), read_by=1, samples=(0,))
-    trace = Trace(calls=(passing(1, -1, kind="matmul", inputs=(stats(neginf=2),)),), leaves=(leaf,), sinks=(sink("loss", 1),))
+    trace = Trace(
+        calls=(passing(1, -1, kind="matmul", inputs=(stats(neginf=2),)),), leaves=(leaf,), sinks=(sink("loss", 1),)
+    )
     assert localize(trace, symptom()).origin.phase == "data"
 
 
 def test_a_backward_birth_takes_the_place_of_its_forward_call() -> None:
     trace = Trace(
         calls=(
-            OpCall(index=3, kind="sqrt", native_op="aten.sqrt.default", phase="forward", location=at(20), module="net",
-                   inputs=(stats("d"),)),
+            OpCall(
+                index=3,
+                kind="sqrt",
+                native_op="aten.sqrt.default",
+                phase="forward",
+                location=at(20),
+                module="net",
+                inputs=(stats("d"),),
+            ),
             birth(9, "div", phase="backward", forward=3, samples=(1,), module="net"),
         ),
         sinks=(sink("gradient", 9, "w"),),
     )
     origin = localize(trace, symptom("nonfinite-gradient")).origin
-    assert (origin.phase, origin.op, origin.native_op, origin.location.line) == ("backward", "sqrt", "aten.sqrt.default", 20)
+    assert (origin.phase, origin.op, origin.native_op, origin.location.line) == (
+        "backward",
+        "sqrt",
+        "aten.sqrt.default",
+        20,
+    )
     assert (origin.module, origin.samples, [one.name for one in origin.inputs]) == ("net", (1,), ["d"])
     assert origin.absorbed_at is None
 
@@ -174,8 +213,11 @@ def test_an_infinity_that_where_hid_and_the_backward_brought_back() -> None:
 
 def test_an_infinity_that_comes_back_through_a_saved_result() -> None:
     trace = Trace(
-        calls=(birth(3, "reciprocal", output=LOW), passing(4, 3, kind="where", absorbed=True, output=stats()),
-               passing(9, 3, phase="backward")),
+        calls=(
+            birth(3, "reciprocal", output=LOW),
+            passing(4, 3, kind="where", absorbed=True, output=stats()),
+            passing(9, 3, phase="backward"),
+        ),
         sinks=(sink("gradient", 9),),
     )
     origin = localize(trace, symptom("nonfinite-gradient")).origin
@@ -204,7 +246,11 @@ def test_an_update() -> None:
     trace = Trace(calls=(call,), sinks=(sink("parameter", 30, "head.weight"),))
     origin = localize(trace, symptom("nonfinite-parameter", "head.weight")).origin
     assert (origin.phase, origin.op, origin.native_op, origin.parameter) == (
-        "optimizer", "optimizer_update", "aten.add.default", "head.weight")
+        "optimizer",
+        "optimizer_update",
+        "aten.add.default",
+        "head.weight",
+    )
 
 
 def test_a_rate_that_is_not_a_number() -> None:
@@ -237,8 +283,15 @@ def test_the_buffer_is_named_where_only_buffers_went_bad() -> None:
 
 
 def test_an_exception_over_finite_values_is_its_own_origin() -> None:
-    raised = OpCall(index=5, kind="cholesky", native_op="aten.linalg_cholesky_ex.default", phase="forward", location=at(5),
-                    raised="LinAlgError: not positive definite", inputs=(stats("a"),))
+    raised = OpCall(
+        index=5,
+        kind="cholesky",
+        native_op="aten.linalg_cholesky_ex.default",
+        phase="forward",
+        location=at(5),
+        raised="LinAlgError: not positive definite",
+        inputs=(stats("a"),),
+    )
     trace = Trace(calls=(raised,), sinks=(sink("exception", 5),))
     origin = localize(trace, symptom("numeric-exception")).origin
     assert (origin.op, origin.location.line) == ("cholesky", 5)

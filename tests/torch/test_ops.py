@@ -68,9 +68,13 @@ def test_an_operator_of_somebody_else_is_unknown() -> None:
 
 
 def test_how_much_of_torch_has_a_kind() -> None:
-    """Half of the names that are left out are private, quantized or of single devices; this only keeps it from shrinking."""
-    names = {name.partition("::")[2].partition(".")[0] for name in torch._C._dispatch_get_all_op_names()
-             if name.startswith("aten::")}
+    """Half of the names that are left out are private, quantized or of single devices; this only keeps it from
+    shrinking."""
+    names = {
+        name.partition("::")[2].partition(".")[0]
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith("aten::")
+    }
     known = {name for name in names if ops.kind_of(name) != "unknown"}
     assert len(known) > 600
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-
 from tracing import Traced, marked_line, trace_step
 
 torch.set_num_threads(1)
@@ -252,3 +251,34 @@ def test_a_loss_that_is_thrown_away_is_a_sink(guard: str) -> None:
     assert origin is not None
     assert (origin.phase, origin.op) == ("loss", "div")
     assert origin.location.line == marked_line(test_a_loss_that_is_thrown_away_is_a_sink)
+
+
+def test_arithmetic_of_python_over_a_number_that_left_a_tensor() -> None:
+    net, x = nn.Linear(4, 4), torch.rand(8, 4)
+
+    def step() -> None:
+        h = net(x)
+        ratio = h.sum() / (h.sum() * 0)  # <- origin
+        steps = int(ratio.item())
+        (h * steps).sum().backward()
+
+    traced = trace_step(step, [net], {"x": x})
+    check(traced, test_arithmetic_of_python_over_a_number_that_left_a_tensor, "div", OverflowError)
+
+
+def test_an_error_of_the_engine_is_not_blamed_on_a_bad_value_elsewhere() -> None:
+    net, x = nn.Linear(4, 4), torch.rand(8, 4)
+
+    def step() -> None:
+        h = net(x)
+        (h.detach() / 0).sum()
+        loss = h.sum()
+        loss.backward()
+        loss.backward()  # <- origin
+
+    traced = trace_step(step, [net], {"x": x})
+    assert isinstance(traced.error, RuntimeError)
+    origin = traced.origin("numeric-exception").origin
+    assert origin is not None
+    assert origin.location.line == marked_line(test_an_error_of_the_engine_is_not_blamed_on_a_bad_value_elsewhere)
+    assert all(one.nonfinite == 0 for one in origin.inputs)

@@ -16,9 +16,9 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from tracing import FOLDER, trace_step
 
 from stayfinite.frameworks.torch.tracer import Tracer
-from tracing import FOLDER, trace_step
 
 torch.set_num_threads(1)
 
@@ -59,7 +59,9 @@ def one_step(net: Net, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: tor
 
 
 def state(net: Net, optimizer: torch.optim.Optimizer) -> list[torch.Tensor]:
-    moments = [value for entry in optimizer.state.values() for value in entry.values() if isinstance(value, torch.Tensor)]
+    moments = [
+        value for entry in optimizer.state.values() for value in entry.values() if isinstance(value, torch.Tensor)
+    ]
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
     return [*net.state_dict().values(), *moments, *gradients, torch.get_rng_state()]
 
@@ -82,11 +84,17 @@ def test_results_and_random_numbers_are_bit_equal() -> None:
 
 def left_behind(net: nn.Module) -> tuple[object, ...]:
     return (
-        len(module_hooks._global_forward_hooks), len(module_hooks._global_forward_pre_hooks),
-        len(module_hooks._global_forward_hooks_always_called), len(optimizer_hooks._global_optimizer_pre_hooks),
-        len(optimizer_hooks._global_optimizer_post_hooks), torch._C._len_torch_dispatch_stack(),
-        torch._C._len_torch_function_stack(), tuple(p._post_accumulate_grad_hooks is None for p in net.parameters()),
-        torch.is_grad_enabled(), torch.is_anomaly_enabled(), torch.autograd.backward,
+        len(module_hooks._global_forward_hooks),
+        len(module_hooks._global_forward_pre_hooks),
+        len(module_hooks._global_forward_hooks_always_called),
+        len(optimizer_hooks._global_optimizer_pre_hooks),
+        len(optimizer_hooks._global_optimizer_post_hooks),
+        torch._C._len_torch_dispatch_stack(),
+        torch._C._len_torch_function_stack(),
+        tuple(p._post_accumulate_grad_hooks is None for p in net.parameters()),
+        torch.is_grad_enabled(),
+        torch.is_anomaly_enabled(),
+        torch.autograd.backward,
     )
 
 
@@ -250,9 +258,12 @@ def test_a_compiled_model_under_the_stance() -> None:
 def test_what_it_costs(capsys: pytest.CaptureFixture[str]) -> None:
     """Printed, not judged: a trace is made once, after a failure."""
     mlp = nn.Sequential(*(layer for _ in range(20) for layer in (nn.Linear(64, 64), nn.ReLU())), nn.Linear(64, 3))
-    cnn = nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18432, 3))
+    cnn = nn.Sequential(
+        nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(18432, 3)
+    )
     y = torch.randint(3, (32,))
-    for name, net, x in (("mlp", mlp, torch.rand(32, 64)), ("cnn", cnn, torch.rand(32, 1, 28, 28))):
+
+    def measure(name: str, net: nn.Module, x: torch.Tensor) -> None:
         optimizer = torch.optim.AdamW(net.parameters())
 
         def step() -> None:
@@ -273,5 +284,9 @@ def test_what_it_costs(capsys: pytest.CaptureFixture[str]) -> None:
         x[0] = float("nan")
         spoiled = cost(lambda: trace_step(step, [net], {"x": x, "y": y}, [optimizer]))
         with capsys.disabled():
-            print(f"\n{name}: bare {bare * 1e3:.1f} ms, traced {healthy / bare:.1f}x, traced with NaN {spoiled / bare:.1f}x")
+            ratios = f"traced {healthy / bare:.1f}x, traced with NaN {spoiled / bare:.1f}x"
+            print(f"\n{name}: bare {bare * 1e3:.1f} ms, {ratios}")
         assert bare > 0
+
+    measure("mlp", mlp, torch.rand(32, 64))
+    measure("cnn", cnn, torch.rand(32, 1, 28, 28))

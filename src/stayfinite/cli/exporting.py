@@ -31,8 +31,10 @@ def export(folder: Path, wanted: str | None, file: Path) -> None:
             f"{folder} holds no step of incident {chosen.incident.id}, so there is nothing to export: run the script "
             "again under `stayfinite run` without --no-case"
         )
-    case, file = chosen.case.absolute(), file.absolute()
+    case, file = chosen.case, file.absolute()
     layout = case_file.read_layout(case)
+    if file.suffix != ".py":
+        raise UsageError(f"{file} is to be a Python script: give it a name that ends in .py")
     if file.exists() and MARK not in file.read_text(encoding="utf-8", errors="replace")[:4000]:
         raise UsageError(f"{file} exists and was not made by --export: name another file")
     here = os.getcwd()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,9 @@ class _Found:
 
     def symptom(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
         self.records.append(symptom)
+
+    def finite(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
+        """The recording told of it already."""
 
     def stage(self, incident: str, name: str) -> None:
         self.records.append(Stage(incident=incident, name=name))  # type: ignore[arg-type]
@@ -82,7 +86,7 @@ class Chosen:
 
 def choose(folder: Path, wanted: str | None) -> Chosen:
     """The incident of the recording in `folder` to replay: `wanted` (the beginning of an id), else the one that
-    stopped the run, else the first.
+    stopped the run, else the first whose step was stored, else the first.
 
     **Raises**: `RecordingError` if there is no such recording or incident.
     """
@@ -94,10 +98,11 @@ def choose(folder: Path, wanted: str | None) -> Chosen:
         incidents = tuple(incident for incident in incidents if incident.id.startswith(wanted))
         if len(incidents) != 1:
             known = ", ".join(incident.id for incident in recording.incidents)
-            found = f"{len(incidents)} incidents whose id begins with {wanted!r}"
-            raise RecordingError(f"{folder} holds {found}; it has {known}")
-    stopping = [incident for incident in incidents if incident.stopped]
-    return Chosen(recording, (stopping or list(incidents))[0], Path(recording.folder or folder))
+            such = f"{len(incidents)} incidents whose id begins with {wanted!r}"
+            raise RecordingError(f"{folder} holds {such}; it has {known}")
+    place = Path(recording.folder or folder).absolute()  # the script may have run elsewhere, and is going to again
+    found = [Chosen(recording, incident, place) for incident in incidents]
+    return min(found, key=lambda chosen: (not chosen.incident.stopped, chosen.case is None))
 
 
 def _script_of(manifest: Manifest) -> str:
@@ -117,15 +122,14 @@ def replay(folder: Path, wanted: str | None, *, budget: float, color: bool | Non
     step or does not fit the recording.
     """
     chosen = choose(folder, wanted)
-    folder = folder.absolute()
-    case = chosen.case
+    folder, case = chosen.folder, chosen.case
     layout = case_file.read_layout(case) if case is not None else None
     go_there(chosen.recording.manifest)
     if case is None or layout is None:
         return _run_again(chosen, folder, budget=budget, color=color)
     name = chosen.recording.manifest.module or chosen.recording.manifest.script
     _say(f"replaying step {layout['step']} of {name}; what the script prints on its way there is muted")
-    session, error = _repeat(chosen, case.absolute(), budget)
+    session, error = _repeat(chosen, case, budget)
     if session is None or not session.ended:
         return _refuse(error, layout)
     if session.refusal is not None:
@@ -238,7 +242,8 @@ def _tell(
     if not found.reproduced:
         if summary.not_tested is not None:
             raise ReplayError(f"the step cannot be repeated: {summary.not_tested}")
-        _say("the step did not fail this time")
+        either = "; it did not fail again when it was recorded either" if not chosen.incident.reproduced else ""
+        _say(f"the step did not fail this time{either}")
         _excuses(session, layout)
         return NOT_AGAIN
     from stayfinite.reporters import terminal
@@ -299,9 +304,11 @@ def _run_again(chosen: Chosen, folder: Path, *, budget: float, color: bool | Non
     reason = next(
         (w.message for w in chosen.recording.warnings if w.id == "case-not-kept" and recorded.id in w.message), None
     )
-    _say(f"{reason}" if reason else f"the recording holds no step of incident {recorded.id} (--no-case)")
+    _say(reason or f"the recording holds no step of incident {recorded.id}, as after `run --no-case`")
     _say("running the script again from its start; what follows is its own output")
     again = folder / f"again-{sum(1 for _ in folder.glob('again-*')) + 1}"
+    if not os.access(folder, os.W_OK):
+        again = Path(tempfile.mkdtemp(prefix="stayfinite-"))
     options = Options(on_incident="stop" if recorded.stopped else "skip", budget=budget, keep_case=False)
     run(chosen.target, options, folder=again, json_file=None, rewrite=True, color=color, quiet=True)
     return _compare_runs(chosen, again, color=color)

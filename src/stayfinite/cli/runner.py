@@ -63,7 +63,8 @@ def run(
         code = print_traceback(failure)
     if os.getpid() == process:  # a child forked by the script may come out here: its parent tells what it found
         _await_threads()
-        watching.gather()
+        with _surviving("gathering from child processes"):
+            watching.gather()
         if watching.stopped:
             code, failure = HALTED, None
         with _surviving("report"):

@@ -6,9 +6,9 @@ the place where a non-finite value does harm (the loss, a gradient, a buffer, a 
 the values it was made of, to where they began.
 
 - A **birth** on that path is the origin; of several, the earliest.
-- A **sentinel** (an infinity the author wrote) is stepped over to the call that turned it into harm: a softmax over a row
-  that is masked entirely, a loss that picks a masked class, infinity minus infinity. So is a mask that was there before
-  the step.
+- A **sentinel** (an infinity the author wrote) is stepped over to the call that turned it into harm: a softmax over a
+  row that is masked entirely, a loss that picks a masked class, infinity minus infinity. So is a mask that was there
+  before the step.
 - A **leaf** (a value that was non-finite before the step) is an origin without an operation.
 - A birth in **backward** is where the derivative broke; the line to change is the forward one, so the origin takes its
   place and its operands. If a `where` or a mask hid the value in forward, that line is named too.
@@ -27,15 +27,26 @@ from stayfinite.records.trace import Leaf, OpCall, Phase, Sink, SinkKind, Trace
 
 _ORDER: tuple[SinkKind, ...] = ("exception", "loss", "gradient", "buffer", "parameter", "moment")
 _SINKS: dict[str, SinkKind] = {
-    "numeric-exception": "exception", "nonfinite-loss": "loss", "nonfinite-gradient": "gradient",
-    "nonfinite-buffer": "buffer", "nonfinite-parameter": "parameter", "nonfinite-moment": "moment",
+    "numeric-exception": "exception",
+    "nonfinite-loss": "loss",
+    "nonfinite-gradient": "gradient",
+    "nonfinite-buffer": "buffer",
+    "nonfinite-parameter": "parameter",
+    "nonfinite-moment": "moment",
 }
 
 _MASK_READERS = frozenset({"softmax", "log_softmax", "logsumexp", "attention", "max", "max_pool", "sort"})
 """Kinds for which minus infinity is the ordinary way to say "not this one"."""
 
-_LEAF_OPS = {"batch": "input", "parameter": "parameter", "buffer": "buffer", "gradient": "gradient", "moment": "moment",
-             "scalar": "input", "other": "input"}
+_LEAF_OPS = {
+    "batch": "input",
+    "parameter": "parameter",
+    "buffer": "buffer",
+    "gradient": "gradient",
+    "moment": "moment",
+    "scalar": "input",
+    "other": "input",
+}
 
 
 class Localized(NamedTuple):
@@ -181,7 +192,9 @@ def _turning(graph: _Graph, node: int, region: set[int]) -> OpCall | None:
             return call
     for call in through:
         kind = op_kind(call.kind)
-        reduces = call.output is not None and call.output.size < max((one.size for one in call.inputs if one.nonfinite), default=0)
+        reduces = call.output is not None and call.output.size < max(
+            (one.size for one in call.inputs if one.nonfinite), default=0
+        )
         if kind.has("loss") or (reduces and kind.name not in _MASK_READERS):
             return call
     return through[-1] if through else None
@@ -225,7 +238,9 @@ def _at_call(
         if forward is not None:
             shown = forward
             parameter = forward.parameter or parameter
-            absorbed = _hidden(graph, forward.index) if forward.output is not None and forward.output.nonfinite else None
+            absorbed = (
+                _hidden(graph, forward.index) if forward.output is not None and forward.output.nonfinite else None
+            )
         gate = graph.calls.get(call.gate)
         if absorbed is None and gate is not None and gate.location != shown.location:
             absorbed = gate.location
@@ -237,11 +252,18 @@ def _at_call(
     if not location.file and exception is not None:
         location = exception.location
     origin = Origin(
-        phase=phase, op="optimizer_update" if phase == "optimizer" and shown.kind != "unscale" else shown.kind,
-        native_op=shown.native_op, location=location, module=shown.module or call.module,
-        parameter=_parameter(call, parameter, sink), buffer=sink.name if sink.kind == "buffer" and _only(graph, "buffer") else None,
-        samples=call.samples or shown.samples, inputs=shown.inputs or call.inputs, output=call.output or shown.output,
-        absorbed_at=absorbed, scalars=shown.scalars or call.scalars,
+        phase=phase,
+        op="optimizer_update" if phase == "optimizer" and shown.kind != "unscale" else shown.kind,
+        native_op=shown.native_op,
+        location=location,
+        module=shown.module or call.module,
+        parameter=_parameter(call, parameter, sink),
+        buffer=sink.name if sink.kind == "buffer" and _only(graph, "buffer") else None,
+        samples=call.samples or shown.samples,
+        inputs=shown.inputs or call.inputs,
+        output=call.output or shown.output,
+        absorbed_at=absorbed,
+        scalars=shown.scalars or call.scalars,
     )
     return Localized(origin, "", path)
 
@@ -261,9 +283,7 @@ def _only(graph: _Graph, kind: SinkKind) -> bool:
     return all(sink.kind == kind for sink in graph.trace.sinks)
 
 
-def _at_leaf(
-    graph: _Graph, node: int, sink: Sink, region: set[int], exception: ExceptionInfo | None
-) -> Localized:
+def _at_leaf(graph: _Graph, node: int, sink: Sink, region: set[int], exception: ExceptionInfo | None) -> Localized:
     """The origin at a value that was non-finite before the step computed anything."""
     leaf = graph.leaf(node)
     # Others may have read it before, to print it or to test it; the place to name is on the way to the harm.
@@ -278,13 +298,16 @@ def _at_leaf(
     name = leaf.name
     named = name.rpartition(" of ")[2] if leaf.kind == "moment" else name
     origin = Origin(
-        phase=phase, op=op, native_op=reader.native_op if reader is not None else "", location=location,
+        phase=phase,
+        op=op,
+        native_op=reader.native_op if reader is not None else "",
+        location=location,
         module=reader.module if reader is not None else None,
         parameter=named if leaf.kind in ("parameter", "gradient", "moment") else None,
-        buffer=name if leaf.kind == "buffer" else None, samples=leaf.samples,
+        buffer=name if leaf.kind == "buffer" else None,
+        samples=leaf.samples,
         inputs=(msgspec.structs.replace(leaf.stats, name=name),),
         output=reader.output if reader is not None else None,
         absorbed_at=_hidden(graph, node) if sink.kind == "gradient" and not _loss_is_bad(graph) else None,
     )
     return Localized(origin, "", _path(graph, node, region))
-

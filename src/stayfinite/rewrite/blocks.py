@@ -193,9 +193,8 @@ class Analysis:
         if loop not in self._chosen:
             self._chosen[loop] = False  # ends recursion through functions that call each other
             reached = self._body_effects(loop)
-            self._chosen[loop] = (
-                reached.step and (reached.backward or reached.grad) and not self._is_out_of_reach(loop)
-            )
+            steps = reached.step or (reached.backward and any(self._reach(hook).step for hook in self._registered))
+            self._chosen[loop] = steps and (reached.backward or reached.grad) and not self._is_out_of_reach(loop)
         return self._chosen[loop]
 
     def _is_by_hand(self, loop: LoopNode, taken: set[LoopNode]) -> bool:
@@ -250,7 +249,8 @@ class Analysis:
         return sites
 
     def _extent(self, loop: LoopNode) -> int:
-        """Statements up to the last one that steps a known optimizer, scheduler, scaler or average."""
+        """Statements up to the last one that steps a known optimizer, scheduler, scaler or average, or writes tensors in
+        place by itself."""
         extent = 0
         for position, statement in enumerate(loop.body, start=1):
             plain = self._outside_loops([statement])[0]
@@ -260,11 +260,14 @@ class Analysis:
         return extent or len(loop.body)
 
     def _touches_state(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.AugAssign):
+            return isinstance(node.target, ast.Attribute) and node.target.attr == "data"
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             return False
-        if node.func.attr == "zero_grad":
+        method = node.func.attr
+        if method == "zero_grad" or (method.endswith("_") and not method.endswith("__")):
             return True
-        return node.func.attr in STEP_METHODS and dotted(node.func.value) in self.steppers
+        return method in STEP_METHODS and dotted(node.func.value) in self.steppers
 
     def _stepped_on(self, nodes: list[ast.AST]) -> set[str]:
         called = [n.func for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
@@ -317,16 +320,24 @@ class Analysis:
             line=loop.lineno,
             function=self._function_name(loop),
             by_hand=by_hand,
-            stored=frozenset(stored),
-            loaded=frozenset(loaded),
-            changed=frozenset(changed),
-            attributes=frozenset(attributes),
-            global_names=frozenset(global_names),
-            receivers=frozenset(receivers),
-            iterated=frozenset(iterated),
-            needed=frozenset(needed),
-            steppers=frozenset(steppers),
+            stored=self._as_bound(stored),
+            loaded=self._as_bound(loaded),
+            changed=self._as_bound(changed),
+            attributes=self._as_bound(attributes),
+            global_names=self._as_bound(global_names),
+            receivers=self._as_bound(receivers),
+            iterated=self._as_bound(iterated),
+            needed=self._as_bound(needed),
+            steppers=self._as_bound(steppers),
         )
+
+    def _as_bound(self, names: set[str]) -> frozenset[str]:
+        """`names` with what they are in a class: Python binds ``__x`` there as ``_Class__x``."""
+        private = [name for name in names if name.startswith("__") and not name.endswith("__")]
+        if not private:
+            return frozenset(names)
+        nodes = [node for tree in self._trees.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        return frozenset(names).union(f"_{owner.name.lstrip('_')}{name}" for owner in nodes for name in private)
 
     def describe_function(self, number: int, path: str, function: ast.FunctionDef | ast.AsyncFunctionDef) -> Block:
         """What repeating a call of `function` must restore; its caller holds `args`, `kwargs` and `function`."""

@@ -121,7 +121,7 @@ def _body(lines: list[str], site: Site, last: ast.stmt, indent: str, inside: Col
         if number == start and opening[: first.col_offset].strip():  # `for x in xs: f(x)` on one line
             column = len(opening.encode()[: first.col_offset].decode())
             result.append(indent + line[column:])
-        elif number in inside:
+        elif number in inside or not line.strip():
             result.append(line)
         else:
             result.append(indent + line[len(own) :] if line.startswith(own) else indent + line.lstrip())

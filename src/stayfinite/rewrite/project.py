@@ -29,12 +29,25 @@ def _foreign_roots() -> tuple[str, ...]:
     return tuple(os.path.realpath(path) + os.sep for path in paths)
 
 
+def _resolved(filename: str) -> str:
+    """`os.path.realpath`, at one look per file and not one per folder above it: frameworks import thousands of files."""
+    if os.path.islink(filename):
+        return os.path.realpath(filename)
+    folder, name = os.path.split(filename)
+    return os.path.join(_resolved_folder(folder), name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolved_folder(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
 @functools.lru_cache(maxsize=4096)
 def is_user_file(filename: str) -> bool:
     """True if `filename` (as in a code object) is source of the user's own, notebook cells included."""
     if filename.startswith("<"):
         return filename.startswith("<ipython-input")
-    path = os.path.realpath(filename)
+    path = _resolved(filename)
     if path.startswith(_PACKAGE + os.sep):
         return False
     if "ipykernel_" in path or os.path.basename(path).startswith("ipython-input"):

@@ -24,7 +24,7 @@ class Attempt:
       traceback is then as if it had never been caught.
     """
 
-    __slots__ = ("again", "error", "exit", "names", "on_exit", "value")
+    __slots__ = ("again", "error", "exit", "kept", "names", "on_exit", "value")
 
     def __init__(self, on_exit: Callable[[BaseException | None], bool] | None = None) -> None:
         self.again = False
@@ -33,6 +33,7 @@ class Attempt:
         self.value: Any = None
         self.error: BaseException | None = None
         self.on_exit = on_exit
+        self.kept: dict[int, tuple[int, Any]] = {}
 
     def __enter__(self) -> Attempt:
         return self
@@ -43,6 +44,15 @@ class Attempt:
             error.__traceback__ = trace.tb_next if trace is not None else None  # without the line that raised it again
             return False
         return self.on_exit(error) if self.on_exit is not None else False
+
+    def keep(self, level: int) -> None:
+        """A `finally` of the user's begins, `level` deep: remember the jump that passes through it."""
+        self.kept[level] = self.exit, self.value
+        self.exit = 0
+
+    def give_back(self, level: int) -> None:
+        """That `finally` has come to its end: the jump goes on."""
+        self.exit, self.value = self.kept.pop(level)
 
     def take_value(self) -> Any:
         """The value of the user's `return`, handed over without being kept alive."""
@@ -96,3 +106,9 @@ def advance(iterator: Iterator[Any], *default: Any) -> Any:
     if _driver is None:
         return next(iterator, *default)
     return _driver.advance(iterator, default)
+
+
+def without_ours(names: Any) -> Any:
+    """A copy of what the user's ``locals()``, ``vars()`` or ``dir()`` gave, without the attempt in it."""
+    kept = [name for name in names if not name.startswith("_sf_attempt_")]
+    return {name: names[name] for name in kept} if isinstance(names, dict) else kept

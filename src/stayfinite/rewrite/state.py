@@ -102,6 +102,8 @@ class Plan:
         """What was met that cannot be rewound."""
         self.trained: set[int] = set()
         """`id` of the user's own optimizers and averages, and of all that is found below them."""
+        self.trainers: list[Any] = []
+        """Those of them that are objects of the user's classes."""
         self._seen: dict[int, bool] = {}
         # None stands for the frame's own names: each call of the user's function has a frame of its own
         self._watched: list[tuple[dict[str, Any] | None, str]] = []
@@ -201,6 +203,8 @@ class Plan:
             return
         if self._framework.is_owned(value) or isinstance(value, (*_CONTAINERS, tuple)) or is_user_object(value):
             self.trained.add(id(value))
+            if is_user_object(value) and not self._framework.is_owned(value) and hasattr(value, "__dict__"):
+                self.trainers.append(value)
             inner = value.values() if isinstance(value, dict) else value if isinstance(value, (*_CONTAINERS, tuple)) else ()
             for item in [*inner, *(vars(value).values() if is_user_object(value) and hasattr(value, "__dict__") else ())]:
                 self._note_trained(item, depth + 1)
@@ -256,7 +260,11 @@ class Plan:
 class Saved:
     """Plain Python state at one moment. `names` are what the block's own frame must be given back."""
 
-    def __init__(self, plan: Plan, local_names: dict[str, Any], global_names: dict[str, Any], framework: FrameworkState) -> None:
+    def __init__(
+        self, plan: Plan, local_names: dict[str, Any], global_names: dict[str, Any], framework: FrameworkState,
+        *, trainers: bool = False,
+    ) -> None:
+        """`trainers`: keep all that the user's own optimizers hold, whether the source is seen to change it or not."""
         block = plan.block
         self.names = {name: local_names[name] for name in block.stored if name in local_names}
         self._undo: list[Undo] = []
@@ -281,6 +289,12 @@ class Saved:
             self._keep(value, framework)
             if id(value) in plan.trained:
                 self._trained += self._undo[before:]
+        for value in plan.trainers if trainers else ():
+            before = len(self._undo)
+            for item in vars(value).values():
+                self._keep(item, framework)
+            self._undo.append(_attributes_undo(value))
+            self._trained += self._undo[before:]
         for cell in plan.cells:
             self._undo.append(_cell_undo(cell))
         for namespace in plan.dicts:
@@ -319,7 +333,7 @@ class Saved:
                         self._keep(item, framework, depth + 1)
         elif isinstance(value, _FLAT):
             self._undo.append(_flat_undo(value))
-        elif not isinstance(value, _LEAVES):
+        elif not isinstance(value, _LEAVES) and not (depth and framework.is_owned(value) and framework.is_state(value)):
             undo = framework.copy(value)
             if undo is not None:
                 self._undo.append(undo)
@@ -423,6 +437,16 @@ def _dict_undo(namespace: dict[str, Any]) -> Undo:
         namespace.update(before)
         for step in inner:
             step()
+
+    return undo
+
+
+def _attributes_undo(value: Any) -> Undo:
+    before = dict(vars(value))
+
+    def undo() -> None:
+        vars(value).clear()
+        vars(value).update(before)
 
     return undo
 

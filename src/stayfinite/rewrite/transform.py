@@ -17,7 +17,7 @@ leave the attempt through a flag and are carried out after it, when the attempt 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from stayfinite.rewrite.blocks import Block, Site
 from stayfinite.rewrite.summary import SCOPES, LoopNode
@@ -28,6 +28,7 @@ BREAK, CONTINUE, RETURN = 1, 2, 3
 
 def transform(tree: ast.Module, sites: list[Site]) -> ast.Module:
     """Wrap every site of `tree` in place and import the runtime at its top. Returns `tree`."""
+    copy_locals(tree, sites)
     for site in sites:
         _wrap(site)
     if replace_next(tree) or sites:
@@ -92,12 +93,21 @@ def _rebinding(attempt: str, block: Block) -> str:
 
 
 class _Leaver:
-    """Rewrites `break`, `continue` and `return` that leave the block, and remembers which were met."""
+    """Rewrites `break`, `continue` and `return` that leave the block, and remembers which were met.
+
+    A jump can be called off: by an exception in a `finally` or an `__exit__` that it passes, or by another jump in the
+    `finally`. The flag then goes back to what it was: a `finally` works with a clean flag and gives back the one it
+    found if it is run to its end; a handler, and what follows a `with`, start from a clean one.
+    """
 
     def __init__(self, attempt: str, loop: LoopNode) -> None:
         self.attempt = attempt
         self.loop = loop
         self.used: set[int] = set()
+        self.jumps = 0
+        """Jumps rewritten so far."""
+        self.finals = 0
+        """How many `finally` are round the statement at hand."""
 
     def block(self, statements: list[ast.stmt], depth: int) -> list[ast.stmt]:
         """`depth` counts the user's loops between the block and `statements`."""
@@ -127,16 +137,42 @@ class _Leaver:
                 return [node]
             onward = "continue" if depth == 0 else "break"
             return [node, *_parse_in_function(f"if {self.attempt}.exit == {RETURN}: {onward}", self.loop)]
-        for field in ("body", "orelse", "finalbody"):
+        if isinstance(node, (ast.Try, ast.TryStar)):
+            return [self._try(node, depth)]
+        jumps = self.jumps
+        for field in ("body", "orelse"):
             inner = getattr(node, field, None)
             if isinstance(inner, list) and inner and isinstance(inner[0], ast.stmt):
                 setattr(node, field, self.block(inner, depth))
-        for holder in [*getattr(node, "handlers", []), *getattr(node, "cases", [])]:
-            holder.body = self.block(holder.body, depth)
+        for case in getattr(node, "cases", []):
+            case.body = self.block(case.body, depth)
+        if isinstance(node, (ast.With, ast.AsyncWith)) and self.jumps > jumps:
+            return [node, *_parse(f"{self.attempt}.exit = 0", node)]
         return [node]
+
+    def _try(self, node: ast.Try | ast.TryStar, depth: int) -> ast.stmt:
+        jumps = self.jumps
+        node.body = self.block(node.body, depth)
+        if self.jumps > jumps:
+            for handler in node.handlers:
+                handler.body[:0] = _parse(f"{self.attempt}.exit = 0", handler.body[0])
+        for handler in node.handlers:
+            handler.body = self.block(handler.body, depth)
+        node.orelse = self.block(node.orelse, depth)
+        passed = self.jumps > jumps
+        if node.finalbody:
+            self.finals += 1
+            first, last = node.finalbody[0], node.finalbody[-1]
+            node.finalbody = self.block(node.finalbody, depth)
+            if passed:
+                keep = _parse(f"{self.attempt}.keep({self.finals})", first)
+                node.finalbody = [*keep, *node.finalbody, *_parse(f"{self.attempt}.give_back({self.finals})", last)]
+            self.finals -= 1
+        return node
 
     def _leave(self, how: int, node: ast.stmt, depth: int, value: ast.expr | None = None) -> list[ast.stmt]:
         self.used.add(how)
+        self.jumps += 1
         statements = _parse(f"{self.attempt}.exit = {how}", node)
         if value is not None:
             keep = _parse(f"{self.attempt}.value = None", node)[0]
@@ -177,14 +213,13 @@ class _NextCalls(ast.NodeTransformer):
         self.generic_visit(node)
         plain = isinstance(node.func, ast.Name) and node.func.id == "next" and node.args and not node.keywords
         if plain and isinstance(node.args[0], (ast.Name, ast.Attribute, ast.Subscript)):
-            runtime = ast.copy_location(ast.Name(RUNTIME_NAME, ast.Load()), node.func)
-            node.func = ast.copy_location(ast.Attribute(runtime, "advance", ast.Load()), node.func)
+            node.func = _runtime("advance", node.func)
             self.changed = True
         return node
 
 
-def _has_own_next(tree: ast.Module) -> bool:
-    """True if `tree` gives the name `next` another meaning anywhere. A method of that name does not."""
+def _has_own(name: str, tree: ast.Module) -> bool:
+    """True if `tree` gives the builtin `name` another meaning anywhere. A method of that name does not."""
     methods = {id(item) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body}
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -195,14 +230,50 @@ def _has_own_next(tree: ast.Module) -> bool:
             bound = [node.id] if not isinstance(node.ctx, ast.Load) else []
         else:
             bound = [node.arg] if isinstance(node, ast.arg) else []
-        if "next" in bound:
+        if name in bound:
             return True
     return False
 
 
+def copy_locals(tree: ast.Module, sites: list[Site]) -> None:
+    """In functions with a wrapped loop, ``locals()``, ``vars()`` and ``dir()`` give a copy without our name in it.
+
+    A copy because, before Python 3.13, whoever reads the names of a frame refreshes the one dict that all its calls of
+    `locals` return: a configuration kept from the function's first line would fill with the loop's names.
+    """
+    loops = {id(site.loop) for site in sites}
+    listing = {name for name in ("locals", "vars", "dir") if not _has_own(name, tree)}
+    for function in ast.walk(tree):
+        if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        statements = [statement for statement in function.body if not isinstance(statement, SCOPES)]
+        own = [node for statement in statements for node in _in_frame(statement)]
+        if loops.isdisjoint(map(id, own)):
+            continue
+        for node in own:
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in listing):
+                continue
+            if not node.args and not node.keywords:
+                node.args = [ast.copy_location(ast.Call(node.func, [], []), node)]
+                node.func = _runtime("without_ours", node.func)
+
+
+def _in_frame(node: ast.AST) -> Iterator[ast.AST]:
+    """`node` and what is below it, as far as it runs in the same frame."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, (*SCOPES, ast.comprehension)):
+            yield from _in_frame(child)
+
+
+def _runtime(name: str, like: ast.expr) -> ast.expr:
+    module = ast.copy_location(ast.Name(RUNTIME_NAME, ast.Load()), like)
+    return ast.copy_location(ast.Attribute(module, name, ast.Load()), like)
+
+
 def replace_next(tree: ast.Module) -> bool:
     """Replace the `next` calls of `tree` in place; True if there was one. The runtime must be imported then."""
-    if _has_own_next(tree):
+    if _has_own("next", tree):
         return False
     visitor = _NextCalls()
     visitor.visit(tree)

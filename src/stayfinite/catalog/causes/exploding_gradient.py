@@ -73,7 +73,7 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"data of {show(data_scale(case))} make gradients large at once", -3.5, "data-scale"))
     ratio = rate_ratio(case)
     if ratio is not None and ratio >= 10.0:
-        found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -1.0, "rate"))
+        found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -2.5, "rate"))
     if case.symptom.step == 0 and phase(case) in ("forward", "loss"):
         found.append(Evidence("it failed before any gradient was used", -6.0, "step"))
     return found
@@ -100,8 +100,10 @@ def _against_loss(case: Case) -> list[Evidence]:
         return []
     # Weights that grow by a constant factor let the gradient grow less than the loss: the loss has one factor more.
     if gradient.factor >= 1e3 and gradient.factor >= 10.0 * loss.factor:
+        settled = gradient.readings - gradient.steps >= 3  # from the first steps on, every divergence begins steeply
+        bits = 2.0 if not settled else 4.5 if gradient.factor >= 100.0 * loss.factor else 3.5
         return [Evidence(f"the gradient norm rose {show(gradient.factor)} times, the loss {show(loss.factor)} times",
-                         4.5 if gradient.factor >= 100.0 * loss.factor else 3.5, "gradient-against-loss")]
+                         bits, "gradient-against-loss")]
     if 0.0 < loss.last <= 1e3 and gradient.last >= 1e5 * loss.last:
         return [Evidence(f"the gradient norm is {show(gradient.last)} for a loss of {show(loss.last)}", 3.0,
                          "gradient-against-loss")]

@@ -91,7 +91,8 @@ def _run_up(case: Case) -> list[Evidence]:
     loss, gradient = growth(case, "loss"), growth(case, "gradient_norm")
     if loss.readings < 2:
         loss, gradient = growth(case, "loss", failing=True), growth(case, "gradient_norm", failing=True)
-    if loss.abrupt and not growth(case, "learning_rate").grew:
+    ratio = rate_ratio(case)
+    if loss.abrupt and not growth(case, "learning_rate").grew and (ratio is None or ratio < 10.0):
         return [Evidence(f"at an unchanged rate, the loss rose {show(loss.leap)} times in one step from a calm level",
                          -1.5, "loss-history")]
     found = []

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from stayfinite import __version__
 from stayfinite.frameworks.torch.case_file import SCHEMA, CaseNotKept, can_store, digest_of, write_case
 from stayfinite.frameworks.torch.case_places import Place, Places
-from stayfinite.frameworks.torch.case_state import known_tensors, state_bytes, write_state
+from stayfinite.frameworks.torch.case_state import CaseSubjects, write_state
 from stayfinite.frameworks.torch.case_values import CaseValues, TooMuch, is_opaque
 from stayfinite.frameworks.torch.passes import Failure, Window
 from stayfinite.frameworks.torch.state import Subjects
@@ -53,9 +53,6 @@ def save_case(
     """
     if not can_store():
         raise CaseNotKept("safetensors is not installed; `pip install 'stayfinite[torch]'` brings it")
-    needed = state_bytes(subjects)
-    if needed > LIMIT:
-        raise CaseNotKept(f"its parameters and moments take {_mebibytes(needed)}; at most {_mebibytes(LIMIT)} are kept")
     try:
         layout, values = _Capture(window, plan, subjects, frame).layout(failure, made)
     except Unrepeatable as reason:
@@ -84,11 +81,15 @@ class _Capture:
     def __init__(self, window: Window, plan: Plan, subjects: Subjects, frame: FrameType) -> None:
         window.passes[0].saved.restore()
         self._window = window
-        self._subjects = subjects
         self._block = plan.block
         self._frame = frame
         self._places = Places(plan, frame)
-        self._values = CaseValues(known_tensors(subjects), self._places.paths)
+        self._subjects = CaseSubjects(subjects, self._places, [o for one in window.passes for o in one.stepped])
+        needed = self._subjects.nbytes
+        if needed > LIMIT:
+            state = f"its parameters and moments take {_mebibytes(needed)}"
+            raise CaseNotKept(f"{state}; at most {_mebibytes(LIMIT)} are kept")
+        self._values = CaseValues(self._subjects.references(), self._places.paths)
         self._left_out: list[dict[str, str]] = []
 
     def layout(self, failure: Failure, made: list[Optimizer]) -> tuple[dict[str, Any], CaseValues]:
@@ -119,12 +120,14 @@ class _Capture:
         values.forget()
         hint = f"pass.{number}"
         generators = [_own_generator(values, path, own, hint) for path, own in self._places.generators]
+        files = [{"path": path, "position": file.tell()} for path, file in self._places.files if _has_position(file)]
         return {
             "names": self._names(number),
             "items": [self._item(kind, item, f"{hint}.next.{n}") for n, (kind, item) in enumerate(one.items)],
             "stepped": len(one.stepped),
             "places": self._write_places([place for place in self._places.values if place.changing], f"{hint}.place"),
             "own_generators": generators,
+            "files": files,
             "generators": _generators(values, hint),
         }
 
@@ -208,6 +211,15 @@ def _own_generator(values: CaseValues, path: list[Any], generator: Any, hint: st
     else:
         kind, state = "other", generator.get_state()  # torch.Generator, numpy.random.RandomState
     return {"path": path, "type": kind, "state": values.write(state, f"{hint}.generator.{StoredValues.shown(path)}")}
+
+
+def _has_position(file: Any) -> bool:
+    """False for a text file that is being iterated over, and for one that was closed meanwhile."""
+    try:
+        file.tell()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _generators(values: CaseValues, hint: str) -> dict[str, Any]:

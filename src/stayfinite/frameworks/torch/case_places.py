@@ -6,6 +6,7 @@ objects, containers, closures and modules.
 
 from __future__ import annotations
 
+import io
 import random
 import sys
 import types
@@ -49,15 +50,17 @@ class Places:
     - `paths`: id of an object -> the first path that leads to it.
     - `values`: what is bound to names the block may read, to attributes and to closure variables; names that the block
       itself binds are left out.
-    - `generators`: random generators, with their paths.
+    - `generators`: random generators, with their paths. `files`: files that are read, likewise.
     """
 
     def __init__(self, plan: Plan, frame: FrameType) -> None:
         self.paths: dict[int, Path] = {}
         self.values: list[Place] = []
         self.generators: list[tuple[Path, Any]] = []
+        self.files: list[tuple[Path, Any]] = []
         self._block: Block = plan.block
         self._slots = {(id(owner), name) for owner, name in plan.slots}
+        self._receivers = {id(namespace) for namespace in plan.dicts}
         self._changed = {id(value) for value in (*plan.containers, *plan.arrays)}
         self._kept: list[object] = []
         self._modules = list(_user_namespaces(frame.f_globals))
@@ -67,7 +70,9 @@ class Places:
 
     def _walk(self, frame: FrameType) -> None:
         block = self._block
-        for name in sorted(block.loaded | block.stored | block.global_names):
+        names = block.loaded | block.stored | block.global_names
+        # names that the block binds anew come last: `o` of `for o in optimizers` means another one next time
+        for name in sorted(names, key=lambda name: (name in block.stored, name)):
             if name.startswith(("_sf_attempt_", "__")):
                 continue
             for path, value in self._roots(name, frame):
@@ -75,6 +80,9 @@ class Places:
                 if name in block.needed and (name not in block.stored or not own):
                     self._note(path, value, name in block.changed or name in block.global_names)
                 self._visit(value, path, 0)
+                if id(getattr(value, "__dict__", None)) in self._receivers:
+                    for attribute, item in vars(value).items():
+                        self._note([*path, ["attr", attribute]], item, True)
 
     def _roots(self, name: str, frame: FrameType) -> Iterator[tuple[Path, Any]]:
         """Where `name` is bound: in the frame, in its module, in the user's other modules."""
@@ -119,6 +127,9 @@ class Places:
                 self._visit(item, [*path, ["item", number]], depth + 1)
         elif isinstance(value, (random.Random, Generator)) or _is_numpy_generator(value):
             self.generators.append((path, value))
+        elif isinstance(value, io.IOBase):
+            if not value.closed and value.seekable() and not value.writable():
+                self.files.append((path, value))
         elif isinstance(value, types.FunctionType):
             self._function(value, path, depth)
         elif isinstance(value, types.MethodType):

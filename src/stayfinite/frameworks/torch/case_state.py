@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -14,30 +15,58 @@ from stayfinite.frameworks.torch.case_values import CaseValues, is_opaque
 from stayfinite.frameworks.torch.state import Subjects
 
 
-def known_tensors(subjects: Subjects) -> dict[int, Any]:
-    """Values that stand for parameters and buffers, by identity: `model.weight` bound to a name is not a copy of it."""
-    known: dict[int, Any] = {id(b): {"kind": "buffer", "value": n} for n, b in enumerate(subjects.buffers)}
-    return known | {id(p): {"kind": "parameter", "value": n} for n, p in enumerate(subjects.parameters)}
+class CaseSubjects:
+    """What of a block's subjects goes into its case.
+
+    A script may have trained before, with optimizers that are still alive and have no part in this step: those that no
+    name leads to, that took no update of the window (`stepped`) and hold nothing of the modules are left out, with the
+    parameters that only they have.
+    """
+
+    def __init__(self, subjects: Subjects, places: Places, stepped: Iterable[Optimizer]) -> None:
+        self.names = {**subjects.parameter_names, **subjects.buffer_names}
+        self.roots = [root for root in subjects.roots if id(root) in places.paths]
+        self.buffers = subjects.buffers
+        self.schedulers = [scheduler for scheduler in subjects.schedulers if id(scheduler) in places.paths]
+        self.scalers = [scaler for scaler in subjects.scalers if id(scaler) in places.paths]
+        inside = {id(parameter) for root in self.roots for parameter in root.parameters()}
+        took_part = {id(optimizer) for optimizer in stepped}
+        self.optimizers = [
+            o for o in subjects.optimizers
+            if id(o) in places.paths or id(o) in took_part or not inside.isdisjoint(_parameter_ids(o))
+        ]
+        known = inside.union(*map(_parameter_ids, self.optimizers))
+        self.parameters = [p for p in subjects.parameters if id(p) in known or id(p) in places.paths]
+
+    def references(self) -> dict[int, Any]:
+        """Values that stand for parameters and buffers, by identity: `w = model.weight` makes no copy of it."""
+        known: dict[int, Any] = {id(b): {"kind": "buffer", "value": n} for n, b in enumerate(self.buffers)}
+        return known | {id(p): {"kind": "parameter", "value": n} for n, p in enumerate(self.parameters)}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of parameters, their gradients, buffers and moments."""
+        moments = [value for optimizer in self.optimizers for _, value in hold.state_tensors(optimizer)]
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        return sum(t.nbytes for t in (*self.parameters, *gradients, *self.buffers, *moments) if not t.is_sparse)
 
 
-def state_bytes(subjects: Subjects) -> int:
-    """Bytes of parameters, their gradients, buffers and moments."""
-    moments = [value for optimizer in subjects.optimizers for _, value in hold.state_tensors(optimizer)]
-    gradients = [p.grad for p in subjects.parameters if p.grad is not None]
-    return sum(t.nbytes for t in (*subjects.parameters, *gradients, *subjects.buffers, *moments) if not t.is_sparse)
+def _parameter_ids(optimizer: Optimizer) -> set[int]:
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
 
-def write_state(values: CaseValues, subjects: Subjects, places: Places, made: list[Optimizer]) -> dict[str, Any]:
+def write_state(values: CaseValues, subjects: CaseSubjects, places: Places, made: list[Optimizer]) -> dict[str, Any]:
     """The sections `modules`, `parameters`, `buffers`, `optimizers`, `scalers`, and the schedulers as `places`.
 
     **Raises**: `CaseNotKept` if no name leads to a parameter or buffer.
     """
-    roots = [root for root in subjects.roots if id(root) in places.paths]
     parameters = []
-    inside = {id(t): (n, at) for n, root in reversed(list(enumerate(roots))) for at, t in root.named_parameters()}
-    inside |= {id(t): (n, at) for n, root in reversed(list(enumerate(roots))) for at, t in root.named_buffers()}
+    inside: dict[int, tuple[int, str]] = {}
+    for number, root in enumerate(subjects.roots):
+        for at, tensor in (*root.named_parameters(), *root.named_buffers()):
+            inside.setdefault(id(tensor), (number, at))
     for tensor in subjects.parameters:
-        record = _tensor_record(values, "parameter", subjects.parameter_names[id(tensor)], tensor, inside, places)
+        record = _tensor_record(values, "parameter", subjects.names[id(tensor)], tensor, inside, places)
         if not record.keys() & {"module", "path"}:
             record |= _in_optimizer(record["name"], tensor, subjects.optimizers)
         record["requires_grad"] = tensor.requires_grad
@@ -46,20 +75,20 @@ def write_state(values: CaseValues, subjects: Subjects, places: Places, made: li
         parameters.append(record)
     buffers = []
     for tensor in subjects.buffers:
-        record = _tensor_record(values, "buffer", subjects.buffer_names[id(tensor)], tensor, inside, places)
+        record = _tensor_record(values, "buffer", subjects.names[id(tensor)], tensor, inside, places)
         if "module" not in record:
             raise CaseNotKept(f"no name leads to the buffer {record['name']}")
         buffers.append(record)
     return {
-        "modules": [{"path": places.paths[id(root)], "type": type(root).__name__} for root in roots],
+        "modules": [{"path": places.paths[id(root)], "type": type(root).__name__} for root in subjects.roots],
         "parameters": parameters,
         "buffers": buffers,
         "optimizers": [_optimizer(values, number, o, places, made) for number, o in enumerate(subjects.optimizers)],
         "scalers": [
             {"path": places.paths[id(s)], "scale": float(s.get_scale()), "growth": int(s._get_growth_tracker())}
-            for s in subjects.scalers if id(s) in places.paths
+            for s in subjects.scalers
         ],
-        "places": [_scheduler(values, s, places) for s in subjects.schedulers if id(s) in places.paths],
+        "places": [_scheduler(values, scheduler, places) for scheduler in subjects.schedulers],
     }
 
 

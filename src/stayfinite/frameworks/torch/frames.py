@@ -1,7 +1,7 @@
 """From the Python stack to a place in the user's source.
 
-A `Spot` is taken for every operator, so it is only a code object and an instruction offset; it becomes a `Location` with
-exact columns when somebody asks. What counts as the user's own code is the caller's decision (`is_user_file`).
+A `Spot` is taken for every operator, so it is only a code object and an instruction offset; it becomes a `Location`
+with exact columns when somebody asks. What counts as the user's own code is the caller's decision (`is_user_file`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,25 @@ _STANDARD = sysconfig.get_paths()["stdlib"]
 _USER, _LIBRARY, _PLUMBING, _ENGINE, _RECOMPUTE = range(5)
 
 _PLUMBING_PLACES = (
-    "torch/_ops.py", "torch/functional.py", "torch/_compile.py", "torch/_dynamo/", "torch/_tensor.py", "torch/_jit_internal.py",
-    "torch/autograd/", "torch/overrides.py", "torch/utils/_python_dispatch.py", "torch/utils/_contextlib.py",
-    "torch/utils/_pytree.py", "torch/utils/_device.py", "torch/nn/modules/module.py", "torch/nn/modules/container.py",
-    "torch/optim/optimizer.py", "torch/library.py", "torch/_library/", "torch/_higher_order_ops/", "torch/amp/autocast_mode.py",
+    "torch/_ops.py",
+    "torch/functional.py",
+    "torch/_compile.py",
+    "torch/_dynamo/",
+    "torch/_tensor.py",
+    "torch/_jit_internal.py",
+    "torch/autograd/",
+    "torch/overrides.py",
+    "torch/utils/_python_dispatch.py",
+    "torch/utils/_contextlib.py",
+    "torch/utils/_pytree.py",
+    "torch/utils/_device.py",
+    "torch/nn/modules/module.py",
+    "torch/nn/modules/container.py",
+    "torch/optim/optimizer.py",
+    "torch/library.py",
+    "torch/_library/",
+    "torch/_higher_order_ops/",
+    "torch/amp/autocast_mode.py",
 )
 """Parts of torch that only pass a call on: naming them would tell nobody anything."""
 
@@ -38,7 +53,8 @@ _LOSS_WORDS = {"loss", "losses", "criterion", "criteria", "objective", "nll", "p
 
 
 def speaks_of_loss(name: str) -> bool:
-    """True if the name of a function or class says that it computes a loss: ``compute_loss``, ``DiceLoss``, ``cost``."""
+    """True if the name of a function or class says that it computes a loss: ``compute_loss``, ``DiceLoss``,
+    ``cost``."""
     words = [word.lower() for word in _WORDS.findall(name)]
     return bool(_LOSS_WORDS.intersection(words)) or words[-1:] in (["cost"], ["costs"])
 
@@ -92,8 +108,8 @@ def _position(code: CodeType, offset: int) -> tuple[int, int, int, int]:
 
 
 class Frames:
-    """Reads the stack. **Arguments**: `is_user_file(filename)` decides what is the user's own code; `relative(filename)`
-    gives the spelling of a path in records."""
+    """Reads the stack. **Arguments**: `is_user_file(filename)` decides what is the user's own code;
+    `relative(filename)` gives the spelling of a path in records."""
 
     def __init__(self, is_user_file: Callable[[str], bool], relative: Callable[[str], str]) -> None:
         self._is_user_file = is_user_file
@@ -170,7 +186,8 @@ class Frames:
         return found
 
     def raising(self, trail: TracebackType | None) -> tuple[Spot | None, list[FrameType]]:
-        """Where an exception with traceback `trail` left the user's code, and the library frames inside, innermost first."""
+        """Where an exception with traceback `trail` left the user's code, and the library frames inside, innermost
+        first."""
         user: tuple[CodeType, int] | None = None
         inside: list[TracebackType] = []
         loss = False
@@ -198,9 +215,15 @@ class Frames:
             line, end_line, column, end_column = _position(spot.code, spot.offset)
             filename = spot.code.co_filename
             self._locations[at] = Location(
-                file=self._relative(filename), line=line, column=column, end_line=end_line, end_column=end_column,
-                function=spot.code.co_qualname, code=linecache.getline(filename, line).strip(),
-                expression=source_text(filename, line, end_line, column, end_column), library=self._library(spot.library),
+                file=self._relative(filename),
+                line=line,
+                column=column,
+                end_line=end_line,
+                end_column=end_column,
+                function=spot.code.co_qualname,
+                code=linecache.getline(filename, line).strip(),
+                expression=source_text(filename, line, end_line, column, end_column),
+                library=self._library(spot.library),
             )
         return self._locations[at]
 
@@ -210,13 +233,20 @@ class Frames:
         code, line = place
         _, found, inside = code.co_filename.rpartition(f"site-packages{os.sep}")
         if not found:
-            inside = next((os.path.relpath(code.co_filename, top) for top in (_PACKAGES, *filter(None, sys.path))
-                           if code.co_filename.startswith(top + os.sep)), os.path.basename(code.co_filename))
+            inside = next(
+                (
+                    os.path.relpath(code.co_filename, top)
+                    for top in (_PACKAGES, *filter(None, sys.path))
+                    if code.co_filename.startswith(top + os.sep)
+                ),
+                os.path.basename(code.co_filename),
+            )
         return f"{inside.replace(os.sep, '/')}:{line} in {code.co_name}"
 
 
 def source_text(filename: str, line: int, end_line: int, column: int, end_column: int) -> str:
-    """The source between two positions (columns in UTF-8 bytes), line ends and indentation folded into single blanks."""
+    """The source between two positions (columns in UTF-8 bytes), line ends and indentation folded into single
+    blanks."""
     if column < 0 or end_column < 0:
         return ""
     lines = [linecache.getline(filename, number).encode() for number in range(line, end_line + 1)]
@@ -225,4 +255,3 @@ def source_text(filename: str, line: int, end_line: int, column: int, end_column
     lines[-1] = lines[-1][:end_column]
     lines[0] = lines[0][column:]
     return " ".join(part for part in (text.decode(errors="replace").strip() for text in lines) if part)
-

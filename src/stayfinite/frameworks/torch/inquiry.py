@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,11 +23,13 @@ from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot, generator_states
-from stayfinite.frameworks.torch.tracer import Tracer
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
 from stayfinite.rewrite.state import FrameworkState, Saved, Unrepeatable
+
+if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.tracer import Tracer
 
 
 class Inquiry:
@@ -213,6 +215,9 @@ class Inquiry:
         return self._post.differing() + self._moments.differing()
 
     def _tracer(self) -> Tracer:
+        # imported here: a run without incidents loads no tracer
+        from stayfinite.frameworks.torch.tracer import Tracer
+
         names = describe.tensors_of(self._here.saved.names)
         return Tracer(
             self._subjects.roots, names, self._subjects.optimizers, is_user_file, self._relative, self._subjects.parameter_names

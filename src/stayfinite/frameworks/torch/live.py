@@ -119,6 +119,8 @@ class Live:
             watched.undo()
             failure.hold_note = f"undo copy of the parameters and moments: {watched.reason}"
         begun = [optimizer for optimizer in self._stepping if id(optimizer) not in self._pending]
+        if self._stepping:
+            failure.step = self.last_step  # it was counted when it was asked for
         if begun:
             failure.held = False
             failure.hold_note = f"the exception left {type(begun[0]).__name__} in the middle of its step"
@@ -256,7 +258,6 @@ class Live:
                 return
         reason = hold.unpredictable(optimizer)
         if id(optimizer) in self._restored:
-            self._restored.discard(id(optimizer))
             reason = reason or "its moments were loaded, and nothing is known of them yet"
         if reason is None and norm * max(1.0, *map(abs, hold.rates(optimizer)), 1.0) > hold.SUSPECT_NORM:
             reason = f"a gradient norm of {norm:.3g} may overflow the update"
@@ -332,6 +333,8 @@ class Live:
                 watched.undo()
                 failure.hold_note = f"undo copy of the parameters and moments: {watched.reason}"
                 self._leave(failure)
+            else:
+                self._restored.discard(id(optimizer))
         self._taken += 1
         self.wiped = False
         self.clip = None

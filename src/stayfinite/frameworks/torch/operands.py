@@ -18,8 +18,16 @@ import torch
 from stayfinite.frameworks.torch.stats import is_number
 
 _REFLECTED = {"rsub", "reciprocal"}
-_SAME_AS = {"linalg_vector_norm": "norm", "nll_loss_forward": "nll_loss", "special_logit": "logit", "rsub": "sub",
-            "clamp_min": "clamp", "clamp_max": "clamp", "linalg_cholesky_ex": "cholesky", "true_divide": "div"}
+_SAME_AS = {
+    "linalg_vector_norm": "norm",
+    "nll_loss_forward": "nll_loss",
+    "special_logit": "logit",
+    "rsub": "sub",
+    "clamp_min": "clamp",
+    "clamp_max": "clamp",
+    "linalg_cholesky_ex": "cholesky",
+    "true_divide": "div",
+}
 
 
 class Shape(NamedTuple):
@@ -60,7 +68,9 @@ def shape_of(expression: str) -> Shape:
         if any(isinstance(argument, ast.Starred) for argument in node.args):
             return Shape(callee=callee, receiver=receiver)
         return Shape(
-            callee=callee, receiver=receiver, arguments=tuple(text(argument) for argument in node.args),
+            callee=callee,
+            receiver=receiver,
+            arguments=tuple(text(argument) for argument in node.args),
             keywords=tuple((word.arg, text(word.value)) for word in node.keywords if word.arg),
         )
     parts: Sequence[ast.expr] = ()
@@ -76,8 +86,9 @@ def shape_of(expression: str) -> Shape:
         parts = (node.value,)
     elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Subscript):
         parts = (node.targets[0], node.value)
-    return Shape(operands=tuple(text(part) for part in parts),
-                 constant=tuple(isinstance(part, ast.Constant) for part in parts))
+    return Shape(
+        operands=tuple(text(part) for part in parts), constant=tuple(isinstance(part, ast.Constant) for part in parts)
+    )
 
 
 def _same(value: object, tensor: torch.Tensor) -> bool:
@@ -117,8 +128,8 @@ def _from_library(tensor: torch.Tensor, frames: Sequence[FrameType], shape: Shap
 
 
 def _from_expression(position: int, name: str, base: str, single: bool, shape: Shape) -> str | None:
-    """The text of the operand at `position` of the operator `base`, as the user's expression has it. `single`: it is the
-    operator's only tensor."""
+    """The text of the operand at `position` of the operator `base`, as the user's expression has it. `single`: it is
+    the operator's only tensor."""
     if shape.operands:
         if len(shape.operands) == 1:
             return shape.operands[0]
@@ -136,7 +147,13 @@ def _from_expression(position: int, name: str, base: str, single: bool, shape: S
     keyword = dict(shape.keywords)
     if name in keyword:
         return keyword[name]
-    method = shape.receiver is not None and shape.receiver.split(".")[0] not in ("torch", "F", "nn", "linalg", "special")
+    method = shape.receiver is not None and shape.receiver.split(".")[0] not in (
+        "torch",
+        "F",
+        "nn",
+        "linalg",
+        "special",
+    )
     texts = ((shape.receiver or ""), *shape.arguments) if method else shape.arguments
     return texts[position] if position < len(texts) else None
 
@@ -152,6 +169,8 @@ def names_of(
     single = sum(1 for _, _, tensor in inputs if is_number(tensor)) == 1
     names = []
     for position, name, tensor in inputs:
-        found = _from_library(tensor, frames, shape) if frames else _from_expression(position, name, base, single, shape)
+        found = (
+            _from_library(tensor, frames, shape) if frames else _from_expression(position, name, base, single, shape)
+        )
         names.append(found or name)
     return names

@@ -1,4 +1,5 @@
-"""What an operator's schema says about one call of it: which arguments are tensors, which it writes, what it is called."""
+"""What an operator's schema says about one call of it: which arguments are tensors, which it writes, what it is
+called."""
 
 from __future__ import annotations
 
@@ -12,23 +13,45 @@ from stayfinite.records.numbers import to_number
 from stayfinite.records.trace import Scalar
 
 _NUMBER_TYPES = {"Tensor", "number", "float", "Optional[number]", "Optional[float]", "List[float]", "List[number]"}
-_HIDDEN_WRITES = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm", "batch_norm_update_stats",
-                  "batch_norm_gather_stats", "batch_norm_gather_stats_with_counts"}
+_HIDDEN_WRITES = {
+    "native_batch_norm",
+    "cudnn_batch_norm",
+    "miopen_batch_norm",
+    "batch_norm_update_stats",
+    "batch_norm_gather_stats",
+    "batch_norm_gather_stats_with_counts",
+}
 """Operators that update running statistics although their schema does not say so."""
 
 
 class Recipe:
     """The parts of an operator's schema that matter here, worked out once.
 
-    **Fields**: `base`: its name without overload and in-place mark; `native`: full name, ``"aten.log.default"``; `kind`;
-    `arguments`: names in order; `written`: names of those it writes; `reads_written`: it also reads them; `view`: the
-    output is a view of an argument; `shape_only`: it takes extents and dtype of its
+    **Fields**: `base`: its name without overload and in-place mark; `native`: full name, ``"aten.log.default"``;
+    `kind`; `arguments`: names in order; `written`: names of those it writes; `reads_written`: it also reads them;
+    `view`: the output is a view of an argument; `shape_only`: it takes extents and dtype of its
     operands, not values; `uninitialised`: the output is memory nobody wrote; `control`: it only asks about
     values; `listed`: it does the same to each element of its lists.
     """
 
-    __slots__ = ("aligned", "arguments", "base", "control", "gate", "kind", "listed", "native", "numbers", "pointwise",
-                 "reads_written", "shape_only", "singular", "uninitialised", "view", "written")
+    __slots__ = (
+        "aligned",
+        "arguments",
+        "base",
+        "control",
+        "gate",
+        "kind",
+        "listed",
+        "native",
+        "numbers",
+        "pointwise",
+        "reads_written",
+        "shape_only",
+        "singular",
+        "uninitialised",
+        "view",
+        "written",
+    )
 
     def __init__(self, func: torch._ops.OpOverload) -> None:
         schema = func._schema
@@ -83,20 +106,26 @@ def recipe_of(func: torch._ops.OpOverload) -> Recipe:
 
 def operands_of(recipe: Recipe, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Operand]:
     """The tensor arguments of a call, in schema order."""
-    found = []
+    found: list[Operand] = []
     names = recipe.arguments
     for position, value in enumerate(args):
         if isinstance(value, torch.Tensor):
             found.append(Operand(position, names[position], 0, value))
         elif isinstance(value, (list, tuple)):
-            found.extend(Operand(position, names[position], place, item) for place, item in enumerate(value)
-                         if isinstance(item, torch.Tensor))
+            found.extend(
+                Operand(position, names[position], place, item)
+                for place, item in enumerate(value)
+                if isinstance(item, torch.Tensor)
+            )
     for name, value in kwargs.items():
         if isinstance(value, torch.Tensor):
             found.append(Operand(_position(names, name), name, 0, value))
         elif isinstance(value, (list, tuple)):
-            found.extend(Operand(_position(names, name), name, place, item) for place, item in enumerate(value)
-                         if isinstance(item, torch.Tensor))
+            found.extend(
+                Operand(_position(names, name), name, place, item)
+                for place, item in enumerate(value)
+                if isinstance(item, torch.Tensor)
+            )
     return found
 
 
@@ -106,11 +135,14 @@ def _position(names: Sequence[str], name: str) -> int:
 
 def numbers_of(recipe: Recipe, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, float]]:
     """The plain numbers of a call that are values (exponents, epsilons, fill values), not extents or dimensions."""
-    found = []
+    found: list[tuple[str, float]] = []
     for name, value in (*zip(recipe.arguments, args, strict=False), *kwargs.items()):
         if name in recipe.numbers:
-            found.extend((name, float(item)) for item in (value if isinstance(value, (list, tuple)) else (value,))
-                         if isinstance(item, (int, float)) and not isinstance(item, bool))
+            found.extend(
+                (name, float(item))
+                for item in (value if isinstance(value, (list, tuple)) else (value,))
+                if isinstance(item, (int, float)) and not isinstance(item, bool)
+            )
     return found
 
 

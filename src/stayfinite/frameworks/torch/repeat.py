@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -19,8 +19,10 @@ from stayfinite.engine.ports import Outcome
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.passes import Failure, Loss, fingerprint, shown
-from stayfinite.frameworks.torch.tracer import Tracer
 from stayfinite.records.incident import ExceptionInfo
+
+if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.tracer import Tracer
 
 
 class Repeat:

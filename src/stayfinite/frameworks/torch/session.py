@@ -233,7 +233,8 @@ class Session:
             window = self._window = self._begin(block, subjects, known[2], generators)
             self._block = block
         attempt = Attempt(self._exit)
-        here = Pass(Saved(plan, local_names, global_names, self._objects), generators, attempt)
+        saved = Saved(plan, local_names, global_names, self._objects, trainers=window.by_hand)
+        here = Pass(saved, generators, attempt)
         window.passes.append(here)
         return Scene(block, frame, plan, subjects, window, here)
 

@@ -20,8 +20,12 @@ from stayfinite.records.numbers import Number, to_number
 from stayfinite.records.tensor import TensorStats
 
 _NARROW = {
-    dtype for dtype in (getattr(torch, name, None) for name in (
-        "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")) if dtype is not None
+    dtype
+    for dtype in (
+        getattr(torch, name, None)
+        for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
+    )
+    if dtype is not None
 }
 _DENSE_TYPES = {torch.Tensor, torch.nn.Parameter}
 
@@ -39,8 +43,9 @@ def is_number(tensor: torch.Tensor) -> bool:
 
 
 def dense(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The dense tensor that holds the values of `tensor`: itself; the values of a sparse or nested one; the local part of
-    a wrapper; what `torch.func` transforms. ``None`` where there are no values (meta and fake tensors) or no known way to them."""
+    """The dense tensor that holds the values of `tensor`: itself; the values of a sparse or nested one; the local part
+    of a wrapper; what `torch.func` transforms. ``None`` where there are no values (meta and fake tensors) or no known
+    way to them."""
     while is_functorch_wrapped_tensor(tensor):
         tensor = get_unwrapped(tensor)
     if type(tensor) in _DENSE_TYPES and tensor.layout is torch.strided and not tensor.is_nested:
@@ -96,8 +101,8 @@ def is_bad(tensor: torch.Tensor) -> bool:
 
 
 def _array(tensor: torch.Tensor) -> Any:
-    """The values of a floating-point tensor in ordinary memory as a NumPy array, which tests single elements some ten times
-    faster than torch does there; ``None`` for tensors on a device and for complex ones."""
+    """The values of a floating-point tensor in ordinary memory as a NumPy array, which tests single elements some ten
+    times faster than torch does there; ``None`` for tensors on a device and for complex ones."""
     if tensor.device.type != "cpu" or not tensor.is_floating_point() or tensor.is_neg():
         return None
     values = tensor.detach()
@@ -105,8 +110,8 @@ def _array(tensor: torch.Tensor) -> Any:
 
 
 def has_nan(tensor: torch.Tensor) -> bool:
-    """True if a floating-point or complex `tensor` holds a NaN. A sum that is no NaN settles it; one that is may also come
-    from infinities of both signs."""
+    """True if a floating-point or complex `tensor` holds a NaN. A sum that is no NaN settles it; one that is may also
+    come from infinities of both signs."""
     if tensor.numel() == 0 or not is_readable(tensor):
         return False
     if tensor.dtype in _NARROW:
@@ -139,8 +144,8 @@ def first_true(mask: torch.Tensor) -> tuple[int, ...]:
 
 
 def aligned_index(index: tuple[int, ...], shape: torch.Size, of: torch.Size) -> tuple[int, ...] | None:
-    """Where element `index` of a tensor of shape `of` comes from in an operand of shape `shape` that was broadcast to it;
-    ``None`` if it cannot have been."""
+    """Where element `index` of a tensor of shape `of` comes from in an operand of shape `shape` that was broadcast to
+    it; ``None`` if it cannot have been."""
     if len(shape) > len(of) or len(index) != len(of):
         return None
     skip = len(of) - len(shape)
@@ -166,8 +171,8 @@ def dtype_name(dtype: torch.dtype) -> str:
 def describe(
     tensor: torch.Tensor, name: str, index: tuple[int, ...] | None = None, shape: torch.Size | None = None
 ) -> TensorStats:
-    """Statistics of a dense `tensor`; `index`: the element to quote as the culprit; `shape`: of the tensor the dense one
-    stands for, where that differs."""
+    """Statistics of a dense `tensor`; `index`: the element to quote as the culprit; `shape`: of the tensor the dense
+    one stands for, where that differs."""
     extents = tuple(int(extent) for extent in (tensor.shape if shape is None else shape))
     dtype = dtype_name(tensor.dtype)
     if tensor.numel() == 0 or tensor.is_meta or not is_readable(tensor):
@@ -189,8 +194,17 @@ def describe(
         least, most = _extremes(values, nan + posinf + neginf > 0)
         low, high = to_number(least), to_number(most)
     return TensorStats(
-        name=name, shape=extents, dtype=dtype, nan=nan, posinf=posinf, neginf=neginf, zero=zero, min=low, max=high,
-        culprit_index=quoted, culprit=culprit,
+        name=name,
+        shape=extents,
+        dtype=dtype,
+        nan=nan,
+        posinf=posinf,
+        neginf=neginf,
+        zero=zero,
+        min=low,
+        max=high,
+        culprit_index=quoted,
+        culprit=culprit,
     )
 
 

@@ -178,6 +178,11 @@ class StoredStep(StoredValues):
             self._restore_place(place)
         for record in stored["own_generators"]:
             self._restore_generator(record)
+        for record in stored["files"]:
+            try:
+                self.lookup(record["path"], self.frame_names).seek(record["position"])
+            except (LookupError, AttributeError, TypeError, OSError, ValueError) as error:
+                self.notes.append(f"the place in file `{self.shown(record['path'])}`: {error}")
         process = stored["generators"]
         torch.set_rng_state(self.value(process["torch"]))
         random.setstate(self.value(process["python"]))

@@ -2,7 +2,7 @@
 
     tracer = Tracer(roots, batch, optimizers, is_user_file, relative, parameter_names)
     with tracer:
-        ...the user's step...     # tracer.note_loss(tensor) before each backward; tracer.note_exception(error) if it raised
+        ...    # the user's step; `note_loss` before each backward, `note_exception` if it raised
     trace = tracer.finish()
 
 While the block runs, a dispatch mode sees every operator of forward, backward and optimizer, hooks follow the modules,
@@ -41,8 +41,8 @@ class Tracer:
     **Arguments**
 
     - `roots`: the models, to name modules, parameters and buffers.
-    - `batch`: names of the step -> values bound before it began: tensors, NumPy arrays, nested lists, tuples, mappings and
-      objects of them. They name the leaves, and tell the batch size.
+    - `batch`: names of the step -> values bound before it began: tensors, NumPy arrays, nested lists, tuples, mappings
+      and objects of them. They name the leaves, and tell the batch size.
     - `optimizers`: whose moments are looked at, and whose parameters the roots may not have.
     - `is_user_file(filename)`: whether a file is the user's own code; `relative(filename)`: its spelling in records.
     - `parameter_names`: id(parameter) -> dotted name, where the caller knows better.
@@ -96,14 +96,16 @@ class Tracer:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trail: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trail: TracebackType | None
+    ) -> None:
         self._mode.paused = True
         try:
             with shield.shielded(SENSOR), quietly():
                 self._sinks += self._around.sinks(self._flow, self._bad_gradients)
                 self._around.name_strangers(self.batch)
-                if not self._sinks and self._judge.asked is not None:
-                    self._sinks.append(self._judge.asked)
+                if not self._sinks and self._judge.crossings.asked is not None:
+                    self._sinks.append(self._judge.crossings.asked)
         finally:
             self._stack.close()
 
@@ -134,8 +136,16 @@ class Tracer:
                 return
             self._around.note_gradient(name, part)
             largest, spread = magnitude(part)
-            self._gradients.setdefault(name, Magnitude(
-                module=name, kind="gradient", absmax=to_number(largest), std=to_number(spread), dtype=dtype_name(part.dtype)))
+            self._gradients.setdefault(
+                name,
+                Magnitude(
+                    module=name,
+                    kind="gradient",
+                    absmax=to_number(largest),
+                    std=to_number(spread),
+                    dtype=dtype_name(part.dtype),
+                ),
+            )
             if name not in self._bad_gradients and is_bad(part) and not self._around.bad_at_start("gradient", name):
                 self._bad_gradients.add(name)
                 self._sinks.append(sink("gradient", name, part, self._flow))
@@ -169,8 +179,14 @@ class Tracer:
             if shield.is_off(SENSOR):
                 unseen = (*unseen, f"the rest of the step: {shield.failures[SENSOR]}")
             self._trace = assemble(
-                self._judge, self._frames, self._phases, self._sinks, tuple(self._modules.profile),
-                tuple(self._gradients.values()), self._mode.count, unseen,
+                self._judge,
+                self._frames,
+                self._phases,
+                self._sinks,
+                tuple(self._modules.profile),
+                tuple(self._gradients.values()),
+                self._mode.count,
+                unseen,
             )
             self._batch_size = self._around.batch_size
             self._forget()
@@ -184,4 +200,3 @@ class Tracer:
 
     def _note_unseen(self, text: str) -> None:
         self._unseen[text] = self._unseen.get(text, 0) + 1
-

@@ -20,29 +20,50 @@ _ASIDE = 100
 
 
 def assemble(
-    judge: Judge, frames: Frames, phases: Phases, sinks: Sequence[Sink], profile: tuple[Magnitude, ...],
-    gradient_profile: tuple[Magnitude, ...], operations: int, unseen: tuple[str, ...],
+    judge: Judge,
+    frames: Frames,
+    phases: Phases,
+    sinks: Sequence[Sink],
+    profile: tuple[Magnitude, ...],
+    gradient_profile: tuple[Magnitude, ...],
+    operations: int,
+    unseen: tuple[str, ...],
 ) -> Trace:
-    """The trace of a step, with the calls that matter: those on a path to a sink, the forward calls that belong to their
-    backward, and a number of births and absorptions beside them."""
+    """The trace of a step, with the calls that matter: those on a path to a sink, the forward calls that belong to
+    their backward, and a number of births and absorptions beside them."""
     drafts = judge.drafts
     ends = {sink.source for sink in sinks if sink.source is not None}
     path = _ancestors(drafts, ends)
     partners = {drafts[index].forward for index in path if drafts[index].born} | {drafts[index].gate for index in path}
     path |= partners & drafts.keys()
-    aside = [index for index, draft in drafts.items() if index not in path and (draft.born or draft.absorbed or draft.raised)]
+    aside = [
+        index for index, draft in drafts.items() if index not in path and (draft.born or draft.absorbed or draft.raised)
+    ]
     path |= _ancestors(drafts, aside[:_ASIDE])
     if len(path) > _WHOLE:
-        path = {index for index in path if not drafts[index].passes or index in ends
-                or any(source < 0 for source in drafts[index].sources)}
+        path = {
+            index
+            for index in path
+            if not drafts[index].passes or index in ends or any(source < 0 for source in drafts[index].sources)
+        }
     sources = _rewired(drafts, path)
-    calls = tuple(msgspec.structs.replace(drafts[index].record(frames, phases, judge.around.batch_size), sources=sources[index])
-                  for index in sorted(path))
-    leaves = tuple(
-        msgspec.structs.replace(leaf, read_by=judge.read_by.get(place, -1)) for place, leaf in enumerate(judge.around.leaves)
+    calls = tuple(
+        msgspec.structs.replace(drafts[index].record(frames, phases, judge.around.batch_size), sources=sources[index])
+        for index in sorted(path)
     )
-    return Trace(calls=calls, leaves=leaves, sinks=tuple(sinks), profile=profile, gradient_profile=gradient_profile,
-                 operations=operations, unseen=unseen)
+    leaves = tuple(
+        msgspec.structs.replace(leaf, read_by=judge.read_by.get(place, -1))
+        for place, leaf in enumerate(judge.around.leaves)
+    )
+    return Trace(
+        calls=calls,
+        leaves=leaves,
+        sinks=tuple(sinks),
+        profile=profile,
+        gradient_profile=gradient_profile,
+        operations=operations,
+        unseen=unseen,
+    )
 
 
 def _ancestors(drafts: Mapping[int, Draft], ends: Iterable[int]) -> set[int]:

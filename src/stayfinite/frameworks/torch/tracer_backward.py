@@ -25,7 +25,8 @@ _LEAF_NUMBER = 2**63
 
 
 class Kept:
-    """A forward operand kept for the case that the backward goes wrong there: an alias of its memory, without history."""
+    """A forward operand kept for the case that the backward goes wrong there: an alias of its memory, without
+    history."""
 
     __slots__ = ("name", "position", "tensor", "version")
 
@@ -43,13 +44,19 @@ class Kept:
 
 
 class Forward:
-    """One forward call, remembered for its node. `shapes`: of its tensors through which the batch runs; `parameter`: the
-    one it reads, if it reads exactly one."""
+    """One forward call, remembered for its node. `shapes`: of its tensors through which the batch runs; `parameter`:
+    the one it reads, if it reads exactly one."""
 
     __slots__ = ("index", "kept", "kind", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot")
 
     def __init__(
-        self, index: int, recipe: Recipe, spot: Spot, module: str | None, phase: RawPhase, parameter: str | None,
+        self,
+        index: int,
+        recipe: Recipe,
+        spot: Spot,
+        module: str | None,
+        phase: RawPhase,
+        parameter: str | None,
         numbers: list[tuple[str, float]],
     ) -> None:
         self.index = index
@@ -93,7 +100,8 @@ class NodeCalls:
         return (number >= self._first or thread != self._home) and number not in self._calls.get(thread, ())
 
     def find(self, node: Any) -> Forward | None:
-        """The forward call that created `node`; ``None`` for nodes older than the trace and for those that accumulate."""
+        """The forward call that created `node`; ``None`` for nodes older than the trace and for those that
+        accumulate."""
         number = node._sequence_nr()
         if number >= _LEAF_NUMBER:
             return None

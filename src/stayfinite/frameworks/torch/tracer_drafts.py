@@ -36,12 +36,26 @@ class Input:
 
 
 class Call:
-    """A call between its begin and its end. `index`: of its first element; `joined`: in backward, the forward call of the
-    node; `rows`: the batch runs through an operand; `ignored`: the label a loss was told to ignore; `dimension`: the one an
-    index counts in."""
+    """A call between its begin and its end. `index`: of its first element; `joined`: in backward, the forward call of
+    the node; `rows`: the batch runs through an operand; `ignored`: the label a loss was told to ignore; `dimension`:
+    the one an index counts in."""
 
-    __slots__ = ("dimension", "ignored", "index", "inputs", "joined", "module", "numbers", "operands", "parameter", "phase", "recipe", "remember",
-                 "rows", "spot")
+    __slots__ = (
+        "dimension",
+        "ignored",
+        "index",
+        "inputs",
+        "joined",
+        "module",
+        "numbers",
+        "operands",
+        "parameter",
+        "phase",
+        "recipe",
+        "remember",
+        "rows",
+        "spot",
+    )
 
     def __init__(self, recipe: Recipe, index: int, spot: Spot) -> None:
         self.recipe = recipe
@@ -61,12 +75,32 @@ class Call:
 
 
 class Draft:
-    """What is kept of a call until the step is over; the fields of `OpCall`, with a `spot` for a location. `passes`: it only
-    passes a NaN on; `first`: extent of the output's first dimension and the places along it that are non-finite, noted while
-    the batch size is not known yet."""
+    """What is kept of a call until the step is over; the fields of `OpCall`, with a `spot` for a location. `passes`: it
+    only passes a NaN on; `first`: extent of the output's first dimension and the places along it that are non-finite,
+    noted while the batch size is not known yet."""
 
-    __slots__ = ("absorbed", "born", "first", "forward", "gate", "index", "inputs", "kind", "module", "native", "numbers", "output",
-                 "parameter", "passes", "phase", "raised", "samples", "sentinel", "sources", "spot")
+    __slots__ = (
+        "absorbed",
+        "born",
+        "first",
+        "forward",
+        "gate",
+        "index",
+        "inputs",
+        "kind",
+        "module",
+        "native",
+        "numbers",
+        "output",
+        "parameter",
+        "passes",
+        "phase",
+        "raised",
+        "samples",
+        "sentinel",
+        "sources",
+        "spot",
+    )
 
     def __init__(self, index: int, native: str, kind: str, phase: RawPhase, spot: Spot | None) -> None:
         self.index = index
@@ -130,9 +164,22 @@ class Draft:
     def record(self, frames: Frames, phases: Phases, batch_size: int | None) -> OpCall:
         """The finished record."""
         return OpCall(
-            index=self.index, kind=self.kind, native_op=self.native, phase=phases.settle(self.phase, self.index, self.spot),
-            location=frames.location(self.spot), module=self.module, parameter=self.parameter, inputs=self.inputs,
-            scalars=scalars(self.numbers), output=self.output, sources=tuple(sorted(self.sources)),
-            sentinel=self.sentinel, absorbed=self.absorbed, forward=self.forward, samples=self.rows(batch_size),
-            raised=self.raised, born=self.born, gate=self.gate,
+            index=self.index,
+            kind=self.kind,
+            native_op=self.native,
+            phase=phases.settle(self.phase, self.index, self.spot),
+            location=frames.location(self.spot),
+            module=self.module,
+            parameter=self.parameter,
+            inputs=self.inputs,
+            scalars=scalars(self.numbers),
+            output=self.output,
+            sources=tuple(sorted(self.sources)),
+            sentinel=self.sentinel,
+            absorbed=self.absorbed,
+            forward=self.forward,
+            samples=self.rows(batch_size),
+            raised=self.raised,
+            born=self.born,
+            gate=self.gate,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 from collections.abc import Iterator, Sequence
 from types import FrameType, TracebackType
 
@@ -11,7 +12,7 @@ import torch
 from stayfinite.frameworks.torch import ops
 from stayfinite.frameworks.torch.frames import Frames, Spot
 from stayfinite.frameworks.torch.operands import shape_of
-from stayfinite.frameworks.torch.stats import bad_rows, dense, describe, first_true, is_bad, is_number
+from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, describe, first_true, is_bad, is_number
 from stayfinite.frameworks.torch.tracer_drafts import Draft
 from stayfinite.frameworks.torch.tracer_judge import Judge
 from stayfinite.frameworks.torch.tracer_mode import Microscope
@@ -19,6 +20,9 @@ from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Sink
 
 _OPERANDS = 6
+
+_RAISE = dis.opmap["RAISE_VARARGS"]
+"""The instruction of ``raise`` and ``assert``: anything else in the user's own line was a call into C."""
 
 
 def find_exception(error: BaseException, judge: Judge, frames: Frames, mode: Microscope) -> Sink:
@@ -39,35 +43,56 @@ def find_exception(error: BaseException, judge: Judge, frames: Frames, mode: Mic
     draft.raised = f"{name}: {_first_line(error)}"
     checked = _checked(inside, expression) if inside else _mentioned(error.__traceback__, spot, expression)
     last = judge.last
-    if not checked and last is not None and (last.spot.code, last.spot.offset) == (spot.code, spot.offset):
-        checked = [(operand.name, operand.tensor) for operand in last.operands]
+    if last is not None and last.spot.code is spot.code:
         draft.module, draft.phase = last.module, last.phase
-    if last is not None and draft.module is None and last.spot.code is spot.code:
-        draft.module, draft.phase = last.module, last.phase
+        if not checked and last.spot.offset == spot.offset:
+            checked = [(operand.name, operand.tensor) for operand in last.operands]
+    _look(draft, checked, inside, judge)
+    if not inside:
+        draft.sources |= _unnamed(error, draft, judge)
+    judge.drafts[draft.index] = draft
+    judge.link(draft)
+    return Sink(kind="exception", name=name, stats=_nothing(name), source=draft.index)
+
+
+def _look(draft: Draft, checked: Sequence[tuple[str, torch.Tensor]], inside: Sequence[FrameType], judge: Judge) -> None:
+    """Describe the tensors that were checked, quoting the first value that is not allowed, and follow those that are
+    non-finite to where they began."""
     stats = []
     for spelled, tensor in checked[:_OPERANDS]:
         part = dense(tensor)
         if part is None:
             continue
+        bad = is_number(part) and is_bad(part)
         allowed = next((frame.f_locals.get("valid") for frame in inside if "valid" in frame.f_locals), None)
         wrong = ~allowed if isinstance(allowed, torch.Tensor) and allowed.shape == part.shape else None
-        if wrong is None and is_number(part) and is_bad(part):
-            wrong = ~torch.isfinite(part)
+        if wrong is None and bad:
+            wrong = bad_mask(part)
         at = first_true(wrong) if wrong is not None and bool(wrong.any()) else None
         stats.append(describe(part, spelled, at))
         if wrong is not None and not draft.samples:
             draft.samples = bad_rows(wrong, judge.around.batch_size)
-        if is_number(part) and is_bad(part):
+        if bad:
             draft.sources |= judge.flow.sources(part) or {-1 - judge.around.identify(part, spelled)}
-    if not inside:
-        # The author's own guard. Where its statement does not name the value, it can only speak of the latest one.
-        harmful = judge.harmful()
-        if harmful and not draft.sources & harmful:
-            draft.sources.add(max(harmful))
     draft.inputs = tuple(stats)
-    judge.drafts[draft.index] = draft
-    judge.link(draft)
-    return Sink(kind="exception", name=name, stats=_nothing(name), source=draft.index)
+
+
+def _unnamed(error: BaseException, draft: Draft, judge: Judge) -> set[int]:
+    """Where the value came from that an exception of the user's own line is about, if its statement does not name it: a
+    guard speaks of the latest harm; arithmetic in Python, of the number that left a tensor last."""
+    trail = error.__traceback__
+    while trail is not None and trail.tb_next is not None:
+        trail = trail.tb_next
+    if trail is None or draft.spot is None or trail.tb_frame.f_code is not draft.spot.code:
+        return set()
+    harmful = judge.harmful()
+    if draft.sources & harmful:
+        return set()
+    if trail.tb_frame.f_code.co_code[trail.tb_lasti] == _RAISE:
+        return {max(harmful)} if harmful else set()
+    if isinstance(error, (ArithmeticError, ValueError)) and judge.crossings.last_item is not None:
+        return {judge.crossings.last_item}
+    return set()
 
 
 def _mentioned(trail: TracebackType | None, spot: Spot, expression: str) -> list[tuple[str, torch.Tensor]]:
@@ -106,7 +131,8 @@ def _nothing(name: str) -> TensorStats:
 
 
 def _what(expression: str, inside: Sequence[FrameType]) -> tuple[str, str]:
-    """Kind and full name of what raised: a distribution's class, the library function, or the function in the source."""
+    """Kind and full name of what raised: a distribution's class, the library function, or the function in the
+    source."""
     for frame in reversed(inside):
         owner = frame.f_locals.get("self")
         if isinstance(owner, torch.distributions.Distribution):
@@ -123,7 +149,9 @@ def _checked(inside: Sequence[FrameType], expression: str) -> list[tuple[str, to
     the variable."""
     for frame in inside:
         values = frame.f_locals
-        if isinstance(values.get("self"), torch.distributions.Distribution) and isinstance(values.get("value"), torch.Tensor):
+        if isinstance(values.get("self"), torch.distributions.Distribution) and isinstance(
+            values.get("value"), torch.Tensor
+        ):
             name = values.get("param")
             spelled = dict(shape_of(expression).keywords).get(str(name))
             if spelled is None and isinstance(name, str):

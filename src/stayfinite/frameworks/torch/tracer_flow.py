@@ -19,9 +19,9 @@ NOBODY = -(2**31)
 class Record:
     """What is known of one storage.
 
-    **Fields**: `known`: all of it was looked at or written during the trace; `source` of the bad values in it, ``None`` if
-    there are none; `owners`, one per element of `itemsize` bytes, where more than one source is involved; `rows`: the
-    batch runs through it; `gate`: the forward call whose selection shaped this gradient.
+    **Fields**: `known`: all of it was looked at or written during the trace; `source` of the bad values in it, ``None``
+    if there are none; `owners`, one per element of `itemsize` bytes, where more than one source is involved; `rows`:
+    the batch runs through it; `gate`: the forward call whose selection shaped this gradient.
     """
 
     __slots__ = ("gate", "itemsize", "keeper", "known", "owners", "rows", "source")

@@ -1,13 +1,13 @@
-"""Verdicts on single calls: did a non-finite value begin here, pass through, get absorbed, or was it put here on purpose.
+"""Verdicts on single calls: did a non-finite value begin here, pass through, get absorbed, or was it put here on
+purpose.
 
-A birth has finite operands and a non-finite output. An element-wise call whose operands are non-finite elsewhere may give
-birth too: that is counted element by element. An infinity that stands in the call itself (a mask's fill value) is a
-*sentinel*: intended, until what follows proves otherwise.
+A birth has finite operands and a non-finite output. An element-wise call whose operands are non-finite elsewhere may
+give birth too: that is counted element by element. An infinity that stands in the call itself (a mask's fill value) is
+a *sentinel*: intended, until what follows proves otherwise.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
@@ -16,12 +16,11 @@ import torch
 
 from stayfinite.frameworks.torch import ops
 from stayfinite.frameworks.torch.frames import Frames
-from stayfinite.frameworks.torch.operands import names_of, shape_of
+from stayfinite.frameworks.torch.operands import names_of
 from stayfinite.frameworks.torch.recipes import Operand, outputs_of
 from stayfinite.frameworks.torch.stats import (
     aligned_index,
     bad_mask,
-    bad_rows,
     dense,
     describe,
     first_true,
@@ -29,12 +28,12 @@ from stayfinite.frameworks.torch.stats import (
     is_bad,
     is_number,
 )
+from stayfinite.frameworks.torch.tracer_crossings import Crossings
 from stayfinite.frameworks.torch.tracer_drafts import Call, Draft, Input
 from stayfinite.frameworks.torch.tracer_flow import Flow, covers
 from stayfinite.frameworks.torch.tracer_leaves import Surroundings
 from stayfinite.frameworks.torch.tracer_rows import forbidden, rows_of_output
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import Sink
 
 _BUDGET = 20_000_000
 """Elements that may be counted for calls that only pass a NaN on; births and absorptions are always counted. Counting
@@ -51,19 +50,17 @@ class Judge:
 
     **Fields**: `flow`: who made which value; `around`: everything with a name; `drafts`: the calls kept, by index;
     `read_by`: the first call that read each leaf; `raised_by`: calls that raised, by the identity of the exception;
-    `asked`: the last single number the step looked at outside of a tensor while it was non-finite, as a loss that is
-    guarded and thrown away is.
+    `crossings`: numbers that pass between Python and tensors; `last`: the call judged last.
     """
 
     def __init__(self, flow: Flow, around: Surroundings, frames: Frames) -> None:
-        self.flow, self.around, self._frames = flow, around, frames
+        self.flow, self.around, self.frames = flow, around, frames
         self.drafts: dict[int, Draft] = {}
         self.read_by: dict[int, int] = {}
         self.raised_by: dict[int, tuple[BaseException, int]] = {}
         self.last: Call | None = None
-        self.asked: Sink | None = None
+        self.crossings = Crossings(self)
         self._empty: dict[int, Call] = {}
-        self._items: list[tuple[float, int]] = []
         self._budget = _BUDGET
 
     def sources(self, part: torch.Tensor, name: str, call: Call) -> set[int]:
@@ -74,7 +71,7 @@ class Judge:
         text = name
         if self.around.kind_of(part) is None:
             operands = [(o.position, o.name, o.tensor) for o in call.operands]
-            names = names_of(operands, call.recipe.base, self._frames.location(call.spot).expression, ())
+            names = names_of(operands, call.recipe.base, self.frames.location(call.spot).expression, ())
             text = next((spelled for o, spelled in zip(call.operands, names, strict=True) if o.name == name), name)
         leaf = -1 - self.around.identify(part, text)
         record = self.flow.record(part)
@@ -87,13 +84,13 @@ class Judge:
         recipe = call.recipe
         self.last = call
         if recipe.base == "lift_fresh":
-            self._constant(call, result)
+            self.crossings.constant(call, result)
         elif recipe.base == "local_scalar_dense":
-            self._item(call, result)
+            self.crossings.item(call, result)
         elif recipe.uninitialised:
             self._unwritten(call, result)
         elif recipe.control:
-            self._ask(call)
+            self.crossings.ask(call)
         else:
             self._weigh(call, result, frames)
 
@@ -110,7 +107,8 @@ class Judge:
             self._unit(call, call.index + place, operands, inputs, parts, frames)
 
     def _outputs(self, call: Call, result: Any) -> list[tuple[int, torch.Tensor]]:
-        """The dense floating-point outputs with their places: what was returned or written, aliases of operands aside."""
+        """The dense floating-point outputs with their places: what was returned or written, aliases of operands
+        aside."""
         recipe = call.recipe
         found: list[tuple[int, torch.Tensor]] = []
         seen: set[int] = set()
@@ -134,8 +132,13 @@ class Judge:
         return found
 
     def _unit(
-        self, call: Call, index: int, operands: Sequence[Operand], inputs: Sequence[Input],
-        outputs: Sequence[torch.Tensor], frames: Frame,
+        self,
+        call: Call,
+        index: int,
+        operands: Sequence[Operand],
+        inputs: Sequence[Input],
+        outputs: Sequence[torch.Tensor],
+        frames: Frame,
     ) -> None:
         """One call, or one element of a call on lists."""
         bad_inputs = [one for one in inputs if one.bad]
@@ -155,7 +158,9 @@ class Judge:
         kind = call.recipe.call_kind([one.part for one in inputs], shown)
         draft = self.drafts[index] = Draft.of_call(call, index, kind)
         if call.phase == "optimizer":
-            draft.parameter = next(filter(None, (self.around.parameter_name(one.part) for one in inputs)), call.parameter)
+            draft.parameter = next(
+                filter(None, (self.around.parameter_name(one.part) for one in inputs)), call.parameter
+            )
         for one in bad_inputs:
             draft.sources |= one.sources
         if not bad_outputs:
@@ -169,11 +174,14 @@ class Judge:
         at = first_true(fresh if draft.born and fresh is not None else mask)
         draft.samples = rows_of_output(call, shown, mask, inputs, self.around.batch_size)
         if draft.born:
-            self._explain(draft, call, shown)
+            self.crossings.explain(draft, call, shown)
             if self.around.batch_size is None and mask.dim() and mask.shape[0] <= _FIRST:
                 draft.first = mask.shape[0], tuple(mask.reshape(mask.shape[0], -1).any(1).nonzero().flatten().tolist())
-        draft.passes = bool(bad_inputs) and not draft.born and any(
-            has_nan(one.values) for one in bad_inputs if one.values is not None)
+        draft.passes = (
+            bool(bad_inputs)
+            and not draft.born
+            and any(has_nan(one.values) for one in bad_inputs if one.values is not None)
+        )
         if draft.passes:
             self._budget -= shown.numel() + sum(one.part.numel() for one in inputs)
         if not draft.passes or self._budget > 0:
@@ -187,7 +195,9 @@ class Judge:
         size = self.around.batch_size
         if call.phase == "backward":
             return call.joined is not None and part.shape in call.joined.shapes
-        return call.rows and size is not None and part.dim() > 0 and (part.shape[0] % size == 0 or size in part.shape[:2])
+        return (
+            call.rows and size is not None and part.dim() > 0 and (part.shape[0] % size == 0 or size in part.shape[:2])
+        )
 
     @staticmethod
     def _gate(call: Call, inputs: Sequence[Input]) -> object:
@@ -202,8 +212,8 @@ class Judge:
     def _fresh(
         call: Call, mask: torch.Tensor, inputs: Sequence[Input], bad_inputs: Sequence[Input]
     ) -> torch.Tensor | None:
-        """The non-finite output elements whose operands were all finite; ``None`` if that cannot be told: the operands are
-        non-finite, and the operator is not element-wise."""
+        """The non-finite output elements whose operands were all finite; ``None`` if that cannot be told: the operands
+        are non-finite, and the operator is not element-wise."""
         if not bad_inputs:
             return mask
         if not call.recipe.pointwise:
@@ -219,26 +229,9 @@ class Judge:
                 return None
         return fresh
 
-    def _explain(self, draft: Draft, call: Call, shown: torch.Tensor) -> None:
-        """Non-finite numbers that stand in a call that gave birth: fill values are sentinels, others came from somewhere."""
-        numbers = [(name, value) for name, value in call.numbers if not math.isfinite(value)]
-        if not numbers:
-            return
-        name, value = numbers[0]
-        made = next((index for seen, index in reversed(self._items)
-                     if seen == value or (math.isnan(seen) and math.isnan(value))), None)
-        filling = draft.kind in ops.FILLING
-        if made is not None and (math.isnan(value) or not filling):
-            draft.sources.add(made)
-            draft.born = 0
-        elif filling or (math.isinf(value) and not has_nan(shown) and draft.phase != "optimizer"):
-            draft.sentinel = True
-        elif math.isnan(value) or draft.phase == "optimizer":
-            named = self.around.rate_name(value) if draft.phase == "optimizer" else None
-            draft.sources.add(-1 - self.around.scalar(named or name, value))
-            draft.born = 0
-
-    def _join(self, draft: Draft, call: Call, inputs: Sequence[Input], at: tuple[int, ...], shown: torch.Tensor) -> None:
+    def _join(
+        self, draft: Draft, call: Call, inputs: Sequence[Input], at: tuple[int, ...], shown: torch.Tensor
+    ) -> None:
         """Keep the forward call of a birth in backward, and the selection that sent it an exact zero."""
         forward = call.joined
         if forward is None:
@@ -255,13 +248,23 @@ class Judge:
                 return
 
     def _describe(
-        self, draft: Draft, call: Call, operands: Sequence[Operand], inputs: Sequence[Input], at: tuple[int, ...] | None,
-        shown: torch.Tensor | None, frames: Frame,
+        self,
+        draft: Draft,
+        call: Call,
+        operands: Sequence[Operand],
+        inputs: Sequence[Input],
+        at: tuple[int, ...] | None,
+        shown: torch.Tensor | None,
+        frames: Frame,
     ) -> None:
         """Statistics of the operands and of the output `shown`, quoting element `at` of it."""
-        expression = self._frames.location(call.spot).expression if not call.spot.engine else ""
-        names = names_of([(o.position, o.name, o.tensor) for o in operands], call.recipe.base, expression,
-                         frames() if not call.spot.engine else ())
+        expression = self.frames.location(call.spot).expression if not call.spot.engine else ""
+        names = names_of(
+            [(o.position, o.name, o.tensor) for o in operands],
+            call.recipe.base,
+            expression,
+            frames() if not call.spot.engine else (),
+        )
         by_operand = {id(one.operand.tensor): one for one in inputs}
         stats: list[TensorStats] = []
         for operand, name in zip(operands, names, strict=True):
@@ -298,52 +301,6 @@ class Judge:
             else:
                 self.flow.record(part).known = False
 
-    def _constant(self, call: Call, result: Any) -> None:
-        """A tensor made of Python numbers or of an array: `torch.tensor(...)`, `torch.from_numpy(...)`."""
-        part = dense(result) if isinstance(result, torch.Tensor) and is_number(result) else None
-        if part is None or ((record := self.flow.get(part)) is not None and record.known) or not is_bad(part):
-            return
-        mask = bad_mask(part)
-        draft = self.drafts[call.index] = Draft.of_call(call, call.index, "fill")
-        draft.output = describe(part, "output", first_true(mask))
-        draft.samples = bad_rows(mask, self.around.batch_size)
-        self.flow.write(part, call.index)
-        array = self.around.array_of(part)
-        nan = has_nan(part)
-        item = next((index for value, index in reversed(self._items) if math.isnan(value)), None)
-        if array is not None:
-            draft.sources.add(-1 - array)
-        elif not nan:
-            draft.sentinel, draft.born = True, int(mask.sum())
-        elif item is not None:
-            draft.sources.add(item)
-        else:
-            shape = shape_of(self._frames.location(call.spot).expression)
-            name = (shape.arguments or shape.operands or ("a number",))[-1 if shape.operands else 0]
-            if part.dim():
-                draft.sources.add(-1 - self.around.leaf("other", name, part))
-            else:
-                draft.sources.add(-1 - self.around.scalar(name, math.nan))
-        self.link(draft)
-
-    def _item(self, call: Call, value: Any) -> None:
-        """`tensor.item()`: a number that leaves the data flow, and may come back as an argument."""
-        if isinstance(value, float) and not math.isfinite(value):
-            draft = self.drafts[call.index] = Draft.of_call(call, call.index, "move")
-            for one in call.inputs:
-                draft.sources |= one.sources
-            self._items.append((value, call.index))
-            self.link(draft)
-            self._ask(call)
-
-    def _ask(self, call: Call) -> None:
-        """A comparison or a test: no step of the data flow, but the author wants to know this number."""
-        one = next((one for one in call.inputs if one.bad and one.part.numel() == 1), None)
-        if one is not None and call.phase in ("open", "loss", "forward"):
-            sources = one.sources or self.sources(one.part, one.operand.name, call)
-            made = [source for source in sources if source >= 0]
-            self.asked = Sink(kind="loss", name="loss", stats=describe(one.part, "loss"), source=max(made or sources))
-
     def harmful(self) -> set[int]:
         """The calls outside of backward and update that gave out a non-finite value nobody wrote on purpose."""
         harmful: set[int] = set()
@@ -359,7 +316,11 @@ class Judge:
     def raised(self, call: Call, error: BaseException, frames: Sequence[FrameType]) -> None:
         """Keep a call that raised `error`."""
         index = call.index
-        if call.recipe.base == "linalg_check_errors" and self.last is not None and self.last.recipe.kind in ops.DECOMPOSITIONS:
+        if (
+            call.recipe.base == "linalg_check_errors"
+            and self.last is not None
+            and self.last.recipe.kind in ops.DECOMPOSITIONS
+        ):
             # The decomposition itself returned a code; this call only turns it into an exception.
             call = self.last
         draft = self.drafts[index] = Draft.of_call(call, index, call.recipe.kind)
@@ -372,7 +333,11 @@ class Judge:
         if at is not None and place < len(draft.inputs):
             part = dense(call.operands[place].tensor)
             if part is not None:
-                draft.inputs = (*draft.inputs[:place], describe(part, draft.inputs[place].name, at), *draft.inputs[place + 1 :])
+                draft.inputs = (
+                    *draft.inputs[:place],
+                    describe(part, draft.inputs[place].name, at),
+                    *draft.inputs[place + 1 :],
+                )
         draft.samples = rows
         self.raised_by[id(error)] = (error, index)
         self.link(draft)

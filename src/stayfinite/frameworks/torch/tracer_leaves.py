@@ -66,8 +66,12 @@ class Surroundings:
     """
 
     def __init__(
-        self, roots: Sequence[torch.nn.Module], batch: Mapping[str, object],
-        optimizers: Sequence[torch.optim.Optimizer], parameter_names: Mapping[int, str], unseen: Callable[[str], None],
+        self,
+        roots: Sequence[torch.nn.Module],
+        batch: Mapping[str, object],
+        optimizers: Sequence[torch.optim.Optimizer],
+        parameter_names: Mapping[int, str],
+        unseen: Callable[[str], None],
     ) -> None:
         self.batch_size: int | None = None
         self.leaves: list[Leaf] = []
@@ -101,9 +105,11 @@ class Surroundings:
                 for place, parameter in enumerate(group["params"]):
                     if id(parameter) not in seen:
                         seen.add(id(parameter))
-                        name = names.get(id(parameter)) or spelled.get(id(parameter), f"group {number}, parameter {place}")
+                        name = names.get(id(parameter)) or spelled.get(
+                            id(parameter), f"group {number}, parameter {place}"
+                        )
                         self.parameters[self._free(self.parameters, name)] = parameter
-        for path, value in found:
+        for _, value in found:
             if id(value) in names and id(value) not in seen and isinstance(value, torch.Tensor):
                 seen.add(id(value))
                 self.parameters[self._free(self.parameters, names[id(value)])] = value
@@ -228,8 +234,8 @@ class Surroundings:
         return leaf
 
     def name_strangers(self, batch: Mapping[str, object]) -> None:
-        """Give leaves without a name the one they have in `batch`, now that the step has bound its names: batches that are
-        fetched inside the step."""
+        """Give leaves without a name the one they have in `batch`, now that the step has bound its names: batches that
+        are fetched inside the step."""
         if not self._strangers and self.batch_size is not None:
             return
         found = [item for name, value in batch.items() for item in tensors_in(value, name)][:_TENSORS]
@@ -245,8 +251,11 @@ class Surroundings:
             leaf = self.leaves[place]
             path = paths.get(Flow.key(tensor), leaf.name)
             self.leaves[place] = msgspec.structs.replace(
-                leaf, kind="batch" if Flow.key(tensor) in paths else leaf.kind, name=path,
-                stats=msgspec.structs.replace(leaf.stats, name=path), samples=bad_rows(bad_mask(tensor), self.batch_size),
+                leaf,
+                kind="batch" if Flow.key(tensor) in paths else leaf.kind,
+                name=path,
+                stats=msgspec.structs.replace(leaf.stats, name=path),
+                samples=bad_rows(bad_mask(tensor), self.batch_size),
             )
 
     def array_of(self, tensor: torch.Tensor) -> int | None:
@@ -307,7 +316,8 @@ class Surroundings:
                 self._by_storage.setdefault(Flow.key(part), Known("moment", name, part))
 
     def sinks(self, flow: Flow, gradients_seen: set[str]) -> list[Sink]:
-        """The parameters, gradients, buffers and moments that went bad since `look`, gradients in `gradients_seen` aside."""
+        """The parameters, gradients, buffers and moments that went bad since `look`, gradients in `gradients_seen`
+        aside."""
         found = []
         order: dict[str, int] = {"gradient": 0, "buffer": 1, "parameter": 2, "moment": 3}
         for kind, name, tensor in sorted(self._states(), key=lambda state: order[state[0]]):

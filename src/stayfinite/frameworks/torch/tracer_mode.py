@@ -40,13 +40,18 @@ _KEEP = 1 << 30
 
 
 class Microscope(TorchDispatchMode):
-    """**Arguments**: `frames`, `modules`, `phases`, `judge`: see their classes; `unseen(text)` is told what could not be
-    looked into. `paused` calls are passed on unseen."""
+    """**Arguments**: `frames`, `modules`, `phases`, `judge`: see their classes; `unseen(text)` is told what could not
+    be looked into. `paused` calls are passed on unseen."""
 
     supports_higher_order_operators = True
 
     def __init__(
-        self, frames: Frames, modules: Modules, phases: Phases, judge: Judge, unseen: Callable[[str], None],
+        self,
+        frames: Frames,
+        modules: Modules,
+        phases: Phases,
+        judge: Judge,
+        unseen: Callable[[str], None],
     ) -> None:
         super().__init__()
         self.paused = False
@@ -56,7 +61,11 @@ class Microscope(TorchDispatchMode):
         self._kept_bytes = 0
 
     def __torch_dispatch__(
-        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None,
+        self,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if self.paused or shield.is_off(SENSOR) or not isinstance(func, torch._ops.OpOverload):
@@ -185,7 +194,9 @@ class Microscope(TorchDispatchMode):
         source = call.joined
         if source is not None and call.phase == "backward":
             # Backward of a backward: its place in the source is the first forward call.
-            forward = Forward(call.index, call.recipe, source.spot, source.module, "backward", source.parameter, call.numbers)
+            forward = Forward(
+                call.index, call.recipe, source.spot, source.module, "backward", source.parameter, call.numbers
+            )
         else:
             forward = Forward(call.index, call.recipe, call.spot, call.module, call.phase, call.parameter, call.numbers)
         if not self._nodes.note(forward):
@@ -208,11 +219,14 @@ class Microscope(TorchDispatchMode):
             return
         self._kept_bytes += size
         names = names_of(
-            [(operand.position, operand.name, operand.tensor) for operand, _ in wanted], call.recipe.base,
-            self._frames.location(call.spot).expression, self._frames.library_frames(sys._getframe()),
+            [(operand.position, operand.name, operand.tensor) for operand, _ in wanted],
+            call.recipe.base,
+            self._frames.location(call.spot).expression,
+            self._frames.library_frames(sys._getframe()),
         )
-        forward.kept = [Kept(operand.position, name, values.detach())
-                        for (operand, values), name in zip(wanted, names, strict=True)]
+        forward.kept = [
+            Kept(operand.position, name, values.detach()) for (operand, values), name in zip(wanted, names, strict=True)
+        ]
 
     def _end(self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """What is to be known after it ran."""

@@ -40,13 +40,15 @@ class Entry:
 class Modules:
     """The stack of running modules.
 
-    **Arguments**: `roots`: the models; `entered(module, tensors)` is called when a module that is no loss starts with none
-    running, `left()` when it returns.
+    **Arguments**: `roots`: the models; `entered(module, tensors)` is called when a module that is no loss starts with
+    none running, `left()` when it returns.
     """
 
     def __init__(
-        self, roots: Sequence[torch.nn.Module],
-        entered: Callable[[torch.nn.Module, list[torch.Tensor]], None], left: Callable[[], None],
+        self,
+        roots: Sequence[torch.nn.Module],
+        entered: Callable[[torch.nn.Module, list[torch.Tensor]], None],
+        left: Callable[[], None],
     ) -> None:
         self.stack: list[Entry] = []
         self.profile: list[Magnitude] = []
@@ -105,8 +107,13 @@ class Modules:
                 part = dense(value) if isinstance(value, torch.Tensor) and is_number(value) else None
                 if part is not None:
                     largest, spread = magnitude(part)
-                    self.profile.append(Magnitude(
-                        module=entry.path, kind=type(entry.module).__name__, absmax=to_number(largest),
-                        std=to_number(spread), dtype=dtype_name(part.dtype),
-                    ))
+                    self.profile.append(
+                        Magnitude(
+                            module=entry.path,
+                            kind=type(entry.module).__name__,
+                            absmax=to_number(largest),
+                            std=to_number(spread),
+                            dtype=dtype_name(part.dtype),
+                        )
+                    )
                     return

@@ -136,4 +136,3 @@ class Phases:
         last = bisect.bisect_left(self._returns, self._backwards[place] if place < len(self._backwards) else 2**63) - 1
         ran = last >= 0 and self._returns[last] > begin
         return "loss" if ran and index >= self._returns[last] else "forward"
-

@@ -17,7 +17,8 @@ _LABELLED = {"nll_loss": 1, "cross_entropy": 1, "embedding": 0, "index": 0, "sca
 def rows_of_output(
     call: Call, output: torch.Tensor, mask: torch.Tensor, inputs: Sequence[Input], batch_size: int | None
 ) -> tuple[int, ...]:
-    """The rows behind the non-finite elements (`mask`) of a dense `output`; empty if all are, or rows have no meaning."""
+    """The rows behind the non-finite elements (`mask`) of a dense `output`; empty if all are, or rows have no
+    meaning."""
     if call.phase == "backward":
         joined = call.joined
         return bad_rows(mask, batch_size) if joined is not None and output.shape in joined.shapes else ()
@@ -61,7 +62,9 @@ def forbidden(call: Call, batch_size: int | None) -> tuple[int, tuple[int, ...] 
     place, mask = 0, None
     if kind in _LABELLED and len(parts) > 1:
         scores = parts[0]
-        place = next((at for at, part in enumerate(parts) if at and part is not None and not part.is_floating_point()), 0)
+        place = next(
+            (at for at, part in enumerate(parts) if at and part is not None and not part.is_floating_point()), 0
+        )
         labels = parts[place]
         if scores is not None and labels is not None and place and scores.dim():
             extent = scores.shape[min(_LABELLED[kind], scores.dim() - 1)]
