@@ -1,11 +1,11 @@
-"""The adding problem: a recurrent network sums the two marked numbers of a sequence; sequences are short at first."""
+"""The adding problem: a recurrent network sums the two marked numbers of a long sequence."""
 
 import hashlib
 
 import torch
 from torch import nn
 
-BATCH, HIDDEN, ITERATIONS = 32, 24, 40
+LENGTH, BATCH, HIDDEN, ITERATIONS = 50, 32, 24, 60
 
 
 class Recurrent(nn.Module):
@@ -14,7 +14,7 @@ class Recurrent(nn.Module):
         self.input = nn.Linear(2, HIDDEN)
         self.recurrent = nn.Linear(HIDDEN, HIDDEN, bias=False)
         self.output = nn.Linear(HIDDEN, 1)
-        nn.init.eye_(self.recurrent.weight)
+        nn.init.orthogonal_(self.recurrent.weight, gain=1.35)
 
     def forward(self, sequence):
         h = torch.zeros(len(sequence), HIDDEN)
@@ -23,11 +23,11 @@ class Recurrent(nn.Module):
         return self.output(h).squeeze(1)
 
 
-def adding_problem(length, generator):
-    numbers = torch.rand(BATCH, length, generator=generator)
-    marks = torch.zeros(BATCH, length)
-    first = torch.randint(length // 2, (BATCH,), generator=generator)
-    second = torch.randint(length // 2, length, (BATCH,), generator=generator)
+def adding_problem(generator):
+    numbers = torch.rand(BATCH, LENGTH, generator=generator)
+    marks = torch.zeros(BATCH, LENGTH)
+    first = torch.randint(LENGTH // 2, (BATCH,), generator=generator)
+    second = torch.randint(LENGTH // 2, LENGTH, (BATCH,), generator=generator)
     rows = torch.arange(BATCH)
     marks[rows, first] = marks[rows, second] = 1.0
     return torch.stack([numbers, marks], dim=2), (numbers * marks).sum(1)
@@ -37,20 +37,19 @@ def main():
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     net = Recurrent()
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.003)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
     smooth = None
     for step in range(ITERATIONS):
-        length = 12 if step < 30 else 100
-        sequence, total = adding_problem(length, generator)
+        sequence, total = adding_problem(generator)
         prediction = net(sequence)
         loss = ((prediction - total) ** 2).mean()
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), max_norm=0.2)
+        nn.utils.clip_grad_norm_(net.parameters(), max_norm=0.5)
         optimizer.step()
         smooth = loss.item() if smooth is None else 0.9 * smooth + 0.1 * loss.item()
-        if step % 5 == 0:
-            print(f"{step:3d} length {length:3d} loss {loss.item():.4g} smooth {smooth:.4g}")
+        if step % 4 == 0:
+            print(f"{step:3d} loss {loss.item():.4g} smooth {smooth:.4g}")
     print("final loss", loss.item())
     digest = hashlib.sha256()
     for p in net.parameters():

@@ -63,7 +63,7 @@ class Watching:
         self._forget: list[Any] = []
         self._children: Children | None = None
         self._rewrite = False
-        if folder is not None:
+        if folder is not None and not runtime.is_driven():  # a replay must not touch the recording its script made
             self.recorder.open()
 
     # -- beginning and end ---------------------------------------------------------------------------------------
@@ -84,7 +84,8 @@ class Watching:
             monitor = Monitor((*ALWAYS, *self.options.stop_on))
             self.session = Session(self, self.options, investigate, monitor)
             self.session.install()
-            self._watch_children()
+            with shield.shielded("child processes"):
+                self._watch_children()
             version = str(getattr(sys.modules["torch"], "__version__", ""))
             manifest = msgspec.structs.replace(self.recorder.manifest, framework="torch", framework_version=version)
             self.recorder.append(manifest)
@@ -93,7 +94,11 @@ class Watching:
         from stayfinite.children import Children, family_of, when_child_ends
 
         if self.family is None:
-            family = family_of(self.recorder.manifest, self.options, rewrite=self._rewrite, quiet=self._quiet)
+            try:
+                family = family_of(self.recorder.manifest, self.options, rewrite=self._rewrite, quiet=self._quiet)
+            except OSError as error:  # a full disk: this process is watched all the same
+                self.recorder.append(Warning("children-not-joined", f"child processes could not be watched: {error}"))
+                return
             self._children = Children(family)
             self._children.watch(self._join)
         else:

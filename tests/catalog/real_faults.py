@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from catalog.real_steps import Batch, Training
 from torch import Tensor, nn
 
-from catalog.real_steps import Batch, Training
 from stayfinite.records.location import Location
 
 FAULTS: dict[str, tuple[str, Callable[[], Training]]] = {}
@@ -270,7 +270,8 @@ def equal_rows() -> Training:
         return -torch.linalg.cholesky(h.T @ h / len(h)).diagonal().log().sum()
 
     model = perceptron(outputs=4)
-    return Training(model, sgd(model, 1e-4), spoiled(3, regression, lambda b: b["x"].copy_(b["x"][:1].expand(32, 10))), loss)
+    same = spoiled(3, regression, lambda b: b["x"].copy_(b["x"][:1].expand(32, 10)))
+    return Training(model, sgd(model, 1e-4), same, loss)
 
 
 # -- growth ----------------------------------------------------------------------------------------------------------
@@ -354,7 +355,7 @@ def sequences_that_grow() -> Training:
         def __init__(self) -> None:
             super().__init__()
             self.cell, self.out = nn.RNNCell(4, 32, nonlinearity="relu"), nn.Linear(32, 1)
-            nn.init.orthogonal_(self.cell.weight_hh, gain=1.35)
+            nn.init.orthogonal_(self.cell.weight_hh, gain=1.7)
 
         def forward(self, x: Tensor) -> Tensor:
             h = torch.zeros(len(x), 32)
@@ -396,7 +397,8 @@ def adam_in_half() -> Training:
 @fault("optimizer-arithmetic")
 def a_gradient_of_1e22() -> Training:
     model = perceptron()
-    return Training(model, adam(model), regression, lambda m, b: squares(m, b) if b["x"][0, 0] < 1.5 else 1e22 * m(b["x"]).mean())
+    return Training(model, adam(model), regression,
+                    lambda m, b: squares(m, b) if b["x"][0, 0] < 1.5 else 1e22 * m(b["x"]).mean())
 
 
 @fault("nonfinite-input")

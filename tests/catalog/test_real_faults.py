@@ -6,10 +6,10 @@ import random
 
 import pytest
 import torch
-from torch import nn
-
 from catalog.real_faults import FAULTS, Batch, classes, entropy, perceptron, regression, sgd, squares
 from catalog.real_steps import Training, failing_case
+from torch import nn
+
 from stayfinite.engine.rank import rank
 
 

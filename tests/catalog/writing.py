@@ -100,36 +100,23 @@ def configuration(optimizer: str = "Adam", lr: Number = 1e-3, **rest: Any) -> Co
     return Configuration(optimizers=(OptimizerInfo(kind=optimizer, rates=(lr,), location=MADE, **more),), **rest)
 
 
-def backward(
-    op: str, inputs: Sequence[TensorStats], made: str, arrived: float | None, slope: str, code: str = "", **rest: Any
-) -> tuple[Origin, Trace]:
+def backward(op: str, inputs: Sequence[TensorStats], made: str, arrived: float | None, slope: str, code: str = "",
+             gate: OpCall | None = None, **rest: Any) -> tuple[Origin, Trace]:
     """A failure born in the backward pass of `op`: the gradient `arrived` was divided by the slope (``"div"``), or
-    multiplied with an infinite one (``"mul"``)."""
+    multiplied with an infinite one (``"mul"``). `gate` sent a gradient of 0."""
     bad = stats("grad", inputs[0].shape, nan=int(made == "nan"), posinf=int(made == "inf"))
     gradient = stats("grad_output", inputs[0].shape, culprit=arrived, zero=1 if arrived == 0.0 else 0)
-    if slope == "div":
-        calls = (
-            OpCall(
-                40, "div", "aten.div.Tensor", "backward", HERE, inputs=(gradient, inputs[0]), output=bad, forward=12
-            ),
-        )
-    else:
-        infinite = stats("slope", inputs[0].shape, posinf=1)
-        calls = (
-            OpCall(40, op, f"aten.{op}.default", "backward", HERE, inputs=(inputs[0],), output=infinite, forward=12),
-            OpCall(
-                41,
-                "mul",
-                "aten.mul.Tensor",
-                "backward",
-                HERE,
-                inputs=(gradient, infinite),
-                output=bad,
-                sources=(40,),
-                forward=12,
-            ),
-        )
-    return origin(op, "backward", inputs, bad, code, **rest), Trace(calls=calls, operations=60)
+    more = {"phase": "backward", "location": HERE, "forward": 12, "gate": gate.index if gate is not None else -1}
+    infinite = stats("slope", inputs[0].shape, posinf=1)
+    calls = {
+        "div": (OpCall(40, "div", "aten.div.Tensor", inputs=(gradient, inputs[0]), output=bad, **more),),
+        "mul": (
+            OpCall(40, op, f"aten.{op}.default", inputs=(inputs[0],), output=infinite, **more),
+            OpCall(41, "mul", "aten.mul.Tensor", inputs=(gradient, infinite), output=bad, sources=(40,), **more),
+        ),
+    }[slope]
+    born = origin(op, "backward", inputs, bad, code, **rest)
+    return born, Trace(calls=calls if gate is None else (gate, *calls), operations=60)
 
 
 def layers(first: float, factor: float, count: int, dtype: str = "float32") -> tuple[Magnitude, ...]:

@@ -256,12 +256,36 @@ def incoming_gradient(case: Case) -> float | None:
     return None
 
 
+def hiding_calls(case: Case) -> tuple[OpCall, ...]:
+    """The calls at the line named by `absorbed_at` that took a non-finite value and gave a finite one. Empty also where
+    that line only sent a gradient of 0 back, the forward value being finite."""
+    place = case.origin.absorbed_at if case.origin is not None else None
+    if place is None:
+        return ()
+    return tuple(call for call in case.trace.calls if call.absorbed and call.location.line == place.line)
+
+
+def masked_later(case: Case) -> bool:
+    """True if a gradient of 0 came from an element that was not picked: a `where`, an index, a product with a mask.
+
+    A zero may have other sources: a flat part (`clamp`), or the slope of what follows (a root that is squared again).
+    """
+    call = backward_call(case)
+    reached = (call, *consumers(case, call.index)) if call is not None else ()
+    for gate in (case.trace.call(one.gate) for one in reached):
+        if gate is not None and gate.kind in ("where", "masked_fill", "index", "scatter", "nan_to_num"):
+            return True
+        if gate is not None and gate.kind == "mul":
+            return any(stats.zero and finite(stats.min) == 0.0 and finite(stats.max) == 1.0 for stats in gate.inputs)
+    return mentions(case, r"where\(|mask")
+
+
 def against_hidden(case: Case) -> list[Evidence]:
     """For causes that lie in a forward value: born in the backward pass and not used, it is a guard that failed."""
     if not born_backward(case) or case.origin is None:
         return []
-    if case.origin.absorbed_at is not None:
+    if hiding_calls(case):
         return [Evidence("the forward infinity was hidden and came back in the backward pass", -3.0, "absorbed")]
-    if incoming_gradient(case) == 0.0:
+    if incoming_gradient(case) == 0.0 and masked_later(case):
         return [Evidence("the gradient that arrives is 0: the element is not used", -3.0, "incoming-gradient")]
     return []

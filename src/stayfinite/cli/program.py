@@ -59,19 +59,21 @@ def find(target: Target) -> tuple[str, ModuleSpec | None]:
 
 def _find_module(name: str) -> tuple[str, ModuleSpec | None]:
     """Where module `name` lies, as far as can be told without importing its packages."""
-    places: list[str] | None = None if sys.flags.safe_path else [os.getcwd(), *sys.path]
+    places = list(sys.path) if sys.flags.safe_path else [os.getcwd(), *sys.path]
     spec: ModuleSpec | None = None
-    for place, _ in enumerate(parts := name.split(".")):
-        spec = PathFinder.find_spec(".".join(parts[: place + 1]), places)
+    parts = name.split(".")
+    for part in parts:
+        spec = PathFinder.find_spec(part, places)  # by its last name: a longer one asks for its packages to be imported
         if spec is None:
             break
         places = list(spec.submodule_search_locations or [])
     if spec is None and (not all(parts) or importlib.util.find_spec(parts[0]) is None):
         raise CannotStart(f"no module named {name!r} can be run from here. Check the name and the current folder.")
     if spec is not None and spec.submodule_search_locations is not None:
-        spec = PathFinder.find_spec(f"{name}.__main__", places)
-    path = spec.origin if spec is not None and spec.origin is not None else os.path.join(os.getcwd(), parts[-1] + ".py")
-    return path, spec
+        name, spec = f"{name}.__main__", PathFinder.find_spec("__main__", places)
+    if spec is None or spec.origin is None or not spec.has_location:
+        return os.path.join(os.getcwd(), parts[-1] + ".py"), None
+    return spec.origin, importlib.util.spec_from_file_location(name, spec.origin)
 
 
 def become(target: Target, path: str, package: ModuleSpec | None, rewriter: Rewriter | None) -> types.ModuleType:
@@ -146,7 +148,7 @@ def _spec_of(name: str) -> ModuleSpec:
                 raise  # the package's own failure
         if name in sys.modules and not hasattr(sys.modules[name], "__path__"):
             message = f"{package} imports {name}, which is run now: there will be two of it"
-            warnings.warn(message, RuntimeWarning, stacklevel=1)
+            warnings.warn_explicit(message, RuntimeWarning, "stayfinite", 0)
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:

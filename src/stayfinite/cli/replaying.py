@@ -25,6 +25,7 @@ from stayfinite.records.manifest import Manifest
 from stayfinite.records.numbers import show
 from stayfinite.records.recording import Record, Recording, Stage, gather
 from stayfinite.records.series import Window
+from stayfinite.rewrite import runtime
 from stayfinite.rewrite.loader import Rewriter, execute, read_source
 from stayfinite.rewrite.quiet import muted_descriptors
 
@@ -157,6 +158,7 @@ def _repeat(chosen: Chosen, case: Path, budget: float) -> tuple[ReplaySession | 
         raise ReplayError(f"the script cannot be run again: {reason}") from reason
     here = os.path.dirname(os.path.abspath(path))
     rewriter = Rewriter(here, lambda failed, error: shield.note_failure(f"wrapping {failed}", error))
+    runtime.reserve()
     main = become(target, path, package, rewriter)
     sessions: list[ReplaySession] = []
 

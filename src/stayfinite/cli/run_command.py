@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -9,7 +10,25 @@ import click
 _SETTINGS = {"ignore_unknown_options": False, "allow_interspersed_args": False, "help_option_names": ["-h", "--help"]}
 
 
-@click.command("run", context_settings=_SETTINGS)
+class _Run(click.Command):
+    """Takes everything after ``-m MODULE`` as the module's own, as `python` does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._closed(args))
+
+    def _closed(self, args: list[str]) -> list[str]:
+        options = [parameter for parameter in self.params if isinstance(parameter, click.Option)]
+        with_value = {name for option in options if not option.is_flag for name in option.opts}
+        position = 0
+        while position < len(args) and args[position].startswith("-") and args[position] not in ("-", "--"):
+            word = args[position]
+            position += 2 if word in with_value else 1
+            if word.startswith("-m") and position <= len(args):
+                return [*args[:position], "--", *args[position:]]
+        return args
+
+
+@click.command("run", cls=_Run, context_settings=_SETTINGS)
 @click.option("-m", "module", metavar="MODULE", help="Run a module as `python -m` does; everything after it is its own.")
 @click.option(
     "--on-incident", type=click.Choice(["stop", "skip"]), default="stop", show_default=True,
@@ -53,6 +72,8 @@ def command(
     from stayfinite.frameworks.torch.options import Options
 
     _check_stop_on(stop_on)
+    if json_file == "-":
+        raise click.UsageError("--json -: standard output belongs to the script; name a file")
     if module is None and not arguments:
         raise click.UsageError("name the script to run: stayfinite run train.py")
     target = Target(None, module, arguments) if module is not None else Target(arguments[0], None, arguments[1:])
@@ -61,7 +82,12 @@ def command(
         replay_every=_replay_every(),
     )
     return run(
-        target, options, folder=folder, json_file=json_file, rewrite=not no_rewrite, color=False if no_color else None, quiet=quiet
+        target, options,
+        folder=folder,
+        json_file=json_file and os.path.abspath(json_file),  # the script may go elsewhere
+        rewrite=not no_rewrite,
+        color=False if no_color else None,
+        quiet=quiet,
     )
 
 
@@ -76,8 +102,6 @@ def _check_stop_on(asked: tuple[str, ...]) -> None:
 
 
 def _replay_every() -> int:
-    import os
-
     text = os.environ.get("STAYFINITE_REPLAY_EVERY", "0") or "0"
     if not text.isdigit():
         raise click.UsageError(f"STAYFINITE_REPLAY_EVERY is {text!r}; it must be a whole number of steps")

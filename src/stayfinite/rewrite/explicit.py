@@ -72,6 +72,8 @@ def call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
     attempt = Attempt()
     args = list(args)  # type: ignore[assignment]  # so that arguments changed in place can be put back
     for attempt in runtime.attempts_of(_known[key], frame):
+        if attempt.again:
+            args, kwargs = attempt.names.get("args", args), attempt.names.get("kwargs", kwargs)
         with attempt:
             value = function(*args, **kwargs)
             if first:

@@ -126,10 +126,9 @@ class SourceIndex:
 def _locate(name: str, folders: tuple[str, ...]) -> str | None:
     search: list[str] | None = list(dict.fromkeys(folders))
     spec = None
-    qualified = ""
     for part in name.split("."):
-        qualified = f"{qualified}.{part}" if qualified else part
-        spec = importlib.machinery.PathFinder.find_spec(qualified, search)
+        # by its last name: a longer one asks for the packages it lies in to be imported
+        spec = importlib.machinery.PathFinder.find_spec(part, search)
         if spec is None:
             return None
         if spec.origin is not None and not is_user_file(spec.origin):

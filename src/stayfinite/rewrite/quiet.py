@@ -8,6 +8,7 @@ these is not repeated, and the report names what it wanted.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -62,9 +63,18 @@ class _Guard:
 _guard = _Guard()
 
 
+@functools.cache
+def _scratch() -> str | None:
+    """Where compilers of the framework keep what they build; ``None`` where no temporary file can be made."""
+    with contextlib.suppress(OSError):
+        return os.path.join(tempfile.gettempdir(), "torchinductor")
+    return None
+
+
 def _is_harmless(path: str) -> bool:
-    scratch = os.path.join(tempfile.gettempdir(), "torchinductor")
-    return path == os.devnull or path.startswith(scratch) or path.endswith(".pyc") or "__pycache__" in path
+    scratch = _scratch()
+    built = scratch is not None and path.startswith(scratch)
+    return path == os.devnull or built or path.endswith(".pyc") or "__pycache__" in path
 
 
 class _Nowhere(io.TextIOBase):

@@ -75,6 +75,7 @@ blocks: dict[int, Block] = {}
 entered: set[int] = set()
 """Ids of the blocks that ran at least once."""
 _driver: Driver | None = None
+_reserved = False
 
 
 def set_driver(driver: Driver | None) -> None:
@@ -83,9 +84,15 @@ def set_driver(driver: Driver | None) -> None:
     _driver = driver
 
 
+def reserve() -> None:
+    """Say that a driver is going to be set, once the framework is imported."""
+    global _reserved
+    _reserved = True
+
+
 def is_driven() -> bool:
-    """True if a driver is set."""
-    return _driver is not None
+    """True if a driver is set, or is going to be."""
+    return _driver is not None or _reserved
 
 
 def attempts(block_id: int) -> Iterable[Attempt]:

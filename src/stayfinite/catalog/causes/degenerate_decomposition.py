@@ -55,6 +55,8 @@ def evidence(case: Case) -> list[Evidence]:
     found = []
     if raised(case, _REFUSED) and case.exception is not None:
         found.append(Evidence(f"{case.exception.type}: the matrix was refused", 6.0, "exception"))
+    if raised(case, r"non-finite|\bnan\b|\binf\b"):
+        found.append(Evidence("the exception says that the matrix was not finite", -6.0, "operand-value"))
     here = kind(case)
     if here.name not in DECOMPOSITIONS:
         return found or [Evidence("the origin is no decomposition", -8.0, "origin-kind")]

@@ -32,7 +32,7 @@ mpariente/pytorch_stoi#7, chaddy1004/sobel-operator-pytorch#1, pyro-ppl/pyro#127
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import edge_value, incoming_gradient, kind, operand
+from stayfinite.catalog.clues import edge_value, hiding_calls, incoming_gradient, kind, masked_later, operand
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.ops import DECOMPOSITIONS, KINDS
@@ -57,12 +57,15 @@ def evidence(case: Case) -> list[Evidence]:
     found = [Evidence(f"the backward pass of {here.name} made the first bad gradient", 2.5, "origin-kind"),
              _point(case), *against_growth(case)]
     arrived = incoming_gradient(case)
-    if arrived == 0.0:
+    if arrived == 0.0 and masked_later(case):
         found.append(Evidence("the gradient that arrives is 0: the element is not used", -3.0, "incoming-gradient"))
+    elif arrived == 0.0:
+        found.append(Evidence("the gradient that arrives is 0, and 0 times an infinite slope is NaN", 0.5,
+                              "incoming-gradient"))
     elif arrived is not None:
         found.append(Evidence(f"a gradient of {show(arrived)} arrived there: the element is used", 2.0,
                               "incoming-gradient"))
-    if case.origin is not None and case.origin.absorbed_at is not None:
+    if hiding_calls(case):
         found.append(Evidence("the forward value was not finite either, only hidden", -4.0, "absorbed"))
     return found
 

@@ -53,6 +53,8 @@ def evidence(case: Case) -> list[Evidence]:
     found = [_state(case)]
     if case.symptom.step > 0:
         found.append(Evidence(f"{case.symptom.step} steps went well before", -4.0, "step"))
+    if case.overwritten:
+        found.append(Evidence(f"`{case.overwritten[0]}` had been initialised, and was written again", -6.0, "written"))
     if case.configuration.checkpoint is not None:
         found.append(Evidence("a state was loaded over it", -3.0, "checkpoint"))
     return found

@@ -33,7 +33,7 @@ Ciela-Institute/caustics#83
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import edge_value, incoming_gradient, kind, mentions
+from stayfinite.catalog.clues import edge_value, hiding_calls, incoming_gradient, kind, masked_later
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.ops import op_kind
@@ -57,27 +57,25 @@ def evidence(case: Case) -> list[Evidence]:
     found = against_growth(case)
     arrived, point = incoming_gradient(case), edge_value(case)
     if arrived == 0.0 and point is not None:
+        masked = masked_later(case)
         found.append(Evidence(f"a gradient of exactly 0 arrives where the argument of {kind(case).name} is "
-                              f"{show(point)}: the element is masked later, and 0 times an infinite slope is NaN", 7.0,
-                              "incoming-gradient"))
+                              f"{show(point)}: {'the element is masked later, and ' if masked else ''}"
+                              "0 times an infinite slope is NaN", 8.0 if masked else 1.0, "incoming-gradient"))
     elif arrived is not None and arrived != 0.0:
         found.append(Evidence(f"a gradient of {show(arrived)} arrives: the element is not masked", -6.0,
                               "incoming-gradient"))
     else:
         found.append(Evidence("nothing on the path hides a value", -4.0, "incoming-gradient"))
-    if mentions(case, r"where\(|mask"):
-        found.append(Evidence("the line picks elements after computing all of them", 2.0, "source-text"))
     return found
 
 
 def _hidden(case: Case) -> Evidence | None:
-    place = case.origin.absorbed_at if case.origin is not None else None
-    if place is None:
+    takers = hiding_calls(case)
+    if not takers:
         return None
-    takers = [call for call in case.trace.calls if call.absorbed and call.location.line == place.line]
-    picking = [call for call in takers if call.kind in ("mul", "unknown") or op_kind(call.kind).has("selects")]
-    if takers and not picking:
-        return Evidence(f"the forward infinity went into {takers[0].kind} at line {place.line}, which picks nothing",
-                        -2.0, "absorbed")
-    return Evidence(f"the forward pass made a non-finite value, line {place.line} took it away, and the backward pass "
-                    "brought it back", 8.0, "absorbed")
+    line = takers[0].location.line
+    if not any(call.kind in ("mul", "unknown") or op_kind(call.kind).has("selects") for call in takers):
+        return Evidence(f"the forward infinity went into {takers[0].kind} at line {line}, which picks nothing", -2.0,
+                        "absorbed")
+    return Evidence(f"the forward pass made a non-finite value, line {line} took it away, and the backward pass brought "
+                    "it back", 8.0, "absorbed")

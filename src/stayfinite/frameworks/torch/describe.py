@@ -7,7 +7,7 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -131,6 +131,14 @@ def parameters(subjects: Subjects) -> tuple[TensorStats, ...]:
         return max((abs(v) for v in (s.min, s.max) if not isinstance(v, str)), default=0.0)
     good = sorted((s for s in every if not s.nonfinite), key=magnitude, reverse=True)[:10]
     return (*bad[:50], *good)
+
+
+def overwritten(subjects: Subjects, versions: Sequence[int]) -> tuple[str, ...]:
+    """`Case.overwritten`, from the version counters the parameters had when the first step began."""
+    pairs = zip(subjects.parameters, versions, strict=False)
+    return tuple(
+        subjects.parameter_names[id(p)] for p, version in pairs if version >= 2 and not bool(torch.isfinite(p.detach()).all())
+    )[:50]
 
 
 def configuration(subjects: Subjects, live: Live) -> Configuration:

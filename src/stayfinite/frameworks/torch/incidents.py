@@ -173,6 +173,7 @@ class Incidents:
             parameters=describe.parameters(scene.subjects),
             configuration=describe.configuration(scene.subjects, self._live),
             exception=describe.exception_info(error, self._relative) if error is not None else None,
+            overwritten=describe.overwritten(scene.subjects, scene.window.versions) if failure.step == 0 else (),
         )
 
 

@@ -153,7 +153,7 @@ class StoredValues:
 
     def _make_sparse(self, stored: dict[str, Any], before: Any, fill: bool) -> Any:
         indices, values = self.value(stored["indices"]), self.value(stored["values"])
-        return torch.sparse_coo_tensor(indices, values, stored["shape"]).coalesce()
+        return torch.sparse_coo_tensor(indices, values, stored["shape"], check_invariants=True).coalesce()
 
     def _make_array(self, stored: dict[str, Any], before: Any, fill: bool) -> Any:
         numpy = importlib.import_module("numpy")
