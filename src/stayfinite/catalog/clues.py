@@ -289,3 +289,15 @@ def against_hidden(case: Case) -> list[Evidence]:
     if incoming_gradient(case) == 0.0 and masked_later(case):
         return [Evidence("the gradient that arrives is 0: the element is not used", -3.0, "incoming-gradient")]
     return []
+
+
+def otherwise_ordinary(case: Case) -> TensorStats | None:
+    """A non-finite parameter of which most elements are numbers as an initialiser draws them: of both signs, seldom
+    zero, none beyond 100. Memory that was never written holds zeros, tiny and huge numbers instead."""
+    for stats in case.parameters:
+        if not stats.nonfinite or stats.size < 16 or stats.nonfinite * 2 > stats.size or stats.zero * 10 > stats.size:
+            continue
+        low, high = stats.min, stats.max
+        if not isinstance(low, str) and not isinstance(high, str) and -100.0 < low < -1e-4 and 1e-4 < high < 100.0:
+            return stats
+    return None

@@ -29,12 +29,13 @@ cardwing/Codes-for-PVKD#9, deepmodeling/deepmd-kit#5519
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import origin_location, state_born
+from stayfinite.catalog.clues import origin_location, otherwise_ordinary, state_born
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
+from stayfinite.records.tensor import TensorStats
 
 TITLE = "Corrupt checkpoint"
 PRIOR = prior(threads=1)
@@ -58,6 +59,10 @@ def evidence(case: Case) -> list[Evidence]:
     if case.symptom.step > 0:
         found.append(Evidence(f"{case.symptom.step} steps went well before", -5.0, "step"))
     return found
+
+
+def _damage(stats: TensorStats) -> str:
+    return f"{stats.nonfinite} of {stats.size} elements of `{stats.name}` are non-finite, the others are as trained"
 
 
 def _state(case: Case) -> Evidence:

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import origin_location as locate
-from stayfinite.catalog.clues import state_born
+from stayfinite.catalog.clues import otherwise_ordinary, state_born
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -55,6 +55,8 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"{case.symptom.step} steps went well before", -4.0, "step"))
     if case.overwritten:
         found.append(Evidence(f"`{case.overwritten[0]}` had been initialised, and was written again", -6.0, "written"))
+    elif otherwise_ordinary(case) is not None:
+        found.append(Evidence("its other elements are numbers as an initialiser draws them", -5.0, "written"))
     if case.configuration.checkpoint is not None:
         found.append(Evidence("a state was loaded over it", -3.0, "checkpoint"))
     return found
