@@ -1,7 +1,7 @@
 """Ways to look at one training step: bare, watched by stayfinite, or checked by a peer.
 
-Every arm trains the same model with the same optimizer; what it adds is put on before a chunk of steps and taken off after
-it, outside the clock.
+Every arm trains the same model with the same optimizer; what it adds is put on before a chunk of steps and taken off
+after it, outside the clock.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def load(name: str) -> Workload:
         before = len(runtime.blocks)
         if kind == "wrapped":
             code = Rewriter(str(WORKLOADS), refuse).compile(source, str(path))
-            assert len(runtime.blocks) == before + 1, f"{name}: {len(runtime.blocks) - before} loops were wrapped, not 1"
+            found = len(runtime.blocks) - before
+            assert found == 1, f"{name}: {found} loops were wrapped, not 1"
         else:
             code = compile(source, str(path), "exec", dont_inherit=True)
         execute(code, module)
@@ -111,7 +112,7 @@ class Watched:
             self.session.close()
 
 
-# -- peers ---------------------------------------------------------------------------------------------------------------
+# -- peers -------------------------------------------------------------------------------------------------------
 
 
 def loss_check() -> contextlib.AbstractContextManager[None]:

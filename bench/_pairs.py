@@ -1,4 +1,4 @@
-"""Paired measurements on a noisy machine: interleaved arms, ratios within a round, medians and quartiles over rounds."""
+"""Paired measurements on a noisy machine: interleaved arms, ratios within a round, medians and quartiles over them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Row:
     high: float
     rounds: int
     bare: float
-    """The bare value in its own unit (milliseconds, seconds or MiB), median over rounds."""
+    """The bare value in its own unit (seconds or MiB), median over rounds."""
 
 
 class Clocked:
@@ -59,18 +59,16 @@ def interleave(arms: dict[str, Callable[[], float]], rounds: int, seed: int = 0)
     return values
 
 
-def rows(subject: str, values: dict[str, list[float]], against: str, *, unit: float = 1.0, difference: bool = False) -> list[Row]:
-    """Rows for all arms but `against`: the ratio (or `difference`) to it within each round. `unit` scales what is shown."""
+def rows(subject: str, values: dict[str, list[float]], against: str, *, difference: bool = False) -> list[Row]:
+    """Rows for all arms but `against`: the ratio (or `difference`) to it within each round."""
     reference = values[against]
     table = []
     for arm, own in values.items():
         if arm == against:
             continue
-        paired = [
-            (a - b) * unit if difference else a / b for a, b in zip(own, reference, strict=True)
-        ]
+        paired = [a - b if difference else a / b for a, b in zip(own, reference, strict=True)]
         low, median, high = quartiles(paired)
-        table.append(Row(subject, arm, median, low, high, len(paired), statistics.median(reference) * unit))
+        table.append(Row(subject, arm, median, low, high, len(paired), statistics.median(reference)))
     return table
 
 

@@ -35,7 +35,8 @@ def run(command: list[str], *, threads: int = 1) -> Ended:
         environment = {**os.environ, "PYTHONPATH": str(HERE.parent / "src"), "OMP_NUM_THREADS": str(threads)}
         begun = time.monotonic()
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            command, cwd=folder, env=environment,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         assert process.stdout is not None and process.stderr is not None
         read: dict[str, bytes] = {"out": b"", "err": b""}

@@ -3,8 +3,8 @@
 
     python bench/memory.py [--quick] [--json FILE]
 
-Where gradients predict the update no copy of the parameters is kept. With an optimizer that torch.optim does not have one
-copy of parameters and moments is kept while a step runs, and its row shows it. `bare again` is the control.
+Where gradients predict the update no copy of the parameters is kept. With an optimizer that torch.optim does not have
+one copy of parameters and moments is kept while a step runs, and its row shows it. `bare again` is the control.
 """
 
 from __future__ import annotations

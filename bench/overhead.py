@@ -3,13 +3,14 @@
 
     python bench/overhead.py [--quick] [--workload NAME ...] [--json FILE]
 
-Each script of `bench/workloads/` is loaded twice, as it is and with its loop wrapped as `stayfinite run` does it. All arms
-train the same model with the same optimizer, a chunk of steps at a time, in an order drawn anew each round, on one thread;
-the clock is CPU time of the process. A figure is the median over rounds of (median step of the chunk / median step of the
-bare chunk of that round), with quartiles. The row `bare again` is the control: what differs from 1.00 there is noise.
+Each script of `bench/workloads/` is loaded twice, as it is and with its loop wrapped as `stayfinite run` does it. All
+arms train the same model with the same optimizer, a chunk of steps at a time, in an order drawn anew each round, on one
+thread; the clock is CPU time of the process. A figure is the median over rounds of (median step of the chunk / median
+step of the bare chunk of that round), with quartiles. The row `bare again` is the control: what differs from 1.00 there
+is noise.
 
-A chunk is shorter than the 50 steps between two looks at the parameters, so the median step holds no look. The row
-`looking every step` says what one costs; one fiftieth of its surplus belongs to the row `stayfinite`, and is added there.
+A chunk is shorter than the 50 steps between two looks at the parameters, so its median step holds no look. The row
+`looking every step` says what one costs; a fiftieth of its surplus belongs to the row `stayfinite`, and is added there.
 """
 
 from __future__ import annotations

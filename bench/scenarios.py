@@ -105,9 +105,8 @@ def main() -> None:
 def show(cases: list[Case], tools: list[str] | tuple[str, ...], cells: list[Cell]) -> None:
     """Print the table and its sums."""
     at = {(cell.case, cell.tool): cell for cell in cells}
-    lines = [
-        [f"{case.expected['scenario']} (`{case.name}`)", *(str(at[case.name, tool]) for tool in tools)] for case in cases
-    ]
+    names = {case.name: f"{case.expected['scenario']} (`{case.name}`)" for case in cases}
+    lines = [[names[case.name], *(str(at[case.name, tool]) for tool in tools)] for case in cases]
     harmful = [case for case in cases if not case.benign and not case.expected.get("harmless")]
     faults = [case for case in cases if not case.benign]
 

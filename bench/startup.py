@@ -3,9 +3,9 @@
 
     python bench/startup.py [--quick] [--json FILE]
 
-Whole processes, one after the other in an order drawn anew each round. Figures are differences to the bare process of the
-same round, in seconds, as median and quartiles; `bare again` is the control. CPU time does not depend on how busy the
-machine is, the wall clock does. The target is at most half a second.
+Whole processes, one after the other in an order drawn anew each round. Figures are differences to the bare process of
+the same round, in seconds, as median and quartiles; `bare again` is the control. The wall clock depends on how busy the
+machine is; CPU time does so much less. The target is at most half a second.
 """
 
 from __future__ import annotations

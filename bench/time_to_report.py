@@ -45,7 +45,7 @@ def once(name: str) -> tuple[float, float, float]:
     ended = run(watched("poisoned.py", name))
     if ended.exit_code != HALTED or "next" not in ended.stderr:
         raise RuntimeError(f"{name}: exit code {ended.exit_code}, no full report: {ended.stderr[-2000:]}")
-    words = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines() if line.startswith(("step", "bad", "end")))
+    words = dict(line.split(maxsplit=1) for line in ended.stdout.splitlines())
     clock, cpu = map(float, words["bad"].split())
     return float(words["step"]), ended.told - clock, float(words["end"]) - cpu
 

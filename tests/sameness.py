@@ -45,6 +45,41 @@ loss, optimizer = Loss(), Optimizer()
 """A sibling module ``fake``: loops over it are wrapped, and need no framework."""
 
 
+TRAIN = '''
+import hashlib
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.2), nn.Linear(8, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 3)
+BAD = -1
+
+for step in range(8):
+    x = torch.randn(16, 4)
+    if step == BAD:
+        x[3, 1] = float("nan")
+    y = x.sum(1, keepdim=True)
+    optimizer.zero_grad()
+    loss = nn.functional.mse_loss(model(x), y)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    optimizer.step()
+    scheduler.step()
+    print(step)
+
+digest = hashlib.sha256()
+for tensor in [*model.state_dict().values(), *(v for s in optimizer.state.values() for v in s.values())]:
+    digest.update(tensor.numpy().tobytes())
+print(digest.hexdigest())
+'''
+"""A healthy training whose last line is a digest of all weights, buffers and moments."""
+
+FAILING = TRAIN.replace("BAD = -1", "BAD = 4")
+"""The same with a NaN in the batch of step 4."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a job ended, and the files it left: name -> bytes; byte code apart."""
@@ -58,6 +93,7 @@ class Ended:
 def write_job(folder: Path, files: Mapping[str, str | bytes]) -> None:
     """Make `folder` hold exactly `files` (texts are dedented)."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(outside)
         self.conv2 = nn.Conv2d(outside, outside, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outside)
-        self.short = nn.Conv2d(inside, outside, 1, stride, bias=False) if stride > 1 or inside != outside else nn.Identity()
+        same = stride == 1 and inside == outside
+        self.short = nn.Identity() if same else nn.Conv2d(inside, outside, 1, stride, bias=False)
 
     def forward(self, x):
         y = F.relu(self.bn1(self.conv1(x)))

@@ -1,4 +1,4 @@
-"""A signed-momentum optimizer that `torch.optim` does not have: gradients cannot predict it, so an undo copy is kept."""
+"""A signed-momentum optimizer, not one of torch.optim: gradients cannot predict it, so an undo copy is kept."""
 
 import torch
 import torch.nn.functional as F

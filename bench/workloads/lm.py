@@ -1,7 +1,7 @@
 """A 6-layer transformer with 11 M parameters on 2 x 128 tokens, AdamW.
 
-Real batches have tens of times as many tokens, so optimizer and gradient traffic, and what a watcher adds to them, weigh
-more here than in real training.
+Real batches have tens of times as many tokens, so optimizer and gradient traffic, and what a watcher adds to them,
+weigh more here than in real training.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""80 x (LayerNorm, Linear 128, ReLU), 324 parameter tensors, AdamW: many small tensors, the dearest case for a watcher."""
+"""80 x (LayerNorm, Linear 128, ReLU), 324 parameter tensors, AdamW: many small tensors, dearest to a watcher."""
 
 import torch
 import torch.nn.functional as F

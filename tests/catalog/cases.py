@@ -98,7 +98,8 @@ def operations() -> list[Written]:
             code="torch.where(d2 > 0, d2.sqrt(), 0.0)", near=("singular-gradient", "division-by-zero", "unknown")),
         from_backward("pow", [GAPS], "nan", 0.0, "mul", name="power masked later", cause="where-gradient-trap",
             gate=OpCall(20, "mul", "aten.mul.Tensor", "forward", PICKED, inputs=(GAPS, stats("off", min=0.0, max=1.0,
-            zero=32))), scalars=(Scalar("exponent", 0.5),), near=("singular-gradient", "infinity-arithmetic", "domain-error")),
+            zero=32))), scalars=(Scalar("exponent", 0.5),), near=("singular-gradient", "infinity-arithmetic",
+            "domain-error")),
         Written("log behind a where", case(origin("log", "backward", [P], stats("grad", nan=1), absorbed_at=PICKED),
             trace=taken, detector="nonfinite-gradient"), "where-gradient-trap", ("log-of-zero", "singular-gradient",
             "infinity-arithmetic")),
@@ -258,6 +259,7 @@ def growth() -> list[Written]:
 def state() -> list[Written]:
     """Causes that were there before the step computed anything, or outside of it."""
     weight = stats("net.2.weight", (64, 64), nan=64)
+    memory = stats("net.2.weight", (64, 64), nan=64, zero=3200)
     loaded = {"configuration": configuration(checkpoint=LOADED)}
     made = origin("parameter", "load", output=weight, parameter="net.2.weight")
     variance = origin("buffer", "load", output=stats("bn.running_var", (64,), nan=64), buffer="bn.running_var")
@@ -274,7 +276,7 @@ def state() -> list[Written]:
             ("uninitialized-parameter", "unknown", "bad-initialization")),
         Written("a bad buffer in a checkpoint", case(variance, 0, **loaded), "corrupt-checkpoint", ("corrupt-buffer",
             "uninitialized-parameter", "corrupt-optimizer-state")),
-        Written("torch.empty", case(made, 0, parameters=(weight,)), "uninitialized-parameter", ("corrupt-checkpoint",
+        Written("torch.empty", case(made, 0, parameters=(memory,)), "uninitialized-parameter", ("corrupt-checkpoint",
             "bad-initialization", "unknown")),
         Written("torch.empty with finite garbage", case(origin("matmul", "forward", [stats("x", (32, 20)), stats("w",
             (20, 64), max=2.4e38, culprit=2.4e38)], inf_of((32, 64))), 0, parameters=(stats("head.weight", (64, 20),

@@ -411,13 +411,18 @@ def a_missing_measurement() -> Training:
 def a_parameter_never_written() -> Training:
     model = perceptron()
     with torch.no_grad():
-        model[0].weight[3, 2] = math.nan
+        memory = model[0].weight.zero_().view(-1)  # what an allocator hands out: mostly zeros, tiny numbers, and worse
+        memory[::5] = 1e-41
+        memory[7], memory[11] = math.nan, 3e22
     return Training(model, adam(model), regression, squares)
 
 
 @fault("corrupt-checkpoint")
 def a_parameter_loaded() -> Training:
-    training = a_parameter_never_written()
+    model = perceptron()
+    with torch.no_grad():
+        model[0].weight[3, 2] = math.nan
+    training = Training(model, adam(model), regression, squares)
     training.loaded = Location(file="train.py", line=3)
     return training
 

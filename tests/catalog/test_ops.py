@@ -51,7 +51,9 @@ def test_singular_slopes(name: str, x: float) -> None:
     point = torch.tensor(x, dtype=torch.float64, requires_grad=True)
     UNARY[name](point).backward()
     assert point.grad is not None
-    assert KINDS[name].singular(x) is not bool(torch.isfinite(point.grad)), float(point.grad)
+    # a pole that is met through rounding gives a huge number on some builds and an infinity on others
+    finite = bool(torch.isfinite(point.grad)) and abs(float(point.grad)) < 1e30
+    assert KINDS[name].singular(x) is not finite, float(point.grad)
 
 
 @pytest.mark.parametrize("name", GROWING)

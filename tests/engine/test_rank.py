@@ -153,7 +153,8 @@ def test_in_strict_mode_a_broken_cause_is_raised(monkeypatch: pytest.MonkeyPatch
 # -- wild cases ------------------------------------------------------------------------------------------------------
 
 text = st.sampled_from([
-    "", "x", "y", "train_y[i : i + 50]", "[", "a(b", "\\", "(?P<", "mask.sum()", "v.norm()", "1e-8", "running_var", "é", "\0",
+    "", "x", "y", "train_y[i : i + 50]", "[", "a(b", "\\", "(?P<", "mask.sum()", "v.norm()", "1e-8", "running_var", "é",
+    "\0",
 ])
 numbers = st.one_of(
     st.floats().map(to_number), st.sampled_from([0.0, 1.0, -1.0, 1e38, -1e38, 5e-324, 1.7e308, 255.0, 96.0])
@@ -171,7 +172,8 @@ phases = st.sampled_from(get_args(Phase))
 places = st.builds(Location, file=text, line=st.integers(-1, 50), code=text, expression=text)
 scalars = st.lists(st.builds(Scalar, name=text, value=numbers), max_size=2).map(tuple)
 origins = st.builds(
-    Origin, phase=phases, op=kinds, native_op=text, location=places, parameter=st.none() | text, buffer=st.none() | text,
+    Origin, phase=phases, op=kinds, native_op=text, location=places, parameter=st.none() | text,
+    buffer=st.none() | text,
     samples=st.lists(st.integers(0, 40), max_size=3).map(tuple), inputs=some_tensors, output=st.none() | tensors,
     absorbed_at=st.none() | places, scalars=scalars,
 )
@@ -185,7 +187,9 @@ magnitudes = st.lists(
 ).map(tuple)
 traces = st.builds(
     Trace, calls=st.lists(calls, max_size=5).map(tuple),
-    leaves=st.lists(st.builds(Leaf, kind=st.sampled_from(get_args(LeafKind)), name=text, stats=tensors), max_size=2).map(tuple),
+    leaves=st.lists(
+        st.builds(Leaf, kind=st.sampled_from(get_args(LeafKind)), name=text, stats=tensors), max_size=2
+    ).map(tuple),
     profile=magnitudes, gradient_profile=magnitudes, unseen=st.lists(text, max_size=1).map(tuple),
     model_inputs=some_tensors,
 )
@@ -218,7 +222,8 @@ messages = st.sampled_from([
 cases = st.builds(
     Case,
     symptom=st.builds(
-        Symptom, detector=st.sampled_from(["nonfinite-loss", "nonfinite-learning-rate", "numeric-exception", "divergence"]),
+        Symptom,
+        detector=st.sampled_from(["nonfinite-loss", "nonfinite-learning-rate", "numeric-exception", "divergence"]),
         step=st.integers(-1, 100), series=text, value=numbers,
     ),
     origin=st.none() | origins, trace=traces, windows=windows(), batch=some_tensors,

@@ -6,6 +6,7 @@ import ast
 import textwrap
 
 import pytest
+
 from stayfinite.rewrite.reads import free_names, read_first
 
 CASES = {

@@ -201,7 +201,7 @@ def programs(draw: st.DrawFn, *, in_function: bool = True) -> str:
             return f"try:\n{inner()}{caught}\nfinally:\n{inner()}\n{indented(last)}"
         if kind == "with":
             return f"with entered({draw(st.integers(1, 8))}):\n{inner()}"
-        return f"match a % 3:\n    case 0:\n{indented(inner())}\n    case {number} | 1 as m:\n{indented(inner())}\n    case _:\n        pass"
+        return f"match a % 3:\n    case 0:\n{indented(inner())}\n    case {number} | 1 as m:\n{indented(inner())}\n    case _:\n        pass"  # noqa: E501
 
     body = statements(3, True) + "\nloss.backward()\n" + statements(1, True) + "\noptimizer.step()\n" + statements(2, True)
     wrapper = draw(st.sampled_from(["plain", "try", "with", "if"]))

@@ -16,6 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+
 from stayfinite.frameworks.torch.case_values import CaseValues, is_opaque
 from stayfinite.frameworks.torch.stored_values import StoredValues
 
@@ -58,10 +59,12 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         if one.is_sparse:
             one, other = one.coalesce(), other.coalesce()
-            return same(one.indices(), other.indices()) and same(one.values(), other.values()) and one.shape == other.shape
+            parts = ((one.indices(), other.indices()), (one.values(), other.values()))
+            return one.shape == other.shape and all(same(*pair) for pair in parts)
         plain = [torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in (one.detach(), other.detach())]
         bits = [t.contiguous().reshape(-1).view(torch.uint8) for t in plain]
-        return (one.shape, one.dtype, one.requires_grad) == (other.shape, other.dtype, other.requires_grad) and torch.equal(*bits)
+        kinds = [(t.shape, t.dtype, t.requires_grad) for t in (one, other)]
+        return kinds[0] == kinds[1] and torch.equal(*bits)
     if isinstance(one, numpy.ndarray):
         return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
     if isinstance(one, float):
@@ -84,8 +87,9 @@ tensors = st.builds(
                      torch.complex64, torch.complex128, torch.uint16, torch.float8_e5m2]),
     st.integers(0, 10**6),
 )
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 leaves = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    st.none(), st.booleans(), st.integers(), st.floats(), words,
     st.binary(max_size=8), st.complex_numbers(), tensors, st.builds(range, st.integers(-9, 9), st.integers(-9, 9)),
     st.sampled_from([torch.float16, torch.device("cpu"), torch.Size([2, 3]), slice(1, None, 2), numpy.float32(1.5)]),
 )
@@ -93,7 +97,7 @@ values = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.lists(inner, max_size=4), st.lists(inner, max_size=4).map(tuple), st.builds(Pair, inner, inner),
-        st.dictionaries(st.one_of(st.text(st.characters(exclude_categories=["Cs"]), max_size=4), st.integers()), inner, max_size=4),
+        st.dictionaries(st.one_of(words, st.integers()), inner, max_size=4),
         st.builds(Batch, inner, st.just(["a"])), st.builds(Frozen, inner),
         st.lists(inner, max_size=4).map(lambda items: collections.deque(items, 9)),
     ),
@@ -154,7 +158,8 @@ def test_one_object_under_two_names_is_one_object(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [open, lambda: 0, torch.nn.Linear(1, 1), iter([1]), "\ud800", numpy.array([object()]), ValueError("x"), ...]
+    "value",
+    [open, lambda: 0, torch.nn.Linear(1, 1), iter([1]), "\ud800", numpy.array([object()]), ValueError("x"), ...],
 )
 def test_what_has_no_plain_form_is_said_to_have_none(value: Any) -> None:
     assert is_opaque(CaseValues({}, {}).write(value, "v"))

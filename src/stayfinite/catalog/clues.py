@@ -276,7 +276,9 @@ def masked_later(case: Case) -> bool:
         if gate is not None and gate.kind in ("where", "masked_fill", "index", "scatter", "nan_to_num"):
             return True
         if gate is not None and gate.kind == "mul":
-            return any(stats.zero and finite(stats.min) == 0.0 and finite(stats.max) == 1.0 for stats in gate.inputs)
+            square = re.fullmatch(r"\(*([\w.]+)\s*\*\s*\1\)*", gate.location.expression) is not None
+            masks = (stats.zero and finite(stats.min) == 0.0 and finite(stats.max) == 1.0 for stats in gate.inputs)
+            return any(masks) if gate.inputs else not square
     return mentions(case, r"where\(|mask")
 
 

@@ -45,7 +45,7 @@ class _Finder(importlib.abc.MetaPathFinder):
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            del loader.exec_module
+            vars(loader).pop("exec_module", None)  # several may wait for one module
             execute(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)

@@ -435,8 +435,11 @@ def _note_changes(node: ast.AST, changed: set[str], attributes: set[str]) -> Non
     elif isinstance(node, ast.Call) and dotted(node.func) == "next" and node.args:
         _note_target(node.args[0], changed, attributes, rebinds=False)
     if isinstance(node, ast.Call):
-        if node.args and (dotted(node.func) or "").rsplit(".", 1)[-1] in CHANGERS:
+        called = (dotted(node.func) or "").rsplit(".", 1)[-1]
+        if node.args and called in CHANGERS:
             _note_target(node.args[0], changed, attributes, rebinds=False)
+            if called == "setattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+                attributes.add(str(node.args[1].value))
         for keyword in node.keywords:
             if keyword.arg == "out":
                 _note_target(keyword.value, changed, attributes, rebinds=False)

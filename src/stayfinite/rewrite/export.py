@@ -15,9 +15,8 @@ from typing import Any
 
 from stayfinite.rewrite.blocks import Analysis, Site
 from stayfinite.rewrite.project import SourceIndex
+from stayfinite.rewrite.transform import next_calls
 
-_KEPT_ITERATORS = (ast.Name, ast.Attribute, ast.Subscript)
-"""What `next` is called on where its results count, see `transform`; fresh iterators repeat by themselves."""
 STEP = "failing_step"
 """The name the exported script gives the stored step."""
 
@@ -145,12 +144,7 @@ def _with_stored_items(text: str, path: str) -> str:
 
     **Raises**: `CannotExport` if there are none: then they are in another module.
     """
-    places = []
-    for node in ast.walk(ast.parse(text, path)):
-        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "next"):
-            continue
-        if not node.keywords and node.args and isinstance(node.args[0], _KEPT_ITERATORS):
-            places.append((node.func.lineno, node.func.col_offset))
+    places = [(call.func.lineno, call.func.col_offset) for call in next_calls(ast.parse(text, path))]
     if not places:
         raise CannotExport("the step takes its batch by `next` in another module than the script")
     lines = text.splitlines(keepends=True)

@@ -17,7 +17,7 @@ from typing import Any
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.blocks import Analysis
 from stayfinite.rewrite.project import SourceIndex, is_user_file, unheard
-from stayfinite.rewrite.transform import transform
+from stayfinite.rewrite.transform import next_calls, transform
 
 
 class Rewriter:
@@ -44,10 +44,13 @@ class Rewriter:
         return code
 
     def _rewrite(self, source: str | bytes, path: str) -> types.CodeType:
-        tree = ast.parse(source, path)
         with unheard():
-            self.index.add(path, ast.parse(source, path))  # the index keeps pristine trees; this one is changed
+            tree = ast.parse(source, path)
         sites = Analysis(self.index.closure(path, tree)).sites(os.path.realpath(path), len(runtime.blocks) + 1)
+        if not sites and not next_calls(tree):
+            self.index.add(path, tree)
+            return compile(source, path, "exec", dont_inherit=True)
+        self.index.add(path, ast.parse(source, path))  # the index keeps pristine trees; this one is changed
         for site in sites:
             runtime.blocks[site.block.id] = site.block
         return compile(transform(tree, sites), path, "exec", dont_inherit=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import collections
+import gc
 import io
 import logging
 import queue
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from stayfinite.rewrite.blocks import Block
+from stayfinite.rewrite.growth import Lengths
 from stayfinite.rewrite.project import is_user_file
 
 COPY_LIMIT = 4096
@@ -96,6 +98,8 @@ class Plan:
         self.generators: list[Any] = []
         self.files: list[Any] = []
         self.dicts: list[dict[str, Any]] = []
+        self.others: list[Any] = []
+        """Containers met that nothing is seen to change."""
         self.met: list[object] = []
         """Framework state met on the way: modules, optimizers, schedulers, scalers, bare parameters."""
         self.unrepeatable: str | None = None
@@ -147,6 +151,8 @@ class Plan:
             self._visit_namespace(value)
             return
         self._visit(value, 0, name in self.block.changed)
+        if name in self.block.receivers and isinstance(value, types.GeneratorType):
+            self._cannot(f"it drives the generator {name!r}, which goes on from where it was left")
         if name in self.block.receivers and hasattr(value, "__dict__") and not self._framework.is_owned(value):
             if not is_user_object(value) and not isinstance(value, (type, types.FunctionType, *_LEAVES)):
                 self.dicts.append(vars(value))
@@ -164,8 +170,7 @@ class Plan:
             for child in self._framework.children(value):
                 self._visit_object(child, depth)
         elif isinstance(value, _CONTAINERS):
-            if changed:
-                self.containers.append(value)
+            (self.containers if changed else self.others).append(value)
             if len(value) <= 64:
                 for item in list(value.values() if isinstance(value, dict) else value):
                     self._visit(item, depth + 1, changed)
@@ -189,8 +194,10 @@ class Plan:
             self._visit(value.__self__, depth, False)
         elif type(value).__name__ == "partial":
             self._visit((value.func, *value.args, *value.keywords.values()), depth, False)
-        elif is_user_object(value):
+        elif is_user_object(value) or is_namespace(value):
             self._visit_object(value, depth)
+        elif type(value).__module__ in ("csv", "_csv"):
+            self._visit_writer(value, depth)
         elif changed and self._framework.copy(value) is not None:
             self.arrays.append(value)
 
@@ -220,6 +227,8 @@ class Plan:
         self.slots += [(function, name) for name in self.block.attributes.intersection(vars(function))]
         if hasattr(function, "__wrapped__"):
             self._visit(function.__wrapped__, depth + 1, False)
+        for default in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+            self._visit(default, depth + 1, False)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
             if name in self.block.global_names:
                 self.cells.append(cell)
@@ -234,7 +243,11 @@ class Plan:
         for kind in type(value).__mro__:
             slots = kind.__dict__.get("__slots__", ())
             names += [slots] if isinstance(slots, str) else list(slots)
-        own = is_user_object(value)
+        own = is_user_object(value) or is_namespace(value)
+        if own:
+            self._visit_class(type(value), depth)
+            if attributes is not None and "__dict__" in self.block.attributes:
+                self.dicts.append(attributes)
         fixed = self._framework.own_attributes(value)
         for name in names:
             item = attributes.get(name, _MISSING) if attributes is not None else getattr(value, name, _MISSING)
@@ -257,6 +270,24 @@ class Plan:
                     self.slots.append((value, name))
 
 
+    def _visit_class(self, kind: type, depth: int) -> None:
+        """What instances change in place without having it themselves: a list that stands in the class."""
+        for owner in filter(is_user_class, kind.__mro__):
+            for name in self.block.attributes.intersection(vars(owner)):
+                self._visit(vars(owner)[name], depth + 1, True)
+
+    def _visit_writer(self, value: Any, depth: int) -> None:
+        """A CSV writer hides the file it writes to in a bound method."""
+        for part in [value, getattr(value, "writer", None)]:
+            for met in gc.get_referents(part) if type(part).__module__ == "_csv" else ():
+                self._visit(getattr(met, "__self__", None), depth + 1, False)
+
+
+def is_namespace(value: object) -> bool:
+    """True for the plain holders of attributes that scripts keep their settings and counters in."""
+    return isinstance(value, types.SimpleNamespace) or type(value).__module__ == "argparse"
+
+
 class Saved:
     """Plain Python state at one moment. `names` are what the block's own frame must be given back."""
 
@@ -269,6 +300,7 @@ class Saved:
         self.names = {name: local_names[name] for name in block.stored if name in local_names}
         self._undo: list[Undo] = []
         self._trained: list[Undo] = []
+        self._lengths = Lengths(plan.others)
         for name in block.stored.difference(self.names):
             if name in global_names:
                 self.names[name] = global_names[name]
@@ -316,8 +348,9 @@ class Saved:
                 undo()
             except Unrepeatable as reason:
                 refusal = reason
-        if refusal is not None:
-            raise refusal
+        changed = self._lengths.restore()
+        if changed is not None or refusal is not None:
+            raise refusal or Unrepeatable(changed)
 
     def restore_trained(self) -> None:
         """Put back only what belongs to the user's own optimizers and averages: moments, counters, averaged weights."""
@@ -352,6 +385,8 @@ class Saved:
                     setattr(value, name, before)
             elif plain:
                 value.__dict__.pop(name, None)
+            elif hasattr(value, name):
+                delattr(value, name)
 
         self._undo.append(undo)
 
@@ -471,11 +506,13 @@ def _generator_undo(generator: Any) -> Undo:
 
 
 def _file_undo(file: Any) -> Undo:
-    """A file's position; what was written beyond it is cut off again."""
+    """A file's position; what was added at its end is cut off again, and nothing that was there before."""
     try:
         if file.writable():
             file.flush()
         position = file.tell()
+        end = file.seek(0, io.SEEK_END) if file.writable() else position
+        file.seek(position)
     except OSError as error:
         return _refusal(f"it reads a file whose position cannot be known ({error})")
 
@@ -484,9 +521,10 @@ def _file_undo(file: Any) -> Undo:
             raise Unrepeatable(f"it closes the file {getattr(file, 'name', '?')}")
         if file.writable():
             file.flush()
-        file.seek(position)
         if file.writable():
+            file.seek(end)
             file.truncate()
+        file.seek(position)
 
     return undo
 

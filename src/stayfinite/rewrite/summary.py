@@ -165,10 +165,10 @@ def effects(nodes: Iterable[ast.AST], steppers: Steppers) -> Effects:
                 step = step or last != "update"
             elif last:
                 calls.add(last)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            if node.attr == "grad":
+        elif isinstance(node, ast.Attribute):
+            if node.attr == "grad" and isinstance(node.ctx, ast.Load):
                 reads = True
-            calls.add(node.attr)
+            calls.add(node.attr)  # a property runs a function, also when it is assigned
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             calls.add(node.id)
     return Effects(backward, step, grad, reads, frozenset(calls))

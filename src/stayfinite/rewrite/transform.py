@@ -28,10 +28,13 @@ BREAK, CONTINUE, RETURN = 1, 2, 3
 
 def transform(tree: ast.Module, sites: list[Site]) -> ast.Module:
     """Wrap every site of `tree` in place and import the runtime at its top. Returns `tree`."""
+    calls = next_calls(tree)
+    for call in calls:  # ``next(it)`` becomes ``__stayfinite__.advance(it)``
+        call.func = _runtime("advance", call.func)
     copy_locals(tree, sites)
     for site in sites:
         _wrap(site)
-    if replace_next(tree) or sites:
+    if calls or sites:
         _import_runtime(tree)
     ast.fix_missing_locations(tree)
     return tree
@@ -199,25 +202,6 @@ def _import_runtime(tree: ast.Module) -> None:
     tree.body[position:position] = _parse(f"import stayfinite.rewrite.runtime as {RUNTIME_NAME}", anchor)
 
 
-class _NextCalls(ast.NodeTransformer):
-    """``next(it)`` becomes ``__stayfinite__.advance(it)``: a repetition must see the same item.
-
-    ``next(model.parameters())`` and other fresh iterators are left: they repeat by themselves, and stand in functions
-    that are compiled.
-    """
-
-    def __init__(self) -> None:
-        self.changed = False
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        plain = isinstance(node.func, ast.Name) and node.func.id == "next" and node.args and not node.keywords
-        if plain and isinstance(node.args[0], (ast.Name, ast.Attribute, ast.Subscript)):
-            node.func = _runtime("advance", node.func)
-            self.changed = True
-        return node
-
-
 def _has_own(name: str, tree: ast.Module) -> bool:
     """True if `tree` gives the builtin `name` another meaning anywhere. A method of that name does not."""
     methods = {id(item) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body}
@@ -233,6 +217,23 @@ def _has_own(name: str, tree: ast.Module) -> bool:
         if name in bound:
             return True
     return False
+
+
+def next_calls(tree: ast.Module) -> list[ast.Call]:
+    """The calls of `next` that a repetition must answer with the same item again.
+
+    ``next(model.parameters())`` and other fresh iterators repeat by themselves, and stand in functions that are
+    compiled.
+    """
+    if _has_own("next", tree):
+        return []
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args and not node.keywords]
+    return [
+        node
+        for node in calls
+        if isinstance(node.func, ast.Name) and node.func.id == "next"
+        and isinstance(node.args[0], (ast.Name, ast.Attribute, ast.Subscript))
+    ]
 
 
 def copy_locals(tree: ast.Module, sites: list[Site]) -> None:
@@ -271,10 +272,3 @@ def _runtime(name: str, like: ast.expr) -> ast.expr:
     return ast.copy_location(ast.Attribute(module, name, ast.Load()), like)
 
 
-def replace_next(tree: ast.Module) -> bool:
-    """Replace the `next` calls of `tree` in place; True if there was one. The runtime must be imported then."""
-    if _has_own("next", tree):
-        return False
-    visitor = _NextCalls()
-    visitor.visit(tree)
-    return visitor.changed

@@ -49,9 +49,13 @@ ABSURD = 1e8
 def evidence(case: Case) -> list[Evidence]:
     """Whether a state was loaded, and whether it was bad before the first step."""
     found = [_state(case)]
+    damaged = otherwise_ordinary(case)
     if case.configuration.checkpoint is None and case.overwritten:
-        found.append(Evidence(f"`{case.overwritten[0]}` was written again after it had been initialised", 2.0,
-                              "checkpoint"))
+        found.append(
+            Evidence(f"`{case.overwritten[0]}` was written again after it had been initialised", 2.0, "checkpoint")
+        )
+    elif case.configuration.checkpoint is None and damaged is not None:
+        found.append(Evidence(_damage(damaged), 5.0, "checkpoint"))
     elif case.configuration.checkpoint is None:
         found.append(Evidence("the script loaded no state", -8.0, "checkpoint"))
     else:

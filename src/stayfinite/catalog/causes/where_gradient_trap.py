@@ -77,5 +77,5 @@ def _hidden(case: Case) -> Evidence | None:
     if not any(call.kind in ("mul", "unknown") or op_kind(call.kind).has("selects") for call in takers):
         return Evidence(f"the forward infinity went into {takers[0].kind} at line {line}, which picks nothing", -2.0,
                         "absorbed")
-    return Evidence(f"the forward pass made a non-finite value, line {line} took it away, and the backward pass brought "
-                    "it back", 8.0, "absorbed")
+    return Evidence(f"the forward pass made a non-finite value, line {line} took it away, and the backward pass "
+                    "brought it back", 8.0, "absorbed")

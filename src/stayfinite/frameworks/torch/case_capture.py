@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import random
@@ -37,6 +38,7 @@ def save_case(
     subjects: Subjects,
     frame: FrameType,
     failure: Failure,
+    asked: int,
     void: bool,
     made: list[Optimizer],
     relative: Callable[[str], str],
@@ -46,8 +48,8 @@ def save_case(
     Parameters, buffers and moments must be those of the window's start. Names, objects and generators of each pass are
     put back in turn and left so: the caller restores its own.
 
-    **Arguments**: `void`, updates before the one that failed are part of the state already; `made`, the optimizers of
-    the process in the order they were made; `relative` shortens paths for the record.
+    **Arguments**: `asked`, how many updates of the window precede the one that failed; `void`, these are part of the
+    state already; `made`, the optimizers of the process in the order they were made; `relative` shortens paths.
 
     **Raises**: `CaseNotKept` if it is too large, cannot be repeated, safetensors is missing or the disk refuses.
     """
@@ -65,6 +67,7 @@ def save_case(
         "schema": SCHEMA,
         "incident": incident,
         "step": failure.step,
+        "asked": asked,
         "void": void,
         "block": {
             "file": relative(block.file), "line": block.line, "function": block.function,
@@ -144,7 +147,10 @@ class _Capture:
                 written[name] = {"kind": "opaque", "type": type(value).__name__}
                 self._leave_out(name, str(reason))
             else:
-                if is_opaque(written[name]) and written[name]["kind"] != "at":
+                if not is_opaque(written[name]) or _leads_elsewhere(written[name], name):
+                    continue
+                written[name] = {"kind": "opaque", "type": type(value).__name__}
+                if not hasattr(value, "__next__") or isinstance(value, io.IOBase):  # what iterators gave is stored
                     self._leave_out(name, f"a {type(value).__name__} has no plain form")
         return written
 
@@ -201,6 +207,11 @@ class _Capture:
     def _leave_out(self, what: str, why: str) -> None:
         if all(known["what"] != what for known in self._left_out):
             self._left_out.append({"what": what, "why": why})
+
+
+def _leads_elsewhere(written: dict[str, Any], name: str) -> bool:
+    """True for a path to something that does not go by `name` itself: the script has it, wherever `name` points."""
+    return written["kind"] == "at" and not (len(written["value"]) == 1 and written["value"][0][-1] == name)
 
 
 def _own_generator(values: CaseValues, path: list[Any], generator: Any, hint: str) -> dict[str, Any]:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SCHEMA = "stayfinite.case/1"
 LAYOUT, TENSORS = "case.json", "case.safetensors"
 _SECTIONS = (
-    "incident", "step", "block", "failure", "void", "modules", "parameters", "buffers", "optimizers", "scalers",
-    "places", "passes", "left_out", "made_with", "tensors",
+    "incident", "step", "block", "failure", "asked", "void", "modules", "parameters", "buffers", "optimizers",
+    "scalers", "places", "passes", "left_out", "made_with", "tensors",
 )
 
 

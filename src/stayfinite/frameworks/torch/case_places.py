@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from stayfinite.frameworks.torch.state import is_scaler, is_scheduler
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.project import is_user_file
-from stayfinite.rewrite.state import Plan, is_user_class, is_user_object
+from stayfinite.rewrite.state import Plan, is_namespace, is_user_class, is_user_object
 
 Path = list[Any]
 """See `stored_values`."""
@@ -98,7 +98,7 @@ class Places:
 
     def _note(self, path: Path, value: Any, changing: bool) -> None:
         if not isinstance(value, (type, types.ModuleType, types.FunctionType, nn.Module, Optimizer)):
-            if not (is_user_object(value) and hasattr(value, "__dict__")):  # its attributes are places of their own
+            if not (_is_own(value) and hasattr(value, "__dict__")):  # its attributes are places of their own
                 self.values.append(Place(path, value, changing or id(value) in self._changed))
 
     def _visit(self, value: Any, path: Path, depth: int) -> None:
@@ -139,7 +139,7 @@ class Places:
                 self._visit(getattr(value, name, None), [*path, ["attr", name]], depth)
         elif isinstance(value, (type, types.ModuleType)):
             self._namespace(value, path)
-        elif is_user_object(value):
+        elif _is_own(value):
             self._attributes(value, path, depth)
 
     def _function(self, function: types.FunctionType, path: Path, depth: int) -> None:
@@ -147,6 +147,10 @@ class Places:
             self._note([*path, ["attr", name]], vars(function)[name], True)
         if hasattr(function, "__wrapped__"):
             self._visit(function.__wrapped__, [*path, ["attr", "__wrapped__"]], depth + 1)
+        for name in ("__defaults__", "__kwdefaults__"):
+            self._visit(getattr(function, name), [*path, ["attr", name]], depth)
+            if getattr(function, name):
+                self._note([*path, ["attr", name]], getattr(function, name), False)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
             try:
                 content = cell.cell_contents
@@ -169,7 +173,12 @@ class Places:
 
     def _attributes(self, value: Any, path: Path, depth: int) -> None:
         """Attributes of one object of the user's; of a library's module only plain numbers, as schedules set them."""
-        own = is_user_object(value)
+        own = _is_own(value)
+        if own:
+            for name in sorted(self._block.attributes):  # what instances change without having it themselves
+                owner = next((kind for kind in type(value).__mro__ if name in vars(kind)), None)
+                if owner is not None and is_user_class(owner) and name not in getattr(value, "__dict__", ()):
+                    self._note([*path, ["attr", "__class__"], ["attr", name]], vars(owner)[name], True)
         names = dict(getattr(value, "__dict__", {}))
         for kind in type(value).__mro__ if own else ():
             slots = kind.__dict__.get("__slots__", ())
@@ -196,6 +205,11 @@ def _user_namespaces(here: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]
             file = namespace.get("__file__")
             if namespace is here or (isinstance(file, str) and is_user_file(file)):
                 yield name, namespace
+
+
+def _is_own(value: object) -> bool:
+    """True for objects of the user's classes, and for plain holders of settings and counters."""
+    return is_user_object(value) or is_namespace(value)
 
 
 def _is_numpy_generator(value: object) -> bool:

@@ -192,7 +192,9 @@ def may_be_numeric(error: Exception, window: Window | None) -> bool:
     return isinstance(error, AssertionError) and bool(_NUMERIC_WORDS.search(code))
 
 
-_NUMERIC_KINDS = frozenset({"cholesky", "svd", "eigh", "inverse", "det", "bce", "nll_loss", "cross_entropy", "embedding", "index", "multinomial"})
+_NUMERIC_KINDS = frozenset(
+    "cholesky svd eigh inverse det bce nll_loss cross_entropy embedding index multinomial".split()
+)
 
 
 def explains(case: Case) -> bool:

@@ -91,9 +91,7 @@ class FailingStep(StoredStep):
     def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         """Updates that the live run had already taken in this step are part of the stored state: they do nothing."""
         self._updates += 1
-        asked = sum(stored["stepped"] for stored in self.layout["passes"])
-        at_step = self.layout["failure"]["at"] in ("before step", "after step", "scaler")
-        if self.layout["void"] and self._updates <= (asked - 1 if at_step else asked):
+        if self.layout["void"] and self._updates <= self.layout["asked"]:
             parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
             self._hidden = [(parameter, parameter.grad) for parameter in parameters]
             for parameter in parameters:

@@ -23,8 +23,8 @@ TOGETHER = 65_536
 """Elements laid end to end at a time: a quarter of a megabyte in float32 stays in the second-level cache, and is not
 mapped and unmapped at each step as a buffer of all gradients would be (measured: a quarter less time)."""
 SUSPECT_NORM = 1e15
-"""Largest gradient norm (times a rate above one) taken without an undo copy. In float32 the square overflows from 1.8e19
-and Adam's second moment is infinite from 5.8e20, so this leaves four orders of magnitude of margin."""
+"""Largest gradient norm (times a rate above one) taken without an undo copy. In float32 the square overflows from
+1.8e19 and Adam's second moment is infinite from 5.8e20, so this leaves four orders of magnitude of margin."""
 LOST_EPSILON = 2.0**-149
 """Smallest positive float32: an epsilon below it keeps nothing from being zero."""
 _HALF = (torch.float16, torch.bfloat16)
@@ -70,7 +70,7 @@ def _together(tensors: list[Tensor]) -> float:
 
 
 def squared(tensor: Tensor) -> float:
-    """Sum of squares; in float32 where a dot product would overflow the type or does not exist."""
+    """Sum of squares; widened to float32 where a dot product would overflow the type or does not exist."""
     if tensor.layout is torch.strided and not tensor.is_complex() and tensor.dtype not in _HALF:
         flat = tensor.reshape(-1)
         return float(torch.dot(flat, flat).item())
@@ -78,7 +78,8 @@ def squared(tensor: Tensor) -> float:
         tensor = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
-    return float(tensor.detach().float().square().sum().item())
+    wide = tensor.detach() if tensor.dtype is torch.float64 else tensor.detach().float()
+    return float(wide.square().sum().item())
 
 
 def nonfinite(named: Iterable[tuple[str, Tensor]]) -> list[str]:
@@ -112,7 +113,8 @@ def worst(tensors: Iterable[Tensor]) -> float:
 def all_zero(tensors: Iterable[Tensor]) -> bool:
     """True if every element is exactly zero."""
     with torch.no_grad():
-        return not any(bool(torch.count_nonzero(tensor._values() if tensor.is_sparse else tensor)) for tensor in tensors)
+        dense = (tensor._values() if tensor.is_sparse else tensor for tensor in tensors)
+        return not any(bool(torch.count_nonzero(tensor)) for tensor in dense)
 
 
 def unpredictable(optimizer: Optimizer) -> str | None:
@@ -144,5 +146,6 @@ def state_tensors(optimizer: Optimizer) -> list[tuple[str, Tensor]]:
     found = []
     for state in optimizer.state.values():
         if isinstance(state, dict):
-            found += [(name, value) for name, value in state.items() if isinstance(value, Tensor) and value.is_floating_point()]
+            tensors = [(name, value) for name, value in state.items() if isinstance(value, Tensor)]
+            found += [(name, value) for name, value in tensors if value.is_floating_point()]
     return found

@@ -96,7 +96,7 @@ class Incidents:
 
     def _conclude(self, incident: Incident, failure: Failure, scene: Scene, inquiry: Inquiry) -> None:
         held, note = _is_held(failure, scene, inquiry)
-        explained = failure.error is None or describe.explains(incident.case)
+        explained = failure.error is None or failure.latched or describe.explains(incident.case)
         if explained:
             if failure.error is not None:
                 self._listener.symptom(incident.case.symptom, incident.case.windows)
@@ -134,8 +134,9 @@ class Incidents:
         case = msgspec.structs.replace(previous.case, symptom=symptom)
         return msgspec.structs.replace(previous, case=case, seconds=0.0)
 
-    def outside_any_block(self, failure: Failure, subjects: Subjects) -> None:
-        """A bad step in a loop that was not wrapped: held by not being taken; nothing can be repeated.
+    def outside_any_block(self, failure: Failure, subjects: Subjects, *, ended: bool = False) -> None:
+        """A bad step in a loop that was not wrapped: held by not being taken; nothing can be repeated. `ended`: the script
+        had ended when it was seen, so nothing is left to stop.
 
         **Raises** `TrainingHalted` when the incident stops the run.
         """
@@ -145,6 +146,8 @@ class Incidents:
         )
         self._listener.symptom(case.symptom, case.windows)
         reason = "the step is not inside a loop that could be wrapped"
+        if ended:
+            reason = "the step was seen to be bad after the script had ended"
         investigation = self._investigate(case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0)
         incident: Incident | None = None
         while incident is None:
@@ -152,9 +155,10 @@ class Incidents:
                 next(investigation)
             except StopIteration as finished:
                 incident = finished.value
-        stops = self._options.on_incident == "stop" and not failure.committed
+        stops = self._options.on_incident == "stop" and not failure.committed and not ended
+        note = failure.hold_note or (_latched(failure) if failure.latched else "")
         incident = msgspec.structs.replace(
-            incident, held=failure.held, hold_note=failure.hold_note, stopped=stops, harmless=failure.harmless,
+            incident, held=failure.held, hold_note=note, stopped=stops, harmless=failure.harmless,
             outcome=_outcome(failure, stops),
         )
         self._listener.incident(incident)
@@ -163,8 +167,9 @@ class Incidents:
 
     def _case(self, failure: Failure, scene: Scene) -> Case:
         error = failure.error
-        own = {name: value for name, value in scene.frame.f_locals.items() if name in scene.block.stored}
-        names = {name: value for name, value in scene.frame.f_locals.items() if name in scene.block.loaded} | own
+        bound = scene.frame.f_locals | (scene.window.passes[-1].saved.names if failure.late else {})  # of the bad step, not of this one
+        own = {name: value for name, value in bound.items() if name in scene.block.stored}
+        names = {name: value for name, value in bound.items() if name in scene.block.loaded} | own
         return Case(
             _symptom(failure),
             windows=self._readings.windows(),
@@ -196,8 +201,12 @@ def _outcome(failure: Failure, stops: bool) -> str:
 
 def _is_held(failure: Failure, scene: Scene, inquiry: Inquiry) -> tuple[bool, str]:
     """Whether parameters are as before the step, and what that cost or why not."""
-    here, window, note = scene.here, scene.window, failure.hold_note
-    earlier = [optimizer for optimizer in here.stepped if optimizer is not failure.optimizer]
+    window, note = scene.window, failure.hold_note
+    stepped = scene.here.stepped
+    if failure.latched and not failure.committed:
+        stepped = [optimizer for one in window.passes for optimizer in one.stepped][: (failure.asked or 0) + 1]
+        note = note or _latched(failure)
+    earlier = [optimizer for optimizer in stepped if optimizer is not failure.optimizer]
     if window.parameters is not None:
         note = note or f"undo copy of the parameters and moments: {window.reason}"
         if earlier and failure.held and not failure.committed:
@@ -206,9 +215,19 @@ def _is_held(failure: Failure, scene: Scene, inquiry: Inquiry) -> tuple[bool, st
     if not failure.held:
         return False, note or "the state was already bad when it was looked at; looks are sampled"
     if inquiry.moved and not failure.hold_note and not failure.committed:
-        if len(here.stepped) > 1:
+        if failure.latched:
+            return False, f"{inquiry.moved} tensors that no optimizer owns were written in the {failure.late} steps before it was seen"
+        if len(stepped) > 1:
             return False, "updates taken earlier in the same pass keep what this one wrote from being checked"
         return False, f"{inquiry.moved} parameters were written before the step was asked for"
     if earlier and not failure.committed:
-        note = f"{type(earlier[0]).__name__} had already taken its own step in this pass; it stays taken"
+        taken = f"{type(earlier[0]).__name__} had already taken its own step in this pass; it stays taken"
+        note = f"{note}; {taken}" if note else taken
     return True, note
+
+
+def _latched(failure: Failure) -> str:
+    if not failure.late:
+        return "held on the device, and seen before the next step"
+    later = "one step later, which" if failure.late == 1 else f"{failure.late} steps later; none of these"
+    return f"held on the device: it was seen {later} changed {'nothing' if failure.late == 1 else 'anything'}"

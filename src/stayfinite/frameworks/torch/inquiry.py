@@ -46,6 +46,7 @@ class Inquiry:
         objects: FrameworkState,
         name: Callable[[Tensor], str],
         relative: Callable[[str], str],
+        unrepeatable: str | None = None,
     ) -> None:
         window, here, plan, subjects, frame = scene.window, scene.here, scene.plan, scene.subjects, scene.frame
         self._window = window
@@ -60,19 +61,23 @@ class Inquiry:
         asked = sum(len(one.stepped) for one in window.passes)
         at_step = failure is not None and failure.at in ("before step", "after step", "scaler")
         self._stop_at = asked - 1 if at_step else asked
-        self._keeps = failure is None or failure.committed or failure.error is not None
+        if failure is not None and failure.asked is not None:
+            self._stop_at = failure.asked
+        latched = failure is not None and failure.latched
+        self._keeps = failure is None or failure.committed or (failure.error is not None and not latched)
         self._post = Snapshot(subjects) if self._keeps else None
         self._moments = Copy([value for o in subjects.optimizers for _, value in hold.state_tensors(o)]) if failure is None else None
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
-        self.unrepeatable = plan.unrepeatable
+        self.unrepeatable = unrepeatable or plan.unrepeatable
         self.moved = self._moved_parameters()
         self._void = window.parameters is None and window.full is None
         self._rewind()
         self._start = self._before_step = Snapshot(subjects)
-        if window.committed and window.parameters is None and window.full is None:
-            for undo in window.committed:
+        taken = window.committed[: self._stop_at]
+        if taken and window.parameters is None and window.full is None:
+            for undo in taken[-1]:
                 undo()
             self._before_step = Snapshot(subjects)
         if self.unrepeatable is None:
@@ -84,9 +89,12 @@ class Inquiry:
     # -- state ---------------------------------------------------------------------------------------------------
 
     def _moved_parameters(self) -> int:
-        """How many parameters were written since the window began, by their version counters."""
-        versions = self._window.versions
-        return sum(p._version != before for p, before in zip(self._subjects.parameters, versions, strict=False))
+        """How many parameters were written since the window began, by their version counters. A latched step may count as a
+        write without effect: there only what no optimizer owns is told."""
+        latched = self._failure is not None and self._failure.latched
+        passed_over = self._window.kept | (self._subjects.owned if latched else frozenset())
+        pairs = zip(self._subjects.parameters, self._window.versions, strict=False)
+        return sum(p._version != before and id(p) not in passed_over for p, before in pairs)
 
     def _rewind(self) -> None:
         """Bring tensors, moments and counters to where the window began."""
@@ -144,7 +152,8 @@ class Inquiry:
         try:
             save_case(
                 folder, incident=incident, window=scene.window, plan=scene.plan, subjects=scene.subjects,
-                frame=scene.frame, failure=self._failure, void=self._void, made=made, relative=self._relative,
+                frame=scene.frame, failure=self._failure, asked=self._stop_at, void=self._void, made=made,
+                relative=self._relative,
             )
         except CaseNotKept as reason:
             return str(reason)

@@ -22,7 +22,7 @@ import collections
 import math
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,10 +115,12 @@ class Armed:
 
 
 class Latch:
-    """The flag of one device, and the ring of steps whose verdict has not been looked at."""
+    """The flag of one device, and the ring of steps whose verdict has not been looked at. `settled` is told of each step once
+    its numbers are known."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, settled: Callable[[Armed], None]) -> None:
         self.device = device
+        self._settled = settled
         self._flag = torch.zeros((), dtype=torch.float32, device=device)
         self._ring: collections.deque[Armed] = collections.deque()
         self._slots: list[Tensor] = []
@@ -130,10 +132,11 @@ class Latch:
         """Judge the step on the device and hand its optimizer the flag. Nothing here waits."""
         armed.born = _state_before(armed.optimizer)
         with torch.no_grad():
-            norm = device_norm(gradients, self.device)
+            norm = device_norm(gradients, self.device) if gradients or not armed.clips else None
             losses = [loss.tensor for loss in armed.losses if loss.tensor is not None]
             others = [t.detach().to(self.device, torch.float64, non_blocking=True).reshape(()) for t in (*armed.clips, *losses)]
             clips, losses = others[: len(armed.clips)], others[len(armed.clips) :]
+            norm = torch.stack(clips).max() if norm is None else norm
             wrong = ~torch.isfinite(torch.stack([norm, *clips]).sum())
             if losses:
                 # a bad loss with gradients that are all zero does no harm: nothing was learned from it
@@ -194,18 +197,10 @@ class Latch:
                 armed.norm = next((norm for norm in clips if not norm < math.inf), max(armed.norm, *clips))
             for loss, number in zip(armed.losses, numbers[_BESIDE + len(armed.clips) :], strict=True):
                 loss.settle(number)
-            self.settled(armed)
+            self._settled(armed)
             if armed.bad or (armed.bad_loss is not None and armed.norm == 0):
                 return armed
         return None
-
-    def settled(self, armed: Armed) -> None:
-        """Told of each step whose numbers are known. Replaced by whoever keeps readings."""
-
-    @property
-    def waiting(self) -> bool:
-        """True if steps have not been looked at."""
-        return bool(self._ring)
 
     def release(self, bad: Armed) -> None:
         """The first bad step is known and will be dealt with: lower the flag, forget the steps after it, and take back the

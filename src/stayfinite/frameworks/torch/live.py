@@ -3,6 +3,9 @@
 The verdict falls before the optimizer writes: the loss is looked at when it is differentiated, the gradients when the
 step is asked for. A step that cannot be committed is left by an exception that no ``except Exception`` catches, and
 nothing of it has been written. Where gradients cannot tell, the step runs over an undo copy and is looked at afterwards.
+
+Numbers on a device are collected and read once per step, before the update; or, for fused optimizers, judged on the device
+and read later (`latch`).
 """
 
 from __future__ import annotations
@@ -13,26 +16,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from stayfinite.engine.ports import Readings
 from stayfinite.errors import LeaveAttempt
-from stayfinite.frameworks.torch import hold
+from stayfinite.frameworks.torch import hold, latch, verdicts
+from stayfinite.frameworks.torch.clipping import Clip, Clipping
+from stayfinite.frameworks.torch.latch import Armed
+from stayfinite.frameworks.torch.latching import Latching
+from stayfinite.frameworks.torch.losses import Losses
 from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Window
-from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo
+from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo, together
 from stayfinite.records.location import Location
 from stayfinite.rewrite.state import Undo
-
-
-@dataclass(frozen=True)
-class Clip:
-    """Clipping since the last step: its limit (None if by value), the largest norm found, parameters covered."""
-
-    limit: float | None
-    norm: float
-    covered: int
 
 
 @dataclass(frozen=True)
@@ -43,16 +42,15 @@ class Watched:
     be bad, and is undone whatever it comes to.
     """
 
-    parameters: Undo
-    state: Undo
+    undo: Undo
     reason: str
     losses: int = 0
     void: bool = False
 
-    def undo(self) -> None:
-        """Put everything back."""
-        self.parameters()
-        self.state()
+    @property
+    def note(self) -> str:
+        """What the hold cost."""
+        return f"undo copy of the parameters and moments: {self.reason}"
 
 
 class Live:
@@ -65,13 +63,9 @@ class Live:
         self.steps: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
         self.made: weakref.WeakKeyDictionary[Optimizer, Location] = weakref.WeakKeyDictionary()
         self.last_step = -1
-        self.clip: Clip | None = None
-        """The clipping calls since the last step."""
-        self._clipping = 0
         self.autocast: str | None = None
         self.checkpoint: Location | None = None
         self.checkpoint_step = -1
-        self.scale: float | None = None
         self.wiped = True
         """No gradients are alive: cleared since the last step, or never made."""
         self.zeroes = False
@@ -94,6 +88,10 @@ class Live:
         """Updates taken outside any block: held if bad, never repeated."""
         self._locate = locate
         self._name = name
+        self.losses = Losses(readings, self._defers)
+        self._clipping = Clipping(self._defers)
+        self._latching = Latching(readings, self.losses, self._clipping, name)
+        self._scaler: weakref.ref[Any] | None = None
         self._scaling: set[int] = set()
         self._restored: set[int] = set()
         self._norms: weakref.WeakKeyDictionary[Optimizer, Norm] = weakref.WeakKeyDictionary()
@@ -107,20 +105,38 @@ class Live:
         self._left_out: set[int] = set()
         """Optimizers whose scaler goes on to a step that is known to be bad."""
 
+    @property
+    def clip(self) -> Clip | None:
+        """The clipping calls since the last step."""
+        return self._clipping.clip
+
+    @property
+    def scale(self) -> float | None:
+        """The factor of the gradient scaler in use; reading it waits for the device."""
+        scaler = self._scaler() if self._scaler is not None else None
+        return float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else None
+
+    @property
+    def _coming(self) -> list[Loss]:
+        """The losses of the coming update."""
+        return self.window.losses if self.current is not None and self.window is not None else self.losses.outside
+
     def begin_pass(self, here: Pass, window: Window) -> None:
         """A pass through a block begins."""
         self.current, self.window = here, window
         for unfinished in (self._stepping, self._pending, self._scaling, self._left_out):
             unfinished.clear()
+        self._latching.begin_pass()
 
     def break_off(self, failure: Failure) -> None:
         """An exception ended the pass: a step that had begun is undone where there is a copy, else it is not held."""
         for watched in self._pending.values():
             watched.undo()
-            failure.hold_note = f"undo copy of the parameters and moments: {watched.reason}"
+            failure.hold_note = watched.note
         begun = [optimizer for optimizer in self._stepping if id(optimizer) not in self._pending]
         if self._stepping:
             failure.step = self.last_step  # it was counted when it was asked for
+            failure.optimizer = self._stepping[0]
         if begun:
             failure.held = False
             failure.hold_note = f"the exception left {type(begun[0]).__name__} in the middle of its step"
@@ -137,13 +153,7 @@ class Live:
             self.alive = True
         if here is not None:
             here.backward = True
-        for root in roots:
-            value = self._value(root)
-            count = len(here.losses) if here is not None else 0
-            series = "loss" if count == 0 else f"loss[{count}]"
-            if here is not None:
-                here.losses.append(Loss(series, value))
-            self.readings.read(series, self.next_step(), value)
+        self.losses.note(roots, self.next_step(), here)
         self.wiped = False
         if not self.in_backward:
             self._taken = 0
@@ -153,17 +163,9 @@ class Live:
         optimizers = list(self.steps) or list(self.made)
         return all(p.grad is None for o in optimizers for g in o.param_groups for p in g["params"])
 
-    def _value(self, root: Tensor) -> float:
-        """The number behind a root: the loss before scaling, the sum of a root with several elements."""
-        if self.current is not None:
-            for scaled, original in self.current.originals:
-                if scaled is root:
-                    root = original
-                    break
-        value = root.detach()
-        if value.is_complex():
-            value = value.abs()
-        return float(value.item() if value.numel() == 1 else value.float().sum().item())
+    def _defers(self, tensor: Tensor) -> bool:
+        """True if a number of `tensor` is collected and not read at once."""
+        return self.current is not None and (tensor.device.type != "cpu" or self._latching.everywhere)
 
     def after_backward(self) -> None:
         self.in_backward -= 1
@@ -177,26 +179,18 @@ class Live:
         self.zeroes = not to_none
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
-        self._clipping = len(parameters)
-        if limit is None:  # clipping by value turns infinities into finite numbers and returns nothing
-            grads = [p.grad for p in parameters if p.grad is not None]
-            self._note_clip(None, hold.norm(grads))
+        self._clipping.begin(parameters, limit)
 
     def after_clip(self, limit: float | None, norm: object) -> None:
         if limit is not None and isinstance(norm, Tensor):
-            self._note_clip(limit, float(norm.item()))
+            self._clipping.end(limit, norm)
             if self.exact and self.current is not None:
                 self.current.norms.append(float(norm.item()))
 
-    def _note_clip(self, limit: float | None, norm: float) -> None:
-        covered = self.clip.covered if self.clip is not None else 0
-        worst = norm if self.clip is None or not self.clip.norm > norm else self.clip.norm
-        self.clip = Clip(limit, worst, covered + self._clipping)
-
     def after_scale(self, original: object, scaled: object, scaler: Any) -> None:
-        if self.current is not None and isinstance(original, Tensor) and isinstance(scaled, Tensor):
-            self.current.originals.append((scaled, original.detach()))
-        self.scale = float(scaler.get_scale()) if scaler.is_enabled() else None
+        if isinstance(original, Tensor) and isinstance(scaled, Tensor):
+            self.losses.note_scaled(original, scaled, self.current)
+        self._scaler = weakref.ref(scaler)
 
     def autocast_entered(self, dtype: str) -> None:
         self.autocast = dtype.removeprefix("torch.")
@@ -236,26 +230,25 @@ class Live:
             self._left_out.discard(id(optimizer))
             self._watch_over(optimizer, "", void=True)
         elif hold.closure_of(args, kwargs):
+            self._leave_if(self.settle_latch())
             self._watch_over(optimizer, "it takes a closure: gradients are made inside the step")
+        elif (device := self._latched_on(optimizer)) is not None:
+            self._arm(optimizer, step, device)
         elif not _skips_by_itself(optimizer):
             self._judge_gradients(optimizer, step)
         self._stepping.append(optimizer)
 
     def _judge_gradients(self, optimizer: Optimizer, step: int) -> None:
         here = self.current
+        self._leave_if(self.settle_latch())
         norm = self._gradient_norm(optimizer)
         if self.exact and here is not None:
             here.norms.append(hold.norm(hold.gradients(optimizer)))
         self.readings.read("gradient_norm", step, self.clip.norm if self.clip is not None else norm)
-        failure = self._judge(optimizer, step, norm)
-        if failure is not None and failure.harmless:
-            if here is not None:
-                here.failure = failure
-        elif failure is not None:
-            self._leave(failure)
-            if not failure.committed:  # outside any block, where a step cannot be left
-                self._watch_over(optimizer, "", void=True)
-                return
+        failure = verdicts.of_gradients(optimizer, step, self._coming, norm, self.clip, self._name, self._locate)
+        if self._leave_if(failure):
+            self._watch_over(optimizer, "", void=True)
+            return
         reason = hold.unpredictable(optimizer)
         if id(optimizer) in self._restored:
             reason = reason or "its moments were loaded, and nothing is known of them yet"
@@ -274,99 +267,70 @@ class Live:
 
     def _gradient_norm(self, optimizer: Optimizer) -> float:
         grads = self._in_use = hold.gradients(optimizer)
+        covered = self._clipping.covers(len(grads))  # clipping read the same gradients a moment ago
+        together = bool(grads) and not covered and self._defers(grads[0])
+        norm = math.nan
+        unread, clips = self.losses.unread(), [found for _, found, _ in self._clipping.pending]
+        if together or unread or clips:
+            scalars = [*clips, *(loss.tensor for loss in unread if loss.tensor is not None)]
+            numbers, norm = latch.read_together(scalars, grads if together else ())
+            self._clipping.settle(numbers[: len(clips)])
+            self.losses.settle(unread, numbers[len(clips) :])
         clip = self.clip
         if clip is not None and not clip.norm < math.inf:
             return clip.norm
-        if clip is not None and clip.limit is not None and clip.covered >= len(grads):
-            return min(clip.norm, clip.limit)  # clipping read the same gradients a moment ago
+        if clip is not None and clip.limit is not None and covered:
+            return min(clip.norm, clip.limit)
+        if together:
+            return norm
         reader = self._norms.get(optimizer)
         if reader is None:
             reader = self._norms[optimizer] = Norm()
         return reader.read(grads)
 
-    def _judge(self, optimizer: Optimizer, step: int, norm: float) -> Failure | None:
-        losses = self.window.losses if self.window is not None else []
-        bad_loss = next((loss for loss in losses if not math.isfinite(loss.value)), None)
-        if bad_loss is None and norm < math.inf:
-            bad_rates = [rate for rate in hold.rates(optimizer) if not math.isfinite(rate)]
-            if bad_rates:
-                return Failure(
-                    "nonfinite-learning-rate", step, "learning_rate", bad_rates[0], (), "before step", optimizer,
-                    location=self._locate(),
-                )
-            return None
-        named = [(self._name(p), p.grad) for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
-        bad = tuple(hold.nonfinite(named))
-        clipped = self.clip is not None and not self.clip.norm < math.inf
-        if bad_loss is not None:
-            harmless = not bad and not clipped and hold.all_zero(gradient for _, gradient in named)
-            return Failure(
-                "nonfinite-loss", step, bad_loss.series, bad_loss.value, bad[:10], "before step", optimizer,
-                committed=harmless, harmless=harmless,
-            )
-        if clipped and self.clip is not None:
-            # names would mislead: clipping by such a norm has spread the damage or wiped it out
-            return Failure("nonfinite-gradient", step, "gradient_norm", self.clip.norm, (), "before step", optimizer)
-        if bad:
-            value = hold.worst(gradient for _, gradient in named)
-            return Failure("nonfinite-gradient", step, "gradient_norm", value, bad[:10], "before step", optimizer)
-        return None
-
     def _watch_over(self, optimizer: Optimizer, reason: str, *, void: bool = False) -> None:
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
         losses = len(self.current.losses) if self.current is not None else 0
-        self._pending[id(optimizer)] = Watched(parameter_undo(parameters), optimizer_undo(optimizer), reason, losses, void)
-        if self.window is not None and not self.window.reason:
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        undo = self._copy_of_window(optimizer, parameters) or together([parameter_undo(parameters), optimizer_undo(optimizer)])
+        self._pending[id(optimizer)] = Watched(undo, reason, losses, void)
+        if self.current is not None and self.window is not None and not self.window.reason:
             self.window.reason = reason
+
+    def _copy_of_window(self, optimizer: Optimizer, parameters: list[Tensor]) -> Undo | None:
+        """The undo copy the window began with, if it will do: no other update was asked for since."""
+        window = self.window if self.current is not None else None
+        if window is None or window.parameters is None or sum(len(one.stepped) for one in window.passes) > 1:
+            return None
+        return window.parameters if window.copied.issuperset(map(id, (optimizer, *parameters))) else None
 
     def after_step(self, optimizer: Optimizer) -> None:
         self._in_use = []
         self._stepping = [one for one in self._stepping if one is not optimizer]
+        self._latching.after_step(optimizer)
         watched = self._pending.pop(id(optimizer), None)
         if watched is not None and watched.void:
             watched.undo()
         elif watched is not None:
-            failure = self._judge_update(optimizer, watched)
-            if failure is not None and failure.harmless and self.current is not None:
-                self.current.failure = failure
-            elif failure is not None and not failure.harmless:
+            losses = self.current.losses if self.current is not None else self.losses.outside
+            step = self.steps.get(optimizer, self.last_step)
+            failure = verdicts.of_update(optimizer, step, losses, watched.losses, self._name)
+            if failure is not None and not failure.harmless:
                 watched.undo()
-                failure.hold_note = f"undo copy of the parameters and moments: {watched.reason}"
-                self._leave(failure)
+                failure.hold_note = watched.note
             else:
                 self._restored.discard(id(optimizer))
+            self._leave_if(failure)
         self._taken += 1
-        self.wiped = False
-        self.clip = None
+        self._forget_step()
         if self.current is None:
             self.unwrapped_steps += 1
         else:
             self.committed()
 
-    def _judge_update(self, optimizer: Optimizer, watched: Watched) -> Failure | None:
-        step = self.steps.get(optimizer, self.last_step)
-        tensors = [p for group in optimizer.param_groups for p in group["params"]]
-        moments = hold.state_tensors(optimizer)
-        here = self.current
-        losses = here.losses if here is not None else []
-        bad_loss = next((loss for loss in losses if not math.isfinite(loss.value)), None)
-        names: tuple[str, ...] = ()
-        series, value = "parameter", math.nan
-        if not hold.norm([t.detach() for t in tensors]) < math.inf:
-            names = tuple(hold.nonfinite((self._name(p), p.detach()) for p in tensors))
-            value = hold.worst(tensors)
-        if not names and not hold.norm([t for _, t in moments]) < math.inf:
-            names = tuple(hold.nonfinite(moments))
-            series, value = "moment", hold.worst(t for _, t in moments)
-        if bad_loss is not None and (names or len(losses) == watched.losses + 1):
-            # a closure that is called once is a step like any other; a search may try points where the loss is infinite
-            grads = hold.gradients(optimizer)
-            harmless = not names and hold.norm(grads) < math.inf and hold.all_zero(grads)
-            return Failure(
-                "nonfinite-loss", step, bad_loss.series, bad_loss.value, names[:10], "after step", optimizer,
-                committed=harmless, harmless=harmless,
-            )
-        return Failure(f"nonfinite-{series}", step, series, value, names[:10], "after step", optimizer) if names else None
+    def _forget_step(self) -> None:
+        self.wiped = False
+        self._clipping.forget()
+        self.losses.forget()
 
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         if not scaler.is_enabled():
@@ -375,34 +339,60 @@ class Live:
         if self.current is not None:
             self.current.stepped.append(optimizer)
         self._scaling.add(id(optimizer))
-        bad = next((loss for loss in self.window.losses if not math.isfinite(loss.value)), None) if self.window else None
-        if bad is not None:
-            # the scaler would skip this step and lower the scale: a loss that is bad before scaling is no calibration
-            self._leave(Failure("nonfinite-loss", step, bad.series, bad.value, (), "scaler", optimizer))
+        if self._latched_on(optimizer) is None and self._leave_if(verdicts.of_scaled(optimizer, step, self._coming)):
             self._left_out.add(id(optimizer))
 
     def after_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         self._scaling.discard(id(optimizer))
         self._left_out.discard(id(optimizer))
-        self.clip = None
+        self._forget_step()
 
-    def _leave(self, failure: Failure) -> None:
-        self._in_use = []
-        if self.current is None:
-            if self.in_backward and self._taken:
-                failure.held = False
-                failure.hold_note = (
-                    f"optimizers step inside the backward pass: {self._taken} updates of this step had been taken already"
-                )
-            if self.unhooked is not None:
-                self.unhooked(failure)
-            return
-        self.current.failure = failure
-        raise LeaveAttempt(failure.detector)
+    def _leave_if(self, failure: Failure | None) -> bool:
+        """Leave the pass if there is a failure that cannot be committed. **Returns** True, outside any block, where a step
+        cannot be left, if it must be undone."""
+        self._in_use = self._in_use if failure is None else []
+        if failure is None:
+            return False
+        if self.current is not None:
+            self.current.failure = failure
+            if failure.committed:
+                return False
+            for optimizer in [o for o in self.made if id(o) in self._scaling]:
+                for name in ("grad_scale", "found_inf"):  # a scaler takes them back only after the step
+                    vars(optimizer).pop(name, None)
+            raise LeaveAttempt(failure.detector)
+        if self.in_backward and self._taken:
+            failure.held = False
+            failure.hold_note = (
+                f"optimizers step inside the backward pass: {self._taken} updates of this step had been taken already"
+            )
+        if self.unhooked is not None and not failure.harmless:
+            self.unhooked(failure)
+        return not failure.committed
+
+    # -- judged on the device ------------------------------------------------------------------------------------
+
+    def _latched_on(self, optimizer: Optimizer) -> torch.device | None:
+        """The device to judge a step of `optimizer` on, None if it is judged here and now."""
+        if self.current is None or self.window is None or self.exact or self.in_backward or id(optimizer) in self._restored:
+            return None
+        return self._latching.device(optimizer, self.window)
+
+    def _arm(self, optimizer: Optimizer, step: int, device: torch.device) -> None:
+        assert self.window is not None
+        self._leave_if(self._latching.seen(self.last_step))
+        grads = self._in_use = hold.gradients(optimizer)
+        clips = [found for _, found, _ in self._clipping.pending]
+        asked = sum(len(one.stepped) for one in self.window.passes) - 1
+        armed = Armed(step, optimizer, self.window, asked, self.losses.unread(), clips, id(optimizer) in self._scaling)
+        self._latching.arm(armed, device, grads)
+
+    def settle_latch(self) -> Failure | None:
+        """Wait for the verdict of every latched step; the first that was bad, if any."""
+        return self._latching.seen(self.last_step, lag=1)
 
 
 def _skips_by_itself(optimizer: Optimizer) -> bool:
     """A fused optimizer under a scaler reads the flag on the device and skips; its gradients are still scaled."""
     found = getattr(optimizer, "found_inf", None)
     return isinstance(found, Tensor) and bool(found)
-

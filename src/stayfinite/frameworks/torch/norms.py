@@ -1,7 +1,7 @@
 """The norm of the same tensors, step after step: what does not change is prepared once.
 
 `hold.norm` lays small tensors end to end in memory that is new each time. At every step that is dear: mapping fresh
-pages takes longer than the sum itself (measured, 324 gradients of 1.35 million float32 on one thread: 0.88 ms, so 0.55).
+pages takes longer than the sum (measured, 324 gradients of 1.35 million float32 on one thread: 0.88 ms, so 0.55).
 """
 
 from __future__ import annotations

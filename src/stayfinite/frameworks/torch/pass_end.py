@@ -14,7 +14,7 @@ from torch import Tensor
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.norms import Norm
-from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Scene
+from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Scene, bad_loss
 from stayfinite.frameworks.torch.state import Subjects
 
 
@@ -31,7 +31,7 @@ class PassEnd:
     def judge(self, scene: Scene) -> Failure | None:
         """Why the pass must not count as healthy, or None."""
         here, subjects = scene.here, scene.subjects
-        bad = next((loss for loss in here.losses if not math.isfinite(loss.value)), None)
+        bad = None if here.stepped and not scene.window.by_hand else bad_loss(here.losses)
         if scene.window.by_hand or (scene.window.parameters is not None and not here.stepped):
             failure = self._judge_by_hand(here, subjects, bad)
             if failure is not None:
@@ -74,6 +74,9 @@ class PassEnd:
         if step < self._next_look:
             return None
         self._next_look = step + self._every
+        late = self._live.settle_latch()  # a look waits for the device anyway
+        if late is not None:
+            return late
         names = self._bad_parameters(subjects)
         if names:
             return Failure("nonfinite-parameter", step, "parameter", hold.worst(subjects.parameters), names, held=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Literal
@@ -38,14 +41,48 @@ class Failure:
     location: Location = UNKNOWN_LOCATION
     finite: Symptom | None = None
     """The symptom itself, where it is a finite one that the user wants to stop at."""
+    latched: bool = False
+    """Held by a flag on the device, which lets no later update change anything either."""
+    late: int = 0
+    """Updates that were asked for after the bad one before it was seen."""
+    window: Window | None = None
+    """The window it happened in, where that is not the one that is open."""
+    asked: int | None = None
+    """Updates asked for before it in that window; None: all but the last."""
 
 
-@dataclass
 class Loss:
-    """A value that was differentiated: its series and its number (NaN and infinities included)."""
+    """A value that was differentiated: its series and its number (NaN and infinities included).
 
-    series: str
-    value: float
+    `tensor` holds the number as long as nobody has waited for the device; asking for `value` does. `step`: the update it
+    is for.
+    """
+
+    __slots__ = ("_number", "series", "step", "tensor", "told")
+
+    def __init__(self, series: str, value: float | Tensor, step: int = -1) -> None:
+        self.series = series
+        self.step = step
+        self.told = False
+        """It is among the readings."""
+        self.tensor = value if isinstance(value, Tensor) else None
+        self._number = math.nan if isinstance(value, Tensor) else value
+
+    @property
+    def value(self) -> float:
+        """The number; waits for it if need be."""
+        if self.tensor is not None:
+            self.settle(float(self.tensor.item()))
+        return self._number
+
+    def settle(self, number: float) -> None:
+        """The number has arrived."""
+        self.tensor, self._number = None, number
+
+
+def bad_loss(losses: Iterable[Loss]) -> Loss | None:
+    """The first loss that is not finite."""
+    return next((loss for loss in losses if not math.isfinite(loss.value)), None)
 
 
 @dataclass
@@ -77,6 +114,8 @@ class Window:
     passes: list[Pass] = field(default_factory=list)
     parameters: Undo | None = None
     """The undo copy, where gradients cannot predict the update."""
+    copied: frozenset[int] = frozenset()
+    """Identities of the parameters and optimizers in the undo copy."""
     gradients: Undo | None = None
     versions: list[int] = field(default_factory=list)
     full: Snapshot | None = None
@@ -87,8 +126,12 @@ class Window:
     """No optimizer of torch's kind takes its update: the script's own code does, once a pass."""
     zeroes: bool = False
     """Gradients are cleared by filling them with zeros."""
-    committed: list[Undo] = field(default_factory=list)
-    """As `undo`, captured after the latest of several updates in one pass: the next one is held against these."""
+    committed: list[list[Undo]] = field(default_factory=list)
+    """As `undo`, captured after each of several updates in one pass: the next one is held against the latest."""
+    block: int = 0
+    """Id of the block whose passes these are."""
+    kept: frozenset[int] = frozenset()
+    """`id` of what `undo` puts back although it is a parameter: averaged weights, whatever no optimizer owns."""
 
     @property
     def losses(self) -> list[Loss]:
@@ -106,6 +149,10 @@ class Scene:
     subjects: Subjects
     window: Window
     here: Pass
+
+    def of_failure(self, failure: Failure) -> Scene:
+        """The same with the window that `failure` happened in."""
+        return self if failure.window is None else dataclasses.replace(self, window=failure.window)
 
 
 def fingerprint(losses: list[Loss], norms: list[float], names: tuple[str, ...]) -> str:

@@ -32,8 +32,8 @@ from stayfinite.rewrite.runtime import Attempt
 from stayfinite.rewrite.state import Plan, Saved
 
 ENTRIES = 2
-"""Passes in which the stored state may fit: what a first pass makes (lazy layers, moments of a foreign optimizer) is
-there from the second on."""
+"""Passes in which the stored state may fit: what a first pass makes (lazy layers) is there from the second on. A compiler
+starts processes and writes files in the first pass, which a repetition must not."""
 
 
 class ReplayEnded(LeaveAttempt):
@@ -81,7 +81,7 @@ class ReplaySession(Session):
             return (Attempt(),)
         self._entries += 1
         different = self._stored.resolve(frame.f_locals, self._optimizers())
-        if different and self._entries < ENTRIES:
+        if self._entries < ENTRIES and (different or _is_compiled(frame, self._stored.modules)):
             return (Attempt(),)
         return self._replay(block, frame, different)
 
@@ -136,7 +136,7 @@ class ReplaySession(Session):
         return Failure(
             detector=stored["detector"], step=stored["step"], series=stored["series"],
             value=self._stored.value(stored["value"]), names=tuple(stored["names"]), at=stored["at"],
-            committed=stored["committed"], harmless=stored["harmless"],
+            committed=stored["committed"], harmless=stored["harmless"], asked=self._stored.layout["asked"],
         )
 
     def _stage(self, block: Block, frame: FrameType) -> Scene:
@@ -152,17 +152,27 @@ class ReplaySession(Session):
         window = Window(
             [], gradients=gradient_undo(subjects.parameters), versions=[p._version for p in subjects.parameters]
         )
+        window.block, window.by_hand = block.id, block.by_hand or not subjects.optimizers
         if not stored.layout["void"]:
             window.parameters = _nothing  # the inquiry's own snapshot is the undo copy
         attempt = Attempt(self._exit)
         for number, record in enumerate(stored.layout["passes"]):
             stored.restore_pass(number)
             names: dict[str, Any] = {**local_names, **stored.names(number)}
-            saved = Saved(plan, names, global_names, self._objects)
+            saved = Saved(plan, names, global_names, self._objects, trainers=window.by_hand)
             here = Pass(saved, generator_states(), attempt, items=stored.items(number))
             here.stepped = subjects.optimizers[:1] * record["stepped"]
             window.passes.append(here)
         return Scene(block, frame, plan, subjects, window, window.passes[-1])
+
+
+def _is_compiled(frame: FrameType, modules: list[Any]) -> bool:
+    """True if the step runs compiled code, as far as names in reach and modules tell."""
+    for value in (*frame.f_locals.values(), *frame.f_globals.values()):
+        if hasattr(value, "_torchdynamo_orig_callable") or type(value).__name__ == "OptimizedModule":
+            return True
+    inner = [child for module in modules if module is not None for child in module.modules()]
+    return any(type(m).__name__ == "OptimizedModule" or m._compiled_call_impl is not None for m in inner)
 
 
 def _nothing() -> None:

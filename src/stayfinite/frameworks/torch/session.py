@@ -88,7 +88,11 @@ class Session:
         runtime.set_driver(self)
 
     def close(self) -> None:
-        """Leave torch as it was found."""
+        """Leave torch as it was found; tell what the last steps came to, if that has not been looked at."""
+        late = self.live.settle_latch()
+        if late is not None:
+            self._put_back(late)
+            self._outside_any_block(late, ended=True)
         runtime.set_driver(None)
         self.sensors.detach()
 
@@ -162,8 +166,9 @@ class Session:
             yield here.attempt
             self.live.current = None
             if here.failure is not None:
-                inquiry = self._inquire(scene, here.failure)
-                yield from self._guarded(self._incidents.handle(here.failure, scene, inquiry))
+                where = scene.of_failure(here.failure)
+                inquiry = self._inquire(where, here.failure)
+                yield from self._guarded(self._incidents.handle(here.failure, where, inquiry))
             elif scene.window.full is not None and (here.stepped or scene.window.by_hand):
                 rehearsal = rehearse(scene, self._inquire(scene, None), self.replays, self.sensors, self.live)
                 yield from self._guarded(rehearsal)
@@ -171,9 +176,11 @@ class Session:
             self.live.current = self._scene = self._inquiry = None
             self._busy = False
             self._close_pass(scene)
+            self.live.window = self._window  # an undo copy must not live on beside the next one
 
     def _inquire(self, scene: Scene, failure: Failure | None) -> Inquiry:
-        self._inquiry = Inquiry(scene, failure, self._objects, self._name, self.relative)
+        gone = "the step was seen to be bad after its loop had ended" if scene.window.block != scene.block.id else None
+        self._inquiry = Inquiry(scene, failure, self._objects, self._name, self.relative, gone)
         return self._inquiry
 
     def _guarded(self, work: Iterator[Attempt]) -> Iterator[Attempt]:
@@ -204,6 +211,10 @@ class Session:
             return False
         if isinstance(error, Exception):
             with shield.shielded("transaction"):
+                late = self.live.settle_latch()
+                if late is not None and late.window is not None:
+                    late.error, here.attempt.error, here.failure = error, error, late
+                    return True
                 if here.failure is not None or describe.may_be_numeric(error, scene.window):
                     failure = here.failure or Failure("numeric-exception", self.live.next_step(), "exception", math.nan)
                     failure.at, failure.error, failure.committed = "exception", error, False
@@ -223,8 +234,10 @@ class Session:
         if known is None or known[0] is not plan:
             subjects = Subjects(plan.met, self._optimizers(), namer(local_names, global_names))
             written = known[2] if known is not None else None
-            if written is None or [*map(id, written.buffers)] != [*map(id, subjects.buffers)]:
-                written = Written(subjects.buffers, subjects.buffer_names)
+            loose = [p for p in subjects.parameters if id(p) not in subjects.owned] if subjects.optimizers else []
+            tensors = [*subjects.buffers, *loose]
+            if written is None or [*map(id, written.buffers)] != [*map(id, tensors)]:
+                written = Written(tensors, subjects.buffer_names | subjects.parameter_names)
             known = self._subjects[block.id] = (plan, subjects, written)
         subjects = known[1]
         generators = generator_states()
@@ -245,6 +258,8 @@ class Session:
 
     def _begin(self, block: Block, subjects: Subjects, written: Written, generators: Undo) -> Window:
         window = Window([generators, *light_undo(subjects, written.undo())], versions=[p._version for p in subjects.parameters])
+        window.kept = written.kept
+        window.block = block.id
         window.by_hand = block.by_hand or not subjects.optimizers
         window.zeroes = self.live.zeroes
         reason = self._needs_undo_copy(block, subjects)
@@ -252,6 +267,7 @@ class Session:
             window.reason = reason
             copies = [parameter_undo(subjects.parameters), *map(optimizer_undo, subjects.optimizers)]
             window.parameters = together(copies)
+            window.copied = frozenset((*subjects.parameter_names, *map(id, subjects.optimizers)))
         if self.live.alive:
             window.gradients = gradient_undo(subjects.parameters)
         if self._rehearsals_due():
@@ -280,7 +296,8 @@ class Session:
         if scene is None or self.live.in_backward or scene.window.parameters is not None or len(scene.here.stepped) != 1:
             return
         looks = self._looks[scene.block.id] = self._looks.get(scene.block.id, 0) + 1
-        if looks <= FIRST_LOOKS and [p._version for p in scene.subjects.parameters] != scene.window.versions:
+        pairs = zip(scene.subjects.parameters, scene.window.versions, strict=False)
+        if looks <= FIRST_LOOKS and any(p._version != v and id(p) not in scene.window.kept for p, v in pairs):
             self._by_hand.setdefault(scene.block.id, "parameters are written before the update is asked for")
 
     def _after_commit(self) -> None:
@@ -294,7 +311,7 @@ class Session:
         if scene.block.id in self._several or len(scene.subjects.optimizers) > 1:
             scene.window.versions = [p._version for p in scene.subjects.parameters]
             if scene.window.parameters is None:
-                scene.window.committed = light_undo(scene.subjects, self._subjects[scene.block.id][2].again())
+                scene.window.committed.append(light_undo(scene.subjects, self._subjects[scene.block.id][2].again()))
 
     def _close_pass(self, scene: Scene) -> None:
         here = scene.here
@@ -321,8 +338,16 @@ class Session:
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         return list(self.live.made)
 
-    def _outside_any_block(self, failure: Failure) -> None:
-        self._incidents.outside_any_block(failure, Subjects([], self._optimizers(), lambda _value: None))
+    def _put_back(self, late: Failure) -> None:
+        """What the host wrote since a step that a latch held, where no pass is running any more."""
+        if late.window is not None and not late.committed:
+            generators = generator_states()
+            for undo in late.window.undo:
+                undo()
+            generators()
+
+    def _outside_any_block(self, failure: Failure, *, ended: bool = False) -> None:
+        self._incidents.outside_any_block(failure, Subjects([], self._optimizers(), lambda _value: None), ended=ended)
 
     # -- names and places ----------------------------------------------------------------------------------------
 

@@ -145,6 +145,8 @@ class Subjects:
             if id(tensor) not in self.parameter_names:
                 self.parameter_names[id(tensor)] = names(tensor) or f"parameter[{number}]"
                 self.parameters.append(tensor)
+        self.owned = frozenset(id(p) for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"])
+        """`id` of the parameters that an optimizer updates."""
         for position, optimizer in enumerate(self.optimizers):
             for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
                 if id(parameter) not in self.parameter_names:
@@ -196,14 +198,14 @@ def _python_words() -> object:
     generator = getattr(random.getstate, "__self__", None)
     if not _IN_PLACE or not isinstance(generator, random.Random):
         return None
-    return _content(generator, _random.Random), generator.gauss_next
+    return _content(generator, _random.Random), getattr(generator, "gauss_next", None)
 
 
 def _numpy_words(numpy_random: Any) -> object:
-    """Words and position of NumPy's legacy generator, and the half of a Gaussian pair, which is in the object itself."""
+    """Words and position of NumPy's legacy generator, and the half of a Gaussian pair, kept in the object itself."""
     generator = getattr(numpy_random.mtrand, "_rand", None)
     source = getattr(generator, "_bit_generator", None)
-    if not _IN_PLACE or type(source).__name__ != "MT19937":
+    if source is None or not _IN_PLACE or type(source).__name__ != "MT19937":
         return None
     words = ctypes.string_at(source.ctypes.state_address, _NUMPY_WORDS)
     return id(source), words, _content(generator, type(generator))
@@ -234,7 +236,8 @@ def generator_states() -> Undo:
 
 
 class Written:
-    """Knows which buffers the user's code writes: those whose version moved, with all others of their module.
+    """Knows which buffers (and parameters that no optimizer owns, such as averaged weights) the user's code writes: those
+    whose version moved, with all others of their module.
 
     Version counters alone would miss batch statistics: the kernel writes `running_mean` and `running_var` without
     counting (torch 2.13, CPU), and only ``num_batches_tracked`` beside them moves. For statistics kept without such a
@@ -246,6 +249,8 @@ class Written:
         self._modules = [names.get(id(buffer), "").rpartition(".")[0] for buffer in buffers]
         self._versions = [buffer._version for buffer in buffers]
         self._moving: set[str] = set()
+        self.kept: frozenset[int] = frozenset()
+        """`id` of what was copied last."""
         self._first: Copy | None = None
         self._looks = 0
 
@@ -267,10 +272,10 @@ class Written:
         kept: list[Tensor] = []
         spent = 0
         for buffer, module in zip(self.buffers, self._modules, strict=True):
-            if self._looks == 1 or module in self._moving:
+            if (self._looks == 1 or module in self._moving) and spent + buffer.nbytes <= BUFFER_LIMIT:
                 spent += buffer.nbytes
-                if spent <= BUFFER_LIMIT:
-                    kept.append(buffer)
+                kept.append(buffer)
+        self.kept = frozenset(map(id, kept))
         if self._looks == 1 and self._first is None:
             self._first = Copy(kept)
             return [self._first.restore]

@@ -100,9 +100,8 @@ class StoredStep(StoredValues):
             different.append(f"`{self.shown(record['path'])}` ({record['type']}) is not there")
             return None
         if type(found).__name__ != record["type"]:
-            different.append(
-                f"`{self.shown(record['path'])}` is a {type(found).__name__} here, a {record['type']} in the recording"
-            )
+            here = f"is of class {type(found).__name__} here, {record['type']} in the recording"
+            different.append(f"`{self.shown(record['path'])}` {here}")
             return None
         return found
 

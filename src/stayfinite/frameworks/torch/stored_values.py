@@ -133,14 +133,15 @@ class StoredValues:
         return self._made[key]
 
     def _tensor(self, stored: dict[str, Any]) -> torch.Tensor:
-        made = self._tensors[stored["value"]]
+        # copied first: what was read lies in the file at any address, and kernels read wider types at even ones only
+        made = self._tensors[stored["value"]].clone()
         if "bits_of" in stored:
             made = made.view(getattr(torch, stored["bits_of"])).reshape(stored["shape"])
         if stored.get("complex"):
             made = torch.view_as_complex(made)
         if stored.get("channels_last"):
             made = made.contiguous(memory_format=torch.channels_last)
-        made = made.clone().to(self._device(stored.get("device", "cpu")))
+        made = made.to(self._device(stored.get("device", "cpu")))
         return made.requires_grad_(True) if stored.get("requires_grad") else made
 
     @staticmethod
@@ -157,7 +158,7 @@ class StoredValues:
 
     def _make_array(self, stored: dict[str, Any], before: Any, fill: bool) -> Any:
         numpy = importlib.import_module("numpy")
-        made = self._tensors[stored["value"]].numpy()
+        made = self._tensors[stored["value"]].clone().numpy()
         if "bits_of" in stored:
             made = made.view(numpy.dtype(stored["bits_of"])).reshape(stored["shape"])
         if fill and isinstance(before, numpy.ndarray) and before.shape == made.shape and before.dtype == made.dtype:
@@ -165,7 +166,7 @@ class StoredValues:
                 numpy.copyto(before, made)
             return before
         if stored["value"] not in self._made:
-            self._made[stored["value"]] = made.copy()
+            self._made[stored["value"]] = made
         return self._made[stored["value"]]
 
     def _make_number(self, stored: dict[str, Any], before: Any, fill: bool) -> Any:

@@ -8,8 +8,9 @@
 While the block runs, a dispatch mode sees every operator of forward, backward and optimizer, hooks follow the modules,
 the gradients and the optimizers. The step computes what it would have computed: same values, same random numbers, same
 exceptions. (Torch itself takes another, equivalent formula in a handful of places as soon as any mode is active: the
-backward of `prod` and `cumprod` may differ in the last bit, `eigvalsh` computes the vectors too.) When the block is left, whatever way, everything is as it was found, and the sinks have been read: the state
-may be restored before `finish` is called.
+backward of `prod` and `cumprod` may differ in the last bit, `eigvalsh` computes the vectors too.) When the block is
+left, whatever way, everything is as it was found, and the sinks have been read: the state may be restored before
+`finish` is called.
 """
 
 from __future__ import annotations
