@@ -27,9 +27,9 @@ from _pairs import Clocked, Row, interleave, machine, markdown, rows, save
 
 from stayfinite.frameworks.torch.options import Options
 
-FULL, QUICK = 25, 5
+FULL, QUICK = 31, 5
 """Rounds."""
-CHUNK = 0.25
+CHUNK = 0.15
 """Seconds of bare CPU time on the clock per chunk; at least three steps, at most a hundred."""
 NAMED = ("mlp", "cnn", "lm")
 """Workloads of 10 ms a step or more that the target is about; measured with peers."""
@@ -58,7 +58,7 @@ def measure(name: str, rounds: int) -> list[Row]:
     micro = getattr(workload.bare, "MICRO", 1)  # a median must not hop between passes with and without an update
 
     def chunk(train: Callable[..., None], around: Around, timed: int) -> float:
-        clocked = Clocked(batches, 2 * micro, timed * micro)
+        clocked = Clocked(batches, micro, timed * micro)
         gc.collect()
         with around():
             train(*trained, clocked)

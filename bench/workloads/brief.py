@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-BATCH = 64
+BATCH = 256
 
 
 def prepare():

@@ -2,145 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import contextlib
-import sys
 import textwrap
-from collections.abc import Iterable, Iterator
-from types import FrameType
-from typing import Any
 
-import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from stayfinite.rewrite import runtime
-from stayfinite.rewrite.blocks import Analysis, Block
-from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.transform import transform
-
-FILE = "program.py"
-REPETITIONS = 2
-
-
-class World:
-    """What a generated program can see and change: a log, a loss, an optimizer. `count` and `log` are its whole state."""
-
-    def __init__(self) -> None:
-        self.log: list[Any] = []
-        self.count = 0
-
-    def names(self) -> dict[str, Any]:
-        world = self
-
-        class Loss:
-            def backward(self) -> None:
-                world.log.append("backward")
-
-        class Optimizer:
-            def step(self) -> None:
-                world.count += 1
-                world.log.append(("step", world.count))
-
-        @contextlib.contextmanager
-        def entered(name: int) -> Iterator[None]:
-            world.log.append(("enter", name))
-            try:
-                yield
-            except ValueError:
-                if name % 2:
-                    raise
-                world.log.append(("swallowed", name))
-            finally:
-                world.log.append(("exit", name))
-            if name % 3 == 0:
-                raise ValueError("from a context manager")
-
-        def log(*values: Any) -> None:
-            world.log.append(values)
-            if len(world.log) > 3000:
-                raise RuntimeError("the program runs for too long")
-
-        return {"loss": Loss(), "optimizer": Optimizer(), "entered": entered, "log": log, "x": "global x", "y": "global y"}
-
-
-class Repeating:
-    """Repeats each block, and leaves what the last repetition came to."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.passes = 0
-        self.outcomes: list[tuple[list[Any], int, object]] = []
-
-    def advance(self, iterator: Iterator[Any], default: tuple[Any, ...]) -> Any:
-        return next(iterator, *default)
-
-    def attempts(self, block: Block, frame: FrameType) -> Iterable[Attempt]:
-        self.passes += 1
-        world = self.world
-
-        def on_exit(error: BaseException | None) -> bool:
-            attempt.error = error
-            return error is not None
-
-        attempt = Attempt(on_exit)
-        log, count = list(world.log), world.count
-        names = {name: value for name, value in frame.f_locals.items() if name in block.stored}
-        outcomes = []
-        for repetition in range(1 + REPETITIONS):
-            world.log[:], world.count = log, count
-            attempt.again, attempt.names = repetition > 0, names
-            attempt.exit, attempt.value, attempt.error = 0, None, None
-            yield attempt
-            outcomes.append((list(world.log), attempt.exit, repr(attempt.value), repr(attempt.error)))
-        assert all(outcome == outcomes[0] for outcome in outcomes), outcomes
-        attempt.again = True
-        attempt.names = {name: value for name, value in frame.f_locals.items() if name in block.stored}
-
-
-def outcome(code: Any, world: World, *, repeat: bool = False) -> tuple[list[Any], Any]:
-    """What running `code` comes to: the log, and the result or error of its function `program`."""
-    names = world.names()
-    driver = Repeating(world) if repeat else None
-    runtime.set_driver(driver)
-    try:
-        exec(code, names)
-        result = names["program"]() if "program" in names else {k: names[k] for k in "abc" if k in names}
-        if isinstance(result, Iterator):
-            result = list(result)
-    except Exception as error:
-        lines = []
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == FILE:
-                lines.append((trace.tb_frame.f_code.co_name, trace.tb_lineno))
-            trace = trace.tb_next
-        result = type(error), str(error), repr(error.__context__), repr(error.__cause__), lines
-    finally:
-        runtime.set_driver(None)
-    return world.log, result
-
-
-def wrapped(source: str, first_id: int = 1) -> tuple[Any, list[Block]]:
-    """Code of `source` with its step loops wrapped, and their blocks."""
-    tree = ast.parse(source, FILE)
-    sites = Analysis({FILE: tree}).sites(FILE, first_id)
-    blocks = [site.block for site in sites]
-    runtime.blocks.update({block.id: block for block in blocks})
-    return compile(transform(tree, sites), FILE, "exec", dont_inherit=True), blocks
-
-
-def check(source: str, *, sites: int | None = None) -> None:
-    """`source` plain, wrapped, and wrapped with every block repeated must come to the same."""
-    plain = outcome(compile(source, FILE, "exec", dont_inherit=True), World())
-    code, blocks = wrapped(source)
-    if sites is not None:
-        assert len(blocks) == sites
-    assert outcome(code, World()) == plain
-    assert outcome(code, World(), repeat=True) == plain
-
-
-# ---- programs --------------------------------------------------------------------------------------------------------
+from repeating import check
 
 SIMPLE = [
     "a += 1", "b = a * 2 % 7", "c = b - a", "log(a, b, c)", "b = sum(x for x in range(a % 5))", "log(x, y)",
@@ -166,13 +32,13 @@ def programs(draw: st.DrawFn, *, in_function: bool = True) -> str:
         return "\n".join(statement(depth, in_loop) for _ in range(count))
 
     def jump(in_loop: bool) -> str:
-        kinds = ["raise ValueError(a)"] + ["return ('result', a, b)"] * (2 * in_function) + ["break", "continue"] * (2 * in_loop)
-        return draw(st.sampled_from(kinds))
+        kinds = ["raise ValueError(a)", *["return ('result', a, b)"] * (2 * in_function)]
+        return draw(st.sampled_from(kinds + ["break", "continue"] * (2 * in_loop)))
 
     def statement(depth: int, in_loop: bool) -> str:
         kinds = ["simple"] * 4 + ["jump"] * 2
         if depth > 0:
-            kinds += ["if", "for", "while", "try", "finally", "with", "match"]
+            kinds += ["if", "for", "while", "try", "finally", "with", "match", "called off"]
         kind = draw(st.sampled_from(kinds))
         number = next(numbers)
 
@@ -199,6 +65,9 @@ def programs(draw: st.DrawFn, *, in_function: bool = True) -> str:
             last = jump(in_loop) if draw(st.integers(0, 3)) == 0 else f"if {condition()}:\n    {jump(in_loop)}"
             last = last if draw(st.booleans()) else ""
             return f"try:\n{inner()}{caught}\nfinally:\n{inner()}\n{indented(last)}"
+        if kind == "called off":  # a jump that an error or another jump in its `finally` replaces
+            text = f"try:\n    {jump(in_loop)}\nfinally:\n{inner()}\n    {jump(in_loop)}"
+            return f"try:\n{indented(text)}\nexcept ValueError:\n{inner()}"
         if kind == "with":
             return f"with entered({draw(st.integers(1, 8))}):\n{inner()}"
         return f"match a % 3:\n    case 0:\n{indented(inner())}\n    case {number} | 1 as m:\n{indented(inner())}\n    case _:\n        pass"  # noqa: E501
@@ -239,5 +108,3 @@ def test_function_does_the_same(source: str) -> None:
 def test_module_does_the_same(source: str) -> None:
     check(source)
 
-
-_ = example, pytest, sys

@@ -179,6 +179,52 @@ class TestPlaces:
         assert done.exit_code == 0, done.stderr
         assert "samples 3, as recorded" in said(done)
 
+    @pytest.mark.slow
+    @pytest.mark.parametrize("where", ["torch.compile(torch.nn.Linear(3, 1))", "torch.nn.Linear(3, 1); model.compile()"])
+    def test_a_compiled_model(self, tmp_path: Path, where: str) -> None:
+        write(
+            tmp_path,
+            f"""
+            import torch
+            torch.manual_seed(0)
+            model = {where}
+            opt = torch.optim.SGD(model.parameters(), lr=0.01)
+            for step in range(9):
+                x = torch.rand(8, 3) + 0.1
+                x[2] *= step != 5
+                loss = (model(x) / x.sum(1, keepdim=True)).mean()  # <- origin
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+            """,
+        )
+        done = run_cli(["run", "--quiet", "--report", "rep", "train.py"], tmp_path, STRICT, fresh=True, timeout=200)
+        assert done.exit_code == 3, done.stderr
+        again = run_cli(["replay", "rep"], tmp_path, STRICT, fresh=True, timeout=200)
+        assert again.exit_code == 0, again.stderr
+        assert "samples 2, as recorded" in said(again)
+
+    def test_a_lazy_model_takes_its_first_pass(self, tmp_path: Path) -> None:
+        record(
+            tmp_path,
+            """
+            import torch
+            torch.manual_seed(0)
+            model = torch.nn.LazyLinear(1)
+            opt = torch.optim.SGD(model.parameters(), lr=0.01)
+            for step in range(9):
+                x = torch.rand(8, 3) + 0.1
+                x[2] *= step != 5
+                loss = (model(x) / x.sum(1, keepdim=True)).mean()
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+            """,
+        )
+        done = replay(tmp_path)
+        assert done.exit_code == 0, done.stderr
+        assert "samples 2, as recorded" in said(done)
+
     def test_a_step_given_to_a_guard(self, tmp_path: Path) -> None:
         write(
             tmp_path,

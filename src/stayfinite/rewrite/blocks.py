@@ -10,10 +10,9 @@ import ast
 import dataclasses
 from dataclasses import dataclass
 
+from stayfinite.rewrite.changes import bound_names, called, is_generator, iterated_names, note_changes
 from stayfinite.rewrite.reads import free_names, read_first
 from stayfinite.rewrite.summary import (
-    CHANGERS,
-    MUTATORS,
     SCOPES,
     STEP_METHODS,
     Effects,
@@ -128,7 +127,7 @@ class Analysis:
         found: list[Function] = []
         for path, tree in self._trees.items():
             for node in ast.walk(tree):
-                if isinstance(node, ast.Call) and _called(node).startswith("register_"):
+                if isinstance(node, ast.Call) and called(node).startswith("register_"):
                     for argument in [*node.args, *(keyword.value for keyword in node.keywords)]:
                         if isinstance(argument, ast.Lambda):
                             found.append(Function(argument, path, "<lambda>"))
@@ -170,7 +169,7 @@ class Analysis:
             return self._memo[function.node]
         self._memo[function.node] = Effects()  # ends recursion
         body: list[ast.AST] = [function.node.body] if isinstance(function.node, ast.Lambda) else list(function.node.body)
-        if _is_generator(function.node):
+        if is_generator(function.node):
             return Effects()
         reached = self._reach_nodes(self._outside_loops(body)[0])
         self._memo[function.node] = reached
@@ -283,10 +282,10 @@ class Analysis:
         receivers: set[str] = set()
         loaded = {node.id for node in block_nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         for node in block_nodes:
-            _note_changes(node, changed, attributes)
+            note_changes(node, changed, attributes)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
                 receivers.add(node.func.value.id)
-        iterated = _iterated(block_nodes)
+        iterated = iterated_names(block_nodes)
         steppers = self._stepped_on(block_nodes)
         needed = set(read_first(body))
         global_names: set[str] = set()
@@ -305,10 +304,10 @@ class Analysis:
                 pending += self._named(frozenset({name.rsplit(".", 1)[-1]})) if name else []
             inner = list(ast.walk(function.node))
             needed |= free_names(function.node)
-            iterated |= _iterated(inner)
+            iterated |= iterated_names(inner)
             steppers |= self._stepped_on(inner)
             for node in inner:
-                _note_changes(node, changed, attributes)
+                note_changes(node, changed, attributes)
                 if isinstance(node, (ast.Global, ast.Nonlocal)):
                     global_names.update(node.names)
                 elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -366,31 +365,6 @@ class Analysis:
         return "<module>"
 
 
-def _called(node: ast.Call) -> str:
-    """The last name of what is called, whatever it is an attribute of."""
-    return node.func.attr if isinstance(node.func, ast.Attribute) else (dotted(node.func) or "").rsplit(".", 1)[-1]
-
-
-def _iterated(nodes: list[ast.AST]) -> set[str]:
-    """Last names of what `nodes` loop over, through `enumerate`, `zip`, `islice` and the like."""
-    found: set[str] = set()
-    loops = [n.iter for n in nodes if isinstance(n, (ast.For, ast.comprehension))]
-    while loops:
-        iterable = loops.pop()
-        if isinstance(iterable, ast.Call):
-            loops += iterable.args
-        elif isinstance(iterable, ast.Name):
-            found.add(iterable.id)
-        elif isinstance(iterable, ast.Attribute):
-            found.add(iterable.attr)
-    return found
-
-
-def _is_generator(node: FunctionNode) -> bool:
-    body = [node.body] if isinstance(node, ast.Lambda) else node.body
-    return any(isinstance(inner, (ast.Yield, ast.YieldFrom)) for statement in body for inner in within(statement))
-
-
 def _stored_names(statement: ast.stmt) -> set[str]:
     """Names that `statement` binds in its own frame: not those of comprehensions, lambdas and functions in it, which
     have the like of a frame of their own and may share a name with something outside."""
@@ -398,7 +372,7 @@ def _stored_names(statement: ast.stmt) -> set[str]:
     pending: list[ast.AST] = [statement]
     while pending:
         node = pending.pop()
-        found.update(_bound_names(node))
+        found.update(bound_names(node))
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.comprehension):
                 pending += [child.iter, *child.ifs]
@@ -407,56 +381,3 @@ def _stored_names(statement: ast.stmt) -> set[str]:
     return found
 
 
-def _bound_names(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
-        return [node.id]
-    if isinstance(node, (ast.Import, ast.ImportFrom)):
-        return [(alias.asname or alias.name).split(".")[0] for alias in node.names if alias.name != "*"]
-    if isinstance(node, (ast.MatchAs, ast.MatchStar)) and node.name:
-        return [node.name]
-    if isinstance(node, ast.MatchMapping) and node.rest:
-        return [node.rest]
-    return []
-
-
-def _note_changes(node: ast.AST, changed: set[str], attributes: set[str]) -> None:
-    """Add what `node` changes in place: by first name to `changed`, by attribute name to `attributes`."""
-    targets: list[ast.expr] = []
-    if isinstance(node, (ast.Assign, ast.Delete)):
-        targets = list(node.targets)
-    elif isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.For)):
-        targets = [node.target]
-        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            changed.add(node.target.id)
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-        method = node.func.attr
-        if method in MUTATORS or (method.endswith("_") and not method.endswith("__")):
-            _note_target(node.func.value, changed, attributes, rebinds=False)
-    elif isinstance(node, ast.Call) and dotted(node.func) == "next" and node.args:
-        _note_target(node.args[0], changed, attributes, rebinds=False)
-    if isinstance(node, ast.Call):
-        called = (dotted(node.func) or "").rsplit(".", 1)[-1]
-        if node.args and called in CHANGERS:
-            _note_target(node.args[0], changed, attributes, rebinds=False)
-            if called == "setattr" and len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
-                attributes.add(str(node.args[1].value))
-        for keyword in node.keywords:
-            if keyword.arg == "out":
-                _note_target(keyword.value, changed, attributes, rebinds=False)
-    for target in targets:
-        parts = target.elts if isinstance(target, (ast.Tuple, ast.List)) else [target]
-        for part in parts:
-            _note_target(part, changed, attributes, rebinds=True)
-
-
-def _note_target(node: ast.AST, changed: set[str], attributes: set[str], *, rebinds: bool) -> None:
-    if isinstance(node, ast.Name):
-        if not rebinds:
-            changed.add(node.id)
-        return
-    while isinstance(node, (ast.Subscript, ast.Attribute, ast.Starred, ast.Call)):
-        if isinstance(node, ast.Attribute):
-            attributes.add(node.attr)
-        node = node.func if isinstance(node, ast.Call) else node.value
-        if isinstance(node, ast.Name):
-            changed.add(node.id)

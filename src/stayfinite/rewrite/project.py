@@ -156,3 +156,19 @@ def _imports(tree: ast.Module, path: str) -> set[tuple[str, str | None]]:
             prefix = f"{node.module}." if node.module else ""
             found.update((prefix + alias.name, package) for alias in node.names if alias.name != "*")
     return found
+
+
+def is_user_object(value: object) -> bool:
+    """True if the class of `value` is the user's own."""
+    return is_user_class(type(value))
+
+
+def is_user_class(kind: type) -> bool:
+    """True if `kind` is defined in the user's own source."""
+    module = sys.modules.get(kind.__module__)
+    if module is None:
+        return False
+    if kind.__module__ in ("__main__", "__mp_main__"):
+        return True
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and is_user_file(file)

@@ -7,8 +7,6 @@ and framework objects are left to the framework: `FrameworkState` is asked about
 
 from __future__ import annotations
 
-import array
-import collections
 import gc
 import io
 import logging
@@ -16,25 +14,33 @@ import queue
 import random
 import sys
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.growth import Lengths
-from stayfinite.rewrite.project import is_user_file
+from stayfinite.rewrite.project import is_user_class, is_user_file, is_user_object
+from stayfinite.rewrite.undo import (
+    CONTAINERS,
+    COPY_LIMIT,
+    FLAT,
+    Undo,
+    Unrepeatable,
+    attributes_undo,
+    cell_undo,
+    container_undo,
+    dict_undo,
+    file_undo,
+    flat_undo,
+    generator_undo,
+)
 
-COPY_LIMIT = 4096
-"""Containers with more elements are restored by length, not by copy: 4,096 references copy in about 10 microseconds."""
 _DEPTH = 4
-_CONTAINERS = (list, dict, set, collections.deque)
-_FLAT = (array.array, bytearray)
 _LEAVES = (
     int, float, complex, str, bytes, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType, logging.Logger,
 )
 _QUEUES = (queue.Queue, queue.SimpleQueue)
 _MISSING = object()
-
-Undo = Callable[[], None]
 
 
 class FrameworkState(Protocol):
@@ -54,26 +60,6 @@ class FrameworkState(Protocol):
 
     def copy(self, value: object) -> Undo | None:
         """An undo for a tensor or array changed in place; None if `value` is neither."""
-
-
-class Unrepeatable(Exception):
-    """State cannot be put back; the message says what."""
-
-
-def is_user_object(value: object) -> bool:
-    """True if the class of `value` is the user's own."""
-    return is_user_class(type(value))
-
-
-def is_user_class(kind: type) -> bool:
-    """True if `kind` is defined in the user's own source."""
-    module = sys.modules.get(kind.__module__)
-    if module is None:
-        return False
-    if kind.__module__ in ("__main__", "__mp_main__"):
-        return True
-    file = getattr(module, "__file__", None)
-    return isinstance(file, str) and is_user_file(file)
 
 
 def _user_modules() -> list[types.ModuleType]:
@@ -169,12 +155,12 @@ class Plan:
                 self.arrays.append(value)
             for child in self._framework.children(value):
                 self._visit_object(child, depth)
-        elif isinstance(value, _CONTAINERS):
+        elif isinstance(value, CONTAINERS):
             (self.containers if changed else self.others).append(value)
             if len(value) <= 64:
                 for item in list(value.values() if isinstance(value, dict) else value):
                     self._visit(item, depth + 1, changed)
-        elif isinstance(value, _FLAT):
+        elif isinstance(value, FLAT):
             if changed:
                 self.containers.append(value)
         elif isinstance(value, tuple):
@@ -208,11 +194,11 @@ class Plan:
     def _note_trained(self, value: Any, depth: int = 0) -> None:
         if isinstance(value, _LEAVES) or depth > _DEPTH or id(value) in self.trained:
             return
-        if self._framework.is_owned(value) or isinstance(value, (*_CONTAINERS, tuple)) or is_user_object(value):
+        if self._framework.is_owned(value) or isinstance(value, (*CONTAINERS, tuple)) or is_user_object(value):
             self.trained.add(id(value))
             if is_user_object(value) and not self._framework.is_owned(value) and hasattr(value, "__dict__"):
                 self.trainers.append(value)
-            inner = value.values() if isinstance(value, dict) else value if isinstance(value, (*_CONTAINERS, tuple)) else ()
+            inner = value.values() if isinstance(value, dict) else value if isinstance(value, (*CONTAINERS, tuple)) else ()
             for item in [*inner, *(vars(value).values() if is_user_object(value) and hasattr(value, "__dict__") else ())]:
                 self._note_trained(item, depth + 1)
 
@@ -325,17 +311,17 @@ class Saved:
             before = len(self._undo)
             for item in vars(value).values():
                 self._keep(item, framework)
-            self._undo.append(_attributes_undo(value))
+            self._undo.append(attributes_undo(value))
             self._trained += self._undo[before:]
         for cell in plan.cells:
-            self._undo.append(_cell_undo(cell))
+            self._undo.append(cell_undo(cell))
         for namespace in plan.dicts:
-            self._undo.append(_dict_undo(namespace))
+            self._undo.append(dict_undo(namespace))
         for generator in plan.generators:
-            self._undo.append(_generator_undo(generator))
+            self._undo.append(generator_undo(generator))
         for file in plan.files:
             if not file.closed:
-                self._undo.append(_file_undo(file))
+                self._undo.append(file_undo(file))
 
     def restore(self) -> None:
         """Put everything back but the frame's names.
@@ -358,14 +344,14 @@ class Saved:
             undo()
 
     def _keep(self, value: Any, framework: FrameworkState, depth: int = 0) -> None:
-        if isinstance(value, _CONTAINERS):
-            self._undo.append(_container_undo(value))
+        if isinstance(value, CONTAINERS):
+            self._undo.append(container_undo(value))
             if len(value) <= COPY_LIMIT and depth < 3:
                 for item in value.values() if isinstance(value, dict) else value:
                     if not isinstance(item, _LEAVES):
                         self._keep(item, framework, depth + 1)
-        elif isinstance(value, _FLAT):
-            self._undo.append(_flat_undo(value))
+        elif isinstance(value, FLAT):
+            self._undo.append(flat_undo(value))
         elif not isinstance(value, _LEAVES) and not (depth and framework.is_owned(value) and framework.is_state(value)):
             undo = framework.copy(value)
             if undo is not None:
@@ -396,141 +382,3 @@ class Saved:
         self._undo.append(lambda: namespace.__setitem__(name, before))
 
 
-def _flat_undo(value: Any) -> Undo:
-    kept = value[:]
-    return lambda: value.__setitem__(slice(None), kept)
-
-
-def _container_undo(value: Any) -> Undo:
-    if len(value) > COPY_LIMIT:
-        return _long_container_undo(value)
-    if isinstance(value, dict):
-        pairs = dict(value)
-
-        def undo_dict() -> None:
-            value.clear()
-            for key, item in pairs.items():  # item by item: ordered and counting dicts have updates of their own
-                value[key] = item
-
-        return undo_dict
-    if isinstance(value, list):
-        items = list(value)
-        return lambda: list.__setitem__(value, slice(None), items)
-    if isinstance(value, set):
-        members = set(value)
-
-        def undo_set() -> None:
-            value.clear()
-            value.update(members)
-
-        return undo_set
-    queue = list(value)
-
-    def undo_deque() -> None:
-        value.clear()
-        value.extend(queue)
-
-    return undo_deque
-
-
-def _long_container_undo(value: Any) -> Undo:
-    """A long list, deque or dict is put back by dropping what was added at its end; other changes are noticed."""
-    length = len(value)
-    if isinstance(value, list):
-        last = value[-1]
-
-        def undo_list() -> None:
-            if len(value) < length or value[length - 1] is not last:
-                raise Unrepeatable(f"a list of {length} elements was changed other than at its end")
-            del value[length:]
-
-        return undo_list
-    if isinstance(value, dict):
-
-        def undo_dict() -> None:
-            if len(value) < length:
-                raise Unrepeatable(f"keys were removed from a dict of {length}")
-            for key in list(value)[length:]:
-                del value[key]
-
-        return undo_dict
-    copied = list(value)
-
-    def undo_other() -> None:
-        value.clear()
-        (value.extend if isinstance(value, collections.deque) else value.update)(copied)
-
-    return undo_other
-
-
-def _dict_undo(namespace: dict[str, Any]) -> Undo:
-    before = dict(namespace)
-    inner = [_container_undo(value) for value in before.values() if isinstance(value, _CONTAINERS)]
-
-    def undo() -> None:
-        namespace.clear()
-        namespace.update(before)
-        for step in inner:
-            step()
-
-    return undo
-
-
-def _attributes_undo(value: Any) -> Undo:
-    before = dict(vars(value))
-
-    def undo() -> None:
-        vars(value).clear()
-        vars(value).update(before)
-
-    return undo
-
-
-def _cell_undo(cell: types.CellType) -> Undo:
-    try:
-        before = cell.cell_contents
-    except ValueError:
-        return lambda: None
-    return lambda: setattr(cell, "cell_contents", before)
-
-
-def _generator_undo(generator: Any) -> Undo:
-    if isinstance(generator, random.Random):
-        state = generator.getstate()
-        return lambda: generator.setstate(state)
-    if hasattr(generator, "bit_generator"):
-        bits = generator.bit_generator.state
-        return lambda: setattr(generator.bit_generator, "state", bits)
-    legacy = generator.get_state()
-    return lambda: generator.set_state(legacy)
-
-
-def _file_undo(file: Any) -> Undo:
-    """A file's position; what was added at its end is cut off again, and nothing that was there before."""
-    try:
-        if file.writable():
-            file.flush()
-        position = file.tell()
-        end = file.seek(0, io.SEEK_END) if file.writable() else position
-        file.seek(position)
-    except OSError as error:
-        return _refusal(f"it reads a file whose position cannot be known ({error})")
-
-    def undo() -> None:
-        if file.closed:
-            raise Unrepeatable(f"it closes the file {getattr(file, 'name', '?')}")
-        if file.writable():
-            file.flush()
-        if file.writable():
-            file.seek(end)
-            file.truncate()
-        file.seek(position)
-
-    return undo
-
-
-def _refusal(reason: str) -> Undo:
-    def undo() -> None:
-        raise Unrepeatable(reason)
-
-    return undo

@@ -36,6 +36,7 @@ TITLE = "Unknown"
 PRIOR = prior(threads=56)
 APPLIES_TO = Scope()
 EXAMPLES = ()
+NO_EXAMPLE = "what is not known has no typical training"
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -21,9 +21,10 @@ from stayfinite.frameworks.torch.case_places import Place, Places
 from stayfinite.frameworks.torch.case_state import CaseSubjects, write_state
 from stayfinite.frameworks.torch.case_values import CaseValues, TooMuch, is_opaque
 from stayfinite.frameworks.torch.passes import Failure, Window
-from stayfinite.frameworks.torch.state import Subjects
 from stayfinite.frameworks.torch.stored_values import StoredValues
-from stayfinite.rewrite.state import Plan, Unrepeatable
+from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.rewrite.state import Plan
+from stayfinite.rewrite.undo import Unrepeatable
 
 LIMIT = 256 * 2**20
 """Bytes of tensors a case may have. Larger states are not kept: writing one would hold the report up for seconds."""

@@ -18,10 +18,10 @@ from typing import Any
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from stayfinite.frameworks.torch.state import is_scaler, is_scheduler
+from stayfinite.frameworks.torch.subjects import is_scaler, is_scheduler
 from stayfinite.rewrite.blocks import Block
-from stayfinite.rewrite.project import is_user_file
-from stayfinite.rewrite.state import Plan, is_namespace, is_user_class, is_user_object
+from stayfinite.rewrite.project import is_user_class, is_user_file, is_user_object
+from stayfinite.rewrite.state import Plan, is_namespace
 
 Path = list[Any]
 """See `stored_values`."""

@@ -12,7 +12,7 @@ from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.case_file import CaseNotKept
 from stayfinite.frameworks.torch.case_places import Places
 from stayfinite.frameworks.torch.case_values import CaseValues, is_opaque
-from stayfinite.frameworks.torch.state import Subjects
+from stayfinite.frameworks.torch.subjects import Subjects
 
 
 class CaseSubjects:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from stayfinite.rewrite.state import is_user_object
+from stayfinite.rewrite.project import is_user_object
 
 MOST_NODES = 200_000
 """Elements of nested containers that are written for one value: about 0.2 s. Plain lists of numbers count once."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.passes import Window
-from stayfinite.frameworks.torch.state import Subjects
+from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.incident import Case, Configuration, ExceptionInfo, Incident, OptimizerInfo
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import show, to_number

@@ -15,7 +15,7 @@ from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
 from stayfinite.frameworks.torch.sensors import Sensors
-from stayfinite.frameworks.torch.state import Subjects
+from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.numbers import to_float, to_number

@@ -19,14 +19,16 @@ from torch.optim import Optimizer
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import describe, hold
+from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
-from stayfinite.frameworks.torch.state import Copy, Snapshot, generator_states
+from stayfinite.frameworks.torch.state import Copy, Snapshot
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import FrameworkState, Saved, Unrepeatable
+from stayfinite.rewrite.state import FrameworkState, Saved
+from stayfinite.rewrite.undo import Unrepeatable
 
 if TYPE_CHECKING:
     from stayfinite.frameworks.torch.tracer import Tracer

@@ -31,7 +31,7 @@ from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Window
 from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo, together
 from stayfinite.records.location import Location
-from stayfinite.rewrite.state import Undo
+from stayfinite.rewrite.undo import Undo
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Scene, bad_loss
-from stayfinite.frameworks.torch.state import Subjects
+from stayfinite.frameworks.torch.subjects import Subjects
 
 
 class PassEnd:

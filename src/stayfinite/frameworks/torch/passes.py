@@ -12,13 +12,15 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.optim import Optimizer
 
-from stayfinite.frameworks.torch.state import Snapshot, Subjects
+from stayfinite.frameworks.torch.state import Snapshot
+from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.incident import Symptom
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import to_number
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import Plan, Saved, Undo
+from stayfinite.rewrite.state import Plan, Saved
+from stayfinite.rewrite.undo import Undo
 
 
 @dataclass

@@ -10,7 +10,7 @@ import ctypes
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 import msgspec
@@ -18,11 +18,13 @@ import msgspec
 from stayfinite import shield
 from stayfinite.engine.ports import Investigate, Listener, Outcome, Readings
 from stayfinite.errors import LeaveAttempt, ReplayError
+from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
 from stayfinite.frameworks.torch.session import Session, namer
-from stayfinite.frameworks.torch.state import Subjects, Written, generator_states, gradient_undo
+from stayfinite.frameworks.torch.state import Written, gradient_undo
 from stayfinite.frameworks.torch.stored_step import StoredStep
+from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.incident import Incident, ReplaySummary
 from stayfinite.records.trace import Trace
 from stayfinite.rewrite import runtime
@@ -169,7 +171,7 @@ class ReplaySession(Session):
 def _is_compiled(frame: FrameType, modules: list[Any]) -> bool:
     """True if the step runs compiled code, as far as names in reach and modules tell."""
     for value in (*frame.f_locals.values(), *frame.f_globals.values()):
-        if hasattr(value, "_torchdynamo_orig_callable") or type(value).__name__ == "OptimizedModule":
+        if isinstance(value, FunctionType) and "_torchdynamo_orig_callable" in vars(value):
             return True
     inner = [child for module in modules if module is not None for child in module.modules()]
     return any(type(m).__name__ == "OptimizedModule" or m._compiled_call_impl is not None for m in inner)

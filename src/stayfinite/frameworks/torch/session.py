@@ -19,6 +19,7 @@ from stayfinite import shield
 from stayfinite.engine.ports import Investigate, Listener, Readings
 from stayfinite.errors import LeaveAttempt, TrainingHalted
 from stayfinite.frameworks.torch import describe, hold
+from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.incidents import Incidents
 from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
@@ -29,22 +30,22 @@ from stayfinite.frameworks.torch.rehearsal import ReplayLog, rehearse
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.state import (
     Snapshot,
-    Subjects,
     TorchObjects,
     Written,
-    generator_states,
     gradient_undo,
     light_undo,
     optimizer_undo,
     parameter_undo,
     together,
 )
+from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.finding import Warning
 from stayfinite.records.location import Location
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import Plan, Saved, Undo
+from stayfinite.rewrite.state import Plan, Saved
+from stayfinite.rewrite.undo import Undo
 
 _OWN_CODE = "the parameters are updated by the script's own code"
 FIRST_LOOKS = 4

@@ -7,9 +7,6 @@ At an incident one full snapshot is taken and put back bit for bit.
 
 from __future__ import annotations
 
-import _random
-import ctypes
-import random
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -18,23 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from stayfinite.rewrite.state import Undo
+from stayfinite.frameworks.torch.generators import generator_states
+from stayfinite.frameworks.torch.subjects import Subjects, is_scaler, is_scheduler
+from stayfinite.rewrite.undo import Undo
 
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 BUFFER_LIMIT = 64 * 2**20
 """Bytes of buffers copied per step at most. Batch statistics take kilobytes; masks and tables are not written."""
-
-
-def is_scheduler(value: object) -> bool:
-    """True for the schedulers of `torch.optim` and what is derived from them."""
-    scheduler = sys.modules.get("torch.optim.lr_scheduler")
-    return scheduler is not None and isinstance(value, (scheduler.LRScheduler, scheduler.ReduceLROnPlateau))
-
-
-def is_scaler(value: object) -> bool:
-    """True for gradient scalers."""
-    scaler = sys.modules.get("torch.amp.grad_scaler")
-    return scaler is not None and isinstance(value, scaler.GradScaler) and value.is_enabled()
 
 
 def tensor_undo(tensor: Tensor) -> Undo:
@@ -96,143 +83,6 @@ class TorchObjects:
             kept = value.copy()
             return lambda: numpy.copyto(value, kept)
         return None
-
-
-class Subjects:
-    """The modules, optimizers, schedulers and scalers a block works on, without doubles, and the names of parameters."""
-
-    def __init__(self, met: Iterable[object], optimizers: Iterable[Optimizer], names: Callable[[object], str | None]) -> None:
-        modules: list[tuple[str, nn.Module]] = []
-        self.optimizers: list[Optimizer] = []
-        self.schedulers: list[Any] = []
-        self.scalers: list[Any] = []
-        bare: list[Tensor] = []
-        for value in [*met, *optimizers]:
-            if isinstance(value, nn.Module):
-                modules.append((names(value) or "", value))
-            elif isinstance(value, Optimizer):
-                _add(self.optimizers, value)
-            elif is_scheduler(value):
-                for scheduler in _with_inner(value):
-                    _add(self.schedulers, scheduler)
-            elif isinstance(value, Tensor):
-                bare.append(value)
-            elif is_scaler(value):
-                _add(self.scalers, value)
-        inside = {id(child) for _, module in modules for child in module.modules() if child is not module}
-        self.roots: list[nn.Module] = []
-        root_names: list[str] = []
-        for name, module in modules:
-            if id(module) not in inside and all(module is not root for root in self.roots):
-                self.roots.append(module)
-                root_names.append(name)
-        several = sum(1 for root in self.roots if any(True for _ in root.parameters())) > 1
-        self.prefixes = [f"{name}." if several and name else "" for name in root_names]
-        self.parameter_names: dict[int, str] = {}
-        self.parameters: list[nn.Parameter | Tensor] = []
-        self.buffers: list[Tensor] = []
-        self.buffer_names: dict[int, str] = {}
-        for prefix, root in zip(self.prefixes, self.roots, strict=True):
-            for name, parameter in root.named_parameters():
-                if id(parameter) not in self.parameter_names:
-                    self.parameter_names[id(parameter)] = prefix + name
-                    self.parameters.append(parameter)
-            for name, buffer in root.named_buffers():
-                if id(buffer) not in self.buffer_names:
-                    self.buffer_names[id(buffer)] = prefix + name
-                    self.buffers.append(buffer)
-        for number, tensor in enumerate(bare):
-            if id(tensor) not in self.parameter_names:
-                self.parameter_names[id(tensor)] = names(tensor) or f"parameter[{number}]"
-                self.parameters.append(tensor)
-        self.owned = frozenset(id(p) for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"])
-        """`id` of the parameters that an optimizer updates."""
-        for position, optimizer in enumerate(self.optimizers):
-            for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-                if id(parameter) not in self.parameter_names:
-                    which = f"optimizer[{position}]." if len(self.optimizers) > 1 else ""
-                    self.parameter_names[id(parameter)] = f"{which}param[{number}]"
-                    self.parameters.append(parameter)
-
-
-def _with_inner(scheduler: Any) -> list[Any]:
-    """A scheduler and those it chains."""
-    found = [scheduler]
-    for inner in getattr(scheduler, "_schedulers", ()):
-        found += _with_inner(inner)
-    return found
-
-
-def _add(items: list[Any], value: Any) -> None:
-    if all(value is not item for item in items):
-        items.append(value)
-
-
-class _ProcessGenerator:
-    """A process-wide Mersenne twister, read in full only when its words have moved.
-
-    A full read makes 625 Python integers or takes NumPy 35 microseconds, and most training steps draw from neither;
-    a look at the raw words takes less than one. Where they cannot be looked at, every read is a full one.
-    """
-
-    def __init__(self) -> None:
-        self._words: object = None
-        self.state: Any = None
-        """As last read."""
-
-    def read(self, words: object, full: Callable[[], Any]) -> Any:
-        """What `full` gives now; `words` is equal to what it was at the last read only if the state is."""
-        if words is None or words != self._words:
-            self._words, self.state = words, full()
-        return self.state
-
-
-_python_generator, _numpy_generator = _ProcessGenerator(), _ProcessGenerator()
-_IN_PLACE = sys.implementation.name == "cpython"
-"""The identity of an object is its address."""
-_NUMPY_WORDS = 625 * 4
-
-
-def _python_words() -> object:
-    """Words and position of `random`'s own generator, and the half of a Gaussian pair that may be waiting."""
-    generator = getattr(random.getstate, "__self__", None)
-    if not _IN_PLACE or not isinstance(generator, random.Random):
-        return None
-    return _content(generator, _random.Random), getattr(generator, "gauss_next", None)
-
-
-def _numpy_words(numpy_random: Any) -> object:
-    """Words and position of NumPy's legacy generator, and the half of a Gaussian pair, kept in the object itself."""
-    generator = getattr(numpy_random.mtrand, "_rand", None)
-    source = getattr(generator, "_bit_generator", None)
-    if source is None or not _IN_PLACE or type(source).__name__ != "MT19937":
-        return None
-    words = ctypes.string_at(source.ctypes.state_address, _NUMPY_WORDS)
-    return id(source), words, _content(generator, type(generator))
-
-
-def _content(value: object, layout: type) -> bytes:
-    """The bytes that C code of type `layout` keeps in `value` itself."""
-    return ctypes.string_at(id(value) + object.__basicsize__, layout.__basicsize__ - object.__basicsize__)
-
-
-def generator_states() -> Undo:
-    """Capture the process-wide generators: torch (each initialised device), `random`, and NumPy's if it is loaded."""
-    state = torch.get_rng_state()
-    python = _python_generator.read(_python_words(), random.getstate)
-    numpy = sys.modules.get("numpy.random")
-    legacy = _numpy_generator.read(_numpy_words(numpy), numpy.get_state) if numpy is not None else None
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-
-    def undo() -> None:
-        torch.set_rng_state(state)
-        random.setstate(python)
-        if numpy is not None and legacy is not None:
-            numpy.set_state(legacy)
-        if devices is not None:
-            torch.cuda.set_rng_state_all(devices)
-
-    return undo
 
 
 class Written:

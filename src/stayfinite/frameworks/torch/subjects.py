@@ -1,0 +1,92 @@
+"""What a block works on: modules, optimizers, schedulers, scalers, and the names of their parameters and buffers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def is_scheduler(value: object) -> bool:
+    """True for the schedulers of `torch.optim` and what is derived from them."""
+    scheduler = sys.modules.get("torch.optim.lr_scheduler")
+    return scheduler is not None and isinstance(value, (scheduler.LRScheduler, scheduler.ReduceLROnPlateau))
+
+
+def is_scaler(value: object) -> bool:
+    """True for gradient scalers."""
+    scaler = sys.modules.get("torch.amp.grad_scaler")
+    return scaler is not None and isinstance(value, scaler.GradScaler) and value.is_enabled()
+
+
+class Subjects:
+    """The modules, optimizers, schedulers and scalers a block works on, without doubles, and the names of parameters."""
+
+    def __init__(self, met: Iterable[object], optimizers: Iterable[Optimizer], names: Callable[[object], str | None]) -> None:
+        modules: list[tuple[str, nn.Module]] = []
+        self.optimizers: list[Optimizer] = []
+        self.schedulers: list[Any] = []
+        self.scalers: list[Any] = []
+        bare: list[Tensor] = []
+        for value in [*met, *optimizers]:
+            if isinstance(value, nn.Module):
+                modules.append((names(value) or "", value))
+            elif isinstance(value, Optimizer):
+                _add(self.optimizers, value)
+            elif is_scheduler(value):
+                for scheduler in _with_inner(value):
+                    _add(self.schedulers, scheduler)
+            elif isinstance(value, Tensor):
+                bare.append(value)
+            elif is_scaler(value):
+                _add(self.scalers, value)
+        inside = {id(child) for _, module in modules for child in module.modules() if child is not module}
+        self.roots: list[nn.Module] = []
+        root_names: list[str] = []
+        for name, module in modules:
+            if id(module) not in inside and all(module is not root for root in self.roots):
+                self.roots.append(module)
+                root_names.append(name)
+        several = sum(1 for root in self.roots if any(True for _ in root.parameters())) > 1
+        self.prefixes = [f"{name}." if several and name else "" for name in root_names]
+        self.parameter_names: dict[int, str] = {}
+        self.parameters: list[nn.Parameter | Tensor] = []
+        self.buffers: list[Tensor] = []
+        self.buffer_names: dict[int, str] = {}
+        for prefix, root in zip(self.prefixes, self.roots, strict=True):
+            for name, parameter in root.named_parameters():
+                if id(parameter) not in self.parameter_names:
+                    self.parameter_names[id(parameter)] = prefix + name
+                    self.parameters.append(parameter)
+            for name, buffer in root.named_buffers():
+                if id(buffer) not in self.buffer_names:
+                    self.buffer_names[id(buffer)] = prefix + name
+                    self.buffers.append(buffer)
+        for number, tensor in enumerate(bare):
+            if id(tensor) not in self.parameter_names:
+                self.parameter_names[id(tensor)] = names(tensor) or f"parameter[{number}]"
+                self.parameters.append(tensor)
+        self.owned = frozenset(id(p) for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"])
+        """`id` of the parameters that an optimizer updates."""
+        for position, optimizer in enumerate(self.optimizers):
+            for number, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+                if id(parameter) not in self.parameter_names:
+                    which = f"optimizer[{position}]." if len(self.optimizers) > 1 else ""
+                    self.parameter_names[id(parameter)] = f"{which}param[{number}]"
+                    self.parameters.append(parameter)
+
+
+def _with_inner(scheduler: Any) -> list[Any]:
+    """A scheduler and those it chains."""
+    found = [scheduler]
+    for inner in getattr(scheduler, "_schedulers", ()):
+        found += _with_inner(inner)
+    return found
+
+
+def _add(items: list[Any], value: Any) -> None:
+    if all(value is not item for item in items):
+        items.append(value)

@@ -1,0 +1,33 @@
+"""Every failing example of the gallery: its stored step replays as recorded, and fails without stayfinite too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from forkserver import run_bare, run_cli
+from replaying import STRICT, said
+
+GALLERY = Path(__file__).resolve().parents[2] / "gallery"
+CASES = sorted(path.parent for path in GALLERY.glob("*/train.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
+def test_the_stored_step_replays_as_recorded(case: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(case, tmp_path / case.name)
+    run_cli(["run", "--quiet", "--report", "rep", "train.py"], folder, STRICT, timeout=120)
+    incidents = json.loads((folder / "rep" / "report.json").read_text(encoding="utf-8"))["incidents"]
+    done = run_cli(["replay", "rep"], folder, STRICT, timeout=120)
+    if not incidents:
+        assert done.exit_code == 2 and "holds no incident" in said(done)
+        return
+    reproduced = incidents[0]["reproduced"]
+    assert done.exit_code == (0 if reproduced else 1), done.stdout + done.stderr
+    assert ("as recorded" if reproduced else "did not fail this time") in said(done)
+    export = run_cli(["replay", "rep", "--export", "again.py"], folder, STRICT)
+    assert export.exit_code == 0, export.stderr
+    alone = run_bare(["again.py"], folder)
+    assert alone.exit_code == (1 if reproduced else 0), alone.stdout + alone.stderr
