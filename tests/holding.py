@@ -116,6 +116,8 @@ class Run:
     states: list[Any]
     final: Any
     report: dict[str, Any] = field(default_factory=dict)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    """Every incident as it was recorded; the report counts equal ones together."""
 
     @property
     def incidents(self) -> list[dict[str, Any]]:
@@ -170,7 +172,10 @@ class Held:
         done = run_cli(arguments, folder, {"KEEPING": "watched", "STAYFINITE_STRICT": "1", **(env or {})})
         assert (folder / "report.json").exists(), done.stderr
         states, final = pickle.loads((folder / "states.pickle").read_bytes())
-        return Run(done, states, final, json.loads((folder / "report.json").read_text()))
+        events = folder / "report" / "events.jsonl"
+        lines = [json.loads(line) for line in events.read_text().splitlines()]
+        told = [line for line in lines if line["type"] == "incident"]
+        return Run(done, states, final, json.loads((folder / "report.json").read_text()), told)
 
     def skipped(self, env: Mapping[str, str] | None = None) -> Run:
         """Under ``stayfinite run --on-incident skip``."""

@@ -12,7 +12,7 @@ REFUSED = {
     "generator": ("def g():\n    while True:\n        yield 1\nit = g()\nout = []", "out.append(it.send(None))", "out"),
     "queue": ("import queue\nq = queue.Queue()", "q.put(n)", "q.qsize()"),
     "shortened": ("out = list(range(99))\ndef cut(rows): rows.pop()", "cut(out)", "len(out)"),
-    "set": ("s = set(range(99))\ndef put(numbers): numbers.add(-1)", "put(s)", "len(s)"),
+    "set": ("s = set(range(99))\ndef note(numbers): numbers.add(-1)", "note(s)", "len(s)"),
     "closed-file": ("f = open(PATH, 'w')", "if not f.closed: f.write('x'); f.close()", "f.closed"),
 }
 """Programs whose block cannot be repeated: it must be said, and nothing may be lost."""

@@ -228,3 +228,10 @@ def test_classes_are_not_imported_and_finalizers_refused() -> None:
 def test_an_unknown_kind_is_an_error() -> None:
     with pytest.raises(LookupError, match="later"):
         StoredValues({}).value({"kind": "later"})
+
+
+def test_a_device_that_is_not_here_is_the_processor() -> None:
+    stored = {"kind": "tensor", "value": "t", "device": "cuda:0"}
+    found = StoredValues({"t": torch.ones(2)}).value(stored)
+    assert found.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert found.tolist() == [1.0, 1.0]
