@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from stayfinite.frameworks.torch import state
+from stayfinite.frameworks.torch import generators
 
 
 def drawn() -> list[float]:
@@ -33,7 +33,7 @@ def test_every_way_to_move_a_generator_is_seen() -> None:
     ]
     for _ in range(2000):
         chance.choice(moves)()
-        undo = state.generator_states()
+        undo = generators.generator_states()
         here = random.getstate(), np.random.get_state()
         expected = drawn()
         undo()
@@ -43,14 +43,14 @@ def test_every_way_to_move_a_generator_is_seen() -> None:
 
 
 def test_a_generator_that_did_not_move_is_not_read_again(monkeypatch) -> None:
-    state.generator_states()
+    generators.generator_states()
     reads = []
     kept = random.getstate
-    monkeypatch.setattr(state._numpy_generator, "read", lambda words, full: reads.append(words) or full())
-    state.generator_states()
-    state.generator_states()
+    monkeypatch.setattr(generators._numpy_generator, "read", lambda words, full: reads.append(words) or full())
+    generators.generator_states()
+    generators.generator_states()
     assert reads[0] is not None and reads[0] == reads[1]
     np.random.rand()
-    state.generator_states()
+    generators.generator_states()
     assert reads[2] != reads[1]
     assert random.getstate is kept
