@@ -8,12 +8,12 @@ these is not repeated, and the report names what it wanted.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import logging
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,26 +30,41 @@ _TRACKERS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
 
 
 class _Guard:
-    """The process-wide audit hook: installed once, on the first repetition, and idle outside repetitions."""
+    """The process-wide audit hook: installed once, on the first repetition, and idle outside repetitions.
+
+    It hears the thread that repeats and no other: a tracker's own writing thread goes on. While it is active it opens
+    nothing itself, because it is called in the middle of other people's calls, with their locks held.
+    """
 
     def __init__(self) -> None:
         self.installed = False
-        self.active = False
+        self.thread = 0
+        """Identifier of the thread that repeats, 0 for none."""
+        self.scratch: str | None = None
+        """Where compilers of the framework keep what they build; ``None`` where no temporary file can be made."""
         self.refused: str | None = None
 
+    def install(self) -> None:
+        if self.installed:
+            return
+        self.installed = True
+        with contextlib.suppress(OSError):
+            self.scratch = os.path.join(tempfile.gettempdir(), "torchinductor")
+        sys.addaudithook(self.hook)
+
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.active:
+        if not self.thread or self.thread != threading.get_ident():
             return
         wanted = None
         if event == "open":
             path, mode, flags = arguments
-            if not isinstance(path, (str, bytes)) or _is_harmless(os.fsdecode(path)):
+            if not isinstance(path, (str, bytes)) or self._is_harmless(os.fsdecode(path)):
                 return
             writes = bool(_WRITING & set(mode)) if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR))
             if writes:
                 wanted = f"it opens {os.fsdecode(path)!r} for writing"
         elif event in ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "shutil.rmtree", "os.truncate"):
-            if not _is_harmless(str(arguments[0])):
+            if not self._is_harmless(str(arguments[0])):
                 wanted = f"it calls {event} on {str(arguments[0])!r}"
         elif event in ("subprocess.Popen", "os.system", "os.fork", "os.posix_spawn", "os.exec"):
             wanted = "it starts another process"
@@ -59,22 +74,12 @@ class _Guard:
             self.refused = wanted
             raise LeaveAttempt(wanted)
 
+    def _is_harmless(self, path: str) -> bool:
+        built = self.scratch is not None and path.startswith(self.scratch)
+        return path == os.devnull or built or path.endswith(".pyc") or "__pycache__" in path
+
 
 _guard = _Guard()
-
-
-@functools.cache
-def _scratch() -> str | None:
-    """Where compilers of the framework keep what they build; ``None`` where no temporary file can be made."""
-    with contextlib.suppress(OSError):
-        return os.path.join(tempfile.gettempdir(), "torchinductor")
-    return None
-
-
-def _is_harmless(path: str) -> bool:
-    scratch = _scratch()
-    built = scratch is not None and path.startswith(scratch)
-    return path == os.devnull or built or path.endswith(".pyc") or "__pycache__" in path
 
 
 class _Nowhere(io.TextIOBase):
@@ -98,9 +103,7 @@ class Quiet:
 @contextlib.contextmanager
 def quiet() -> Iterator[Quiet]:
     """Everything run inside leaves no trace outside the process."""
-    if not _guard.installed:
-        _guard.installed = True
-        sys.addaudithook(_guard.hook)
+    _guard.install()
     streams = sys.stdout, sys.stderr
     for stream in streams:
         with contextlib.suppress(Exception):
@@ -113,11 +116,11 @@ def quiet() -> Iterator[Quiet]:
         stack.callback(logging.disable, level)
         sys.stdout, sys.stderr = _Nowhere(), _Nowhere()
         _guard.refused = None
-        _guard.active = True
+        _guard.thread = threading.get_ident()
         try:
             yield Quiet()
         finally:
-            _guard.active = False
+            _guard.thread = 0
             for stream in streams:
                 with contextlib.suppress(Exception):
                     stream.flush()  # text a handle of the user's own put into the same buffer goes nowhere
