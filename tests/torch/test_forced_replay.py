@@ -132,8 +132,6 @@ def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
 @pytest.mark.timeout(2 * TIMEOUT)
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda s: s.name)
 def test_replays_change_nothing(script: Script, tmp_path: Path, compiled: dict[str, str], table: list[str]) -> None:
-    if script.name == "ring_buffer_dqn":
-        pytest.xfail("a known defect: repeating its steps changes what the script prints")
     name = script.path.name
     folder = _folder(script, tmp_path / "bare")
     bare = _outcome(folder, run_bare([name], folder, compiled, timeout=TIMEOUT, fresh=script.fresh))
