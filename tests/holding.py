@@ -45,7 +45,7 @@ def frozen(value):
     if isinstance(value, torch.nn.Module):
         return frozen(value.state_dict(keep_vars=True))
     if isinstance(value, torch.Tensor):
-        value = value.detach()
+        value = value.detach().cpu()
         if value.is_sparse:
             value = value.coalesce()
             return frozen([value.indices(), value.values()])

@@ -6,7 +6,6 @@ another object elsewhere. A length is read in 30 nanoseconds, a copy costs as mu
 
 from __future__ import annotations
 
-import collections
 from typing import Any
 
 SMALL = 64
@@ -14,39 +13,42 @@ SMALL = 64
 
 
 class Lengths:
-    """The lengths of `containers` at one moment."""
+    """The lengths of `rows` (lists and dicts) at one moment, and what is in `bags` (sets and deques)."""
 
-    def __init__(self, containers: list[Any]) -> None:
-        self._containers = containers
-        self._lengths = [len(container) for container in containers]
-        self._copies = [_copy(container) for container in containers]
+    def __init__(self, rows: list[Any], bags: list[Any]) -> None:
+        self._rows = rows
+        self._lengths = list(map(len, rows))
+        self._bags = [(bag, len(bag), list(bag) if len(bag) <= SMALL else None) for bag in bags]
 
     def restore(self) -> str | None:
         """Cut off what was added since. Returns what cannot be put back, or ``None``."""
         refusal = None
-        for container, length, copy in zip(self._containers, self._lengths, self._copies, strict=True):
-            if copy is not None:
-                _refill(container, copy)
-            elif len(container) > length and isinstance(container, (list, dict)):
-                _cut(container, length)
-            elif len(container) != length:
-                refusal = f"a {type(container).__name__} of {length} elements was changed under another name"
+        for row, length in zip(self._rows, self._lengths, strict=True):
+            if len(row) > length:
+                _cut(row, length)
+            elif len(row) < length:
+                refusal = _refusal(row, length)
+        for bag, length, items in self._bags:
+            if items is not None:
+                _refill(bag, items)
+            elif len(bag) != length:
+                refusal = _refusal(bag, length)
         return refusal
 
 
-def _copy(container: Any) -> list[Any] | None:
-    return list(container) if isinstance(container, (set, collections.deque)) and len(container) <= SMALL else None
+def _refusal(container: Any, length: int) -> str:
+    return f"a {type(container).__name__} of {length} elements was changed under another name"
 
 
-def _refill(container: Any, items: list[Any]) -> None:
-    if list(container) != items:
-        container.clear()
-        (container.update if isinstance(container, set) else container.extend)(items)
+def _refill(bag: Any, items: list[Any]) -> None:
+    if len(bag) != len(items) or any(one is not other for one, other in zip(bag, items, strict=True)):
+        bag.clear()
+        (bag.update if isinstance(bag, set) else bag.extend)(items)
 
 
-def _cut(container: Any, length: int) -> None:
-    if isinstance(container, list):
-        list.__delitem__(container, slice(length, None))
+def _cut(row: Any, length: int) -> None:
+    if isinstance(row, list):
+        list.__delitem__(row, slice(length, None))
         return
-    for key in list(container)[length:]:
-        dict.__delitem__(container, key)
+    for key in list(row)[length:]:
+        dict.__delitem__(row, key)

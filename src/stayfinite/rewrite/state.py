@@ -7,6 +7,7 @@ and framework objects are left to the framework: `FrameworkState` is asked about
 
 from __future__ import annotations
 
+import collections
 import gc
 import io
 import logging
@@ -85,7 +86,8 @@ class Plan:
         self.files: list[Any] = []
         self.dicts: list[dict[str, Any]] = []
         self.others: list[Any] = []
-        """Containers met that nothing is seen to change."""
+        """Lists and dicts met that nothing is seen to change; `bags`: sets and deques."""
+        self.bags: list[Any] = []
         self.met: list[object] = []
         """Framework state met on the way: modules, optimizers, schedulers, scalers, bare parameters."""
         self.unrepeatable: str | None = None
@@ -156,7 +158,8 @@ class Plan:
             for child in self._framework.children(value):
                 self._visit_object(child, depth)
         elif isinstance(value, CONTAINERS):
-            (self.containers if changed else self.others).append(value)
+            bag = isinstance(value, (set, collections.deque))
+            (self.containers if changed else self.bags if bag else self.others).append(value)
             if len(value) <= 64:
                 for item in list(value.values() if isinstance(value, dict) else value):
                     self._visit(item, depth + 1, changed)
@@ -248,7 +251,11 @@ class Plan:
                 continue
             if attributes is not None and name not in self.block.attributes and name not in fixed:
                 self._watched.append((attributes, name))
+            met = [(found, len(found)) for found in (self.others, self.bags)]
             self._visit(item, depth + 1, changed)
+            for found, before in met if name in fixed else ():
+                if len(found) > before and found[before] is item:
+                    del found[before]  # the framework's own: it puts it back itself
         if own:
             # attributes that do not exist yet but will be set by the block
             for name in self.block.attributes.difference(names):
@@ -286,7 +293,7 @@ class Saved:
         self.names = {name: local_names[name] for name in block.stored if name in local_names}
         self._undo: list[Undo] = []
         self._trained: list[Undo] = []
-        self._lengths = Lengths(plan.others)
+        self._lengths = Lengths(plan.others, plan.bags)
         for name in block.stored.difference(self.names):
             if name in global_names:
                 self.names[name] = global_names[name]

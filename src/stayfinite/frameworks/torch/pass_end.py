@@ -19,13 +19,15 @@ from stayfinite.frameworks.torch.subjects import Subjects
 
 
 class PassEnd:
-    """`every`: steps between looks at parameters and buffers, which cost a pass over them each."""
+    """`every`: steps between looks at parameters and buffers, which cost a pass over them each. `skips`: a bad update is
+    left out as a whole, so a bad micro-batch waits for the update it belongs to."""
 
-    def __init__(self, live: Live, name: Callable[[Tensor], str], every: int) -> None:
+    def __init__(self, live: Live, name: Callable[[Tensor], str], every: int, *, skips: bool = False) -> None:
         self._live = live
         self._name = name
         self._every = every
         self._next_look = 0
+        self._skips = skips
         self._norm = Norm()
 
     def judge(self, scene: Scene) -> Failure | None:
@@ -39,6 +41,8 @@ class PassEnd:
             if scene.window.by_hand and here.backward:
                 self._live.count_by_hand()
         if bad is not None and not here.stepped:
+            if self._skips and scene.window.accumulates and not self._live.wiped:
+                return None  # the update will be asked for, and judged by the losses of all its passes
             return self._judge_unstepped(subjects, bad)
         if here.stepped:
             return self._look(subjects)

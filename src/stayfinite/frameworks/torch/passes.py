@@ -130,6 +130,8 @@ class Window:
     """Gradients are cleared by filling them with zeros."""
     committed: list[list[Undo]] = field(default_factory=list)
     """As `undo`, captured after each of several updates in one pass: the next one is held against the latest."""
+    accumulates: bool = False
+    """Learned: updates of this block gather the gradients of several passes."""
     block: int = 0
     """Id of the block whose passes these are."""
     kept: frozenset[int] = frozenset()

@@ -68,7 +68,7 @@ class Session:
         self.sensors = Sensors(self.live)
         self.replays = ReplayLog()
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative)
-        self._pass_end = PassEnd(self.live, self._name, options.every)
+        self._pass_end = PassEnd(self.live, self._name, options.every, skips=options.on_incident == "skip")
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}
         self._subjects: dict[int, tuple[Plan, Subjects, Written]] = {}
@@ -82,6 +82,8 @@ class Session:
         self._looks: dict[int, int] = {}
         self._several: set[int] = set()
         """Learned: blocks that take several updates in one pass."""
+        self._accumulate: set[int] = set()
+        """Learned: blocks that take one update in several passes."""
 
     def install(self) -> None:
         """Listen to torch and drive rewritten loops."""
@@ -261,6 +263,7 @@ class Session:
         window = Window([generators, *light_undo(subjects, written.undo())], versions=[p._version for p in subjects.parameters])
         window.kept = written.kept
         window.block = block.id
+        window.accumulates = block.id in self._accumulate
         window.by_hand = block.by_hand or not subjects.optimizers
         window.zeroes = self.live.zeroes
         reason = self._needs_undo_copy(block, subjects)
@@ -297,8 +300,7 @@ class Session:
         if scene is None or self.live.in_backward or scene.window.parameters is not None or len(scene.here.stepped) != 1:
             return
         looks = self._looks[scene.block.id] = self._looks.get(scene.block.id, 0) + 1
-        pairs = zip(scene.subjects.parameters, scene.window.versions, strict=False)
-        if looks <= FIRST_LOOKS and any(p._version != v and id(p) not in scene.window.kept for p, v in pairs):
+        if looks <= FIRST_LOOKS and _moved(scene):
             self._by_hand.setdefault(scene.block.id, "parameters are written before the update is asked for")
 
     def _after_commit(self) -> None:
@@ -322,11 +324,13 @@ class Session:
             with shield.shielded("transaction"):
                 if not self._learn(scene):
                     return  # a micro-batch: the window stays open
+        if here.stepped and sum(one.backward for one in scene.window.passes) > 1:
+            self._accumulate.add(scene.block.id)
         self._window = None
 
     def _learn(self, scene: Scene) -> bool:
         """Notice parameters that were written although no optimizer stepped."""
-        if [p._version for p in scene.subjects.parameters] == scene.window.versions:
+        if not _moved(scene):
             return False
         self._by_hand.setdefault(scene.block.id, _OWN_CODE)
         return True
@@ -367,6 +371,13 @@ class Session:
             if name is not None:
                 return name
         return "?"
+
+
+def _moved(scene: Scene) -> bool:
+    """True if parameters were written since the window began, by their version counters; but for those it puts back."""
+    kept = scene.window.kept
+    pairs = zip(scene.subjects.parameters, scene.window.versions, strict=False)
+    return any(p._version != version and id(p) not in kept for p, version in pairs)
 
 
 def namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable[[object], str | None]:
