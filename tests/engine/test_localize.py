@@ -222,6 +222,7 @@ def test_an_infinity_that_comes_back_through_a_saved_result() -> None:
     )
     origin = localize(trace, symptom("nonfinite-gradient")).origin
     assert (origin.phase, origin.op, origin.absorbed_at) == ("backward", "reciprocal", at(4))
+    assert origin.absorbed == "value"
 
 
 def test_a_zero_gradient_sent_by_a_mask() -> None:
@@ -233,7 +234,8 @@ def test_a_zero_gradient_sent_by_a_mask() -> None:
         ),
         sinks=(sink("gradient", 9),),
     )
-    assert localize(trace, symptom("nonfinite-gradient")).origin.absorbed_at == at(21)
+    origin = localize(trace, symptom("nonfinite-gradient")).origin
+    assert (origin.absorbed_at, origin.absorbed) == (at(21), "gradient")
 
 
 def test_a_bad_forward_value_that_the_loss_does_not_see_keeps_its_phase() -> None:

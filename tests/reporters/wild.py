@@ -36,6 +36,7 @@ origins = st.builds(
     Origin, phase=phases, op=text, native_op=text, location=locations, module=st.none() | text, samples=indices,
     parameter=st.none() | text, dataset_indices=indices, columns=st.lists(text, max_size=12).map(tuple),
     inputs=st.lists(tensors, max_size=3).map(tuple), output=st.none() | tensors, absorbed_at=st.none() | locations,
+    absorbed=st.sampled_from(["value", "gradient"]),
 )
 calls = st.builds(
     OpCall, index=st.integers(0, 5), kind=text, native_op=text, phase=phases, location=locations,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from stayfinite.catalog.ops import op_kind
-from stayfinite.records.incident import ExceptionInfo, Origin, Symptom
+from stayfinite.records.incident import Absorbed, ExceptionInfo, Origin, Symptom
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.trace import Leaf, OpCall, Phase, Sink, SinkKind, Trace
 
@@ -233,6 +233,7 @@ def _at_call(
     phase: Phase = call.phase
     parameter = call.parameter
     absorbed: Location | None = None
+    kind: Absorbed = "value"
     if call.phase == "backward":
         forward = graph.calls.get(call.forward)
         if forward is not None:
@@ -243,7 +244,7 @@ def _at_call(
             )
         gate = graph.calls.get(call.gate)
         if absorbed is None and gate is not None and gate.location != shown.location:
-            absorbed = gate.location
+            absorbed, kind = gate.location, "gradient"
     elif call.phase in ("forward", "loss") and sink.kind != "exception":
         absorbed = None if _loss_is_bad(graph) else _hidden(graph, call.index)
         if absorbed is not None and sink.kind == "gradient":
@@ -264,6 +265,7 @@ def _at_call(
         output=call.output or shown.output,
         absorbed_at=absorbed,
         scalars=shown.scalars or call.scalars,
+        absorbed=kind,
     )
     return Localized(origin, "", path)
 

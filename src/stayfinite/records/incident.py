@@ -34,6 +34,11 @@ class Symptom(msgspec.Struct, frozen=True, tag="symptom"):
     """The line of the user's code that was running, where the symptom itself has a place (a rate handed to a step)."""
 
 
+Absorbed = Literal["value", "gradient"]
+"""What a line hides: a non-finite value, whose gradient came back; or only the gradient of a finite one, as an exact 0
+that an infinite slope turned into NaN."""
+
+
 class Origin(msgspec.Struct, frozen=True, tag="origin"):
     """The first operation that turned finite values into non-finite ones on a path that matters.
 
@@ -57,6 +62,8 @@ class Origin(msgspec.Struct, frozen=True, tag="origin"):
     absorbed_at: Location | None = None
     scalars: tuple[Scalar, ...] = ()
     """Number operands of the operator: an exponent, a divisor, an epsilon."""
+    absorbed: Absorbed = "value"
+    """What ended at `absorbed_at`."""
 
     @property
     def identity(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from stayfinite.records.diagnosis import Applicability, Experiment, VerdictName
-from stayfinite.records.incident import Configuration, Outcome, ReplaySummary
+from stayfinite.records.incident import Absorbed, Configuration, Outcome, ReplaySummary
 from stayfinite.records.manifest import Status
 from stayfinite.records.numbers import Number
 from stayfinite.records.tensor import TensorStats
@@ -69,6 +69,7 @@ class OriginReport(Place, frozen=True, kw_only=True):
     scalars: tuple[Scalar, ...]
     output: TensorStats | None
     absorbed_at: Place | None
+    absorbed: Absorbed
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):

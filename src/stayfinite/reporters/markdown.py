@@ -88,7 +88,7 @@ def _incident(incident: IncidentReport) -> list[str]:
 def _origin(origin: OriginReport, incident: IncidentReport) -> list[str]:
     lines = _place(origin, origin.excerpt, origin_label(origin), PHASES[origin.phase])
     if origin.absorbed_at is not None:
-        lines += _place(origin.absorbed_at, origin.absorbed_at.excerpt, HIDDEN)
+        lines += _place(origin.absorbed_at, origin.absorbed_at.excerpt, HIDDEN[origin.absorbed])
     by = "first read by" if was_there(origin.op) else "operation"
     facts = [(by, origin.native_op), ("module", origin.module), ("parameter", origin.parameter)]
     facts += [("buffer", origin.buffer), ("columns", enumerate_names(origin.columns, 8))]

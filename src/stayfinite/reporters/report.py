@@ -163,6 +163,7 @@ def _origin(origin: Origin, folder: str) -> OriginReport:
         scalars=origin.scalars,
         output=origin.output,
         absorbed_at=place(origin.absorbed_at, folder),
+        absorbed=origin.absorbed,
     )
 
 

@@ -117,7 +117,7 @@ def _source(page: Page, report: Report, incident: IncidentReport) -> None:
     _place(page, report, origin, origin.excerpt, label, f" {page.signs.bullet} {PHASES[origin.phase]}")
     hidden = origin.absorbed_at
     if hidden is not None:
-        _place(page, report, hidden, hidden.excerpt, Text(HIDDEN, style="bold yellow"), "", style="bold yellow")
+        _place(page, report, hidden, hidden.excerpt, Text(HIDDEN[origin.absorbed], style="bold yellow"), "", style="bold yellow")
 
 
 def _place(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stayfinite.catalog.ops import op_kind
-from stayfinite.records.incident import Incident, Outcome, ReplaySummary, Symptom
+from stayfinite.records.incident import Absorbed, Incident, Outcome, ReplaySummary, Symptom
 from stayfinite.records.numbers import is_finite, show
 from stayfinite.records.tensor import TensorStats
 from stayfinite.reporters.document import OriginReport, Reached, Report
@@ -29,7 +29,10 @@ PHASES = {
 }
 """What the part of a step is called in prose."""
 
-HIDDEN = "hidden here: the value was masked, its gradient was not"
+HIDDEN: dict[Absorbed, str] = {
+    "value": "hidden here: the value was masked, its gradient was not",
+    "gradient": "a gradient of exactly 0 came from here, and 0 times an infinite slope is NaN",
+}
 """What is said of the line that hid an infinity which the backward pass brought back."""
 
 _BECAME = {
