@@ -85,11 +85,11 @@ def test_log_of_zero(here: Path) -> None:
     gradient norm  █▃▆▁▅█▃▆▁▅█▃▆▁▅█▃▆▁▅█▃▆▁▅█▃▆▁▅█▃▆▁▅   2.2 … 1 → 1.6
 
   why, most likely first
-     93 %  log-of-zero: The logarithm of an exact zero (not tested)
+     93 %  log-of-zero: The logarithm of an exact zero
            +4.0 bits  picked holds an exact zero where the logarithm is -inf
            +0.8 bits  the loss fell steadily until the step before
       4 %  half-precision-underflow: A small number became zero in a
-           half-precision format (not tested)
+           half-precision format
            -1.0 bits  the argument is float32
       3 %  unknown: Nothing known here explains it
            1 less likely cause not shown
@@ -153,7 +153,7 @@ x step 3: the gradient of encoder.0.weight, encoder.0.bias,
 
   why
     >99 %  where-gradient-trap: A where hides a value but
-           not its slope (not tested)
+           not its slope
 
   not known
     - the tracer could not look into one compiled function
@@ -200,7 +200,7 @@ def test_bad_sample(here: Path) -> None:
     → the loss
 
   why
-    100 %  nonfinite-input: A sample holds a value that is not finite (not tested)
+    100 %  nonfinite-input: A sample holds a value that is not finite
 
   not known
     · no cause was tested by experiment: the order rests on evidence alone

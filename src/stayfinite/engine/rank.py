@@ -22,7 +22,7 @@ LEAST = 0.01
 MOST = 6
 """Hypotheses that are shown at most."""
 
-NO_EXPERIMENT = "ranked by evidence alone: no change was replayed against it"
+NO_EXPERIMENT = "ranked by evidence alone"
 NOT_AGAIN = "the same step, repeated with equal inputs, state and generators, came out differently"
 INPUTS_DIFFER = "the step could not be repeated with the same inputs"
 

@@ -258,7 +258,7 @@ def _cause(page: Page, report: Report, incident: IncidentReport, cause: CauseRep
     reason = "" if cause.verdict_reason == incident.replay.not_tested else cause.verdict_reason  # said above already
     verdict = VERDICTS[cause.verdict] + (f": {reason}" if reason else "")
     title = "" if cause.title.lower().replace(" ", "-") == cause.cause else f": {cause.title}"
-    said = "" if cause.cause == "unknown" else f" ({verdict})"
+    said = "" if cause.cause == "unknown" or _untested(incident) is not None else f" ({verdict})"
     share = Text(f"{percent(cause.probability):>6}  ", style="bold" if best else "")
     name = safe(cause.cause, "bold magenta" if best else "magenta")
     page.put(Text.assemble(share, name, safe(title), safe(said, "dim")), indent=3, hang=8)
@@ -275,6 +275,15 @@ def _cause(page: Page, report: Report, incident: IncidentReport, cause: CauseRep
         page.put(safe(f"{x.change}: {x.outcome} (control {x.control}, placebo {x.placebo})"), indent=11, hang=2)
 
 
+def _untested(incident: IncidentReport) -> str | None:
+    """Why no cause at all was tested, where one reason holds for each of them; it is said once, under "not known"."""
+    verdicts = {(cause.verdict, cause.verdict_reason) for cause in incident.causes}
+    if len(verdicts) != 1:
+        return None
+    verdict, reason = verdicts.pop()
+    return reason if verdict == "not_tested" else None
+
+
 def _quote(at: Place) -> str:
     return f"  {at.code.strip()}" if at.code.strip() else ""
 
@@ -283,8 +292,10 @@ def _unknown(page: Page, report: Report, incident: IncidentReport) -> None:
     notes = [f"the tracer could not look into {thing}" for thing in incident.unseen]
     if incident.origin is None and (incident.exception is not None or not is_finite(incident.value)):
         notes.insert(0, f"where it was born: {incident.origin_reason}")
-    if incident.causes and all(x.verdict == "not_tested" for x in incident.causes):
-        notes.append("no cause was tested by experiment: the order rests on evidence alone")
+    untested = _untested(incident)
+    if untested is not None:
+        reason = "" if untested == incident.replay.not_tested else untested  # said above already
+        notes.append(f"no cause was tested by experiment: {reason or 'the order rests on evidence alone'}")
     if not incident.causes:
         notes.append("why it happened: no cause was ranked")
     heading(page, "not known")
