@@ -325,6 +325,18 @@ def a_target_of_1e22() -> Training:
     return Training(model, sgd(model), spoiled_always(lambda b: b["y"].add_(1e22)), squares)
 
 
+@fault("corrupt-sample")
+def one_target_of_1e25() -> Training:
+    model = perceptron()
+    return Training(model, sgd(model), spoiled_always(lambda b: b["y"][3].fill_(1e25)), squares)
+
+
+@fault("corrupt-sample")
+def one_feature_read_at_the_wrong_offset() -> Training:
+    model = perceptron()
+    return Training(model, sgd(model), spoiled_always(lambda b: b["x"][5, 0].fill_(-8e33)), squares)
+
+
 @fault("unscaled-input")
 def incomes() -> Training:
     model = perceptron()

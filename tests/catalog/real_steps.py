@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stayfinite.engine.localize import localize
-from stayfinite.frameworks.torch.stats import describe
+from stayfinite.frameworks.torch.stats import describe, rows_compared
 from stayfinite.frameworks.torch.tracer import Tracer
 from stayfinite.records.incident import (
     Case,
@@ -147,7 +147,7 @@ def _traced(
             Window(name, tuple(at for at, _ in pairs[-256:]), tuple(to_number(value) for _, value in pairs[-256:]))
             for name, pairs in loop.series.items()
         ),
-        batch=tuple(describe(value, name) for name, value in batch.items()),
+        batch=tuple(rows_compared(describe(value, name), value) for name, value in batch.items()),
         batch_size=tracer.batch_size,
         parameters=(*bad, *(stats for stats in parameters if not stats.nonfinite)),
         configuration=Configuration(

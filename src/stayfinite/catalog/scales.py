@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 
-from stayfinite.catalog.clues import amplitude, inputs, kind, source_text
+from stayfinite.catalog.clues import amplitude, finite, inputs, kind, source_text
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import first_reading
 from stayfinite.records.diagnosis import Evidence
@@ -81,6 +81,27 @@ def features(case: Case) -> tuple[TensorStats, ...]:
 def widest(tensors: tuple[TensorStats, ...]) -> TensorStats | None:
     """The tensor with the largest finite magnitude."""
     return max(tensors, key=amplitude, default=None)
+
+
+OUTLYING = 1e3
+"""A row this many times larger than the typical one is a fault of the row. Heavy-tailed measurements (incomes, counts)
+reach a hundred times their median in a batch."""
+
+
+def outlier(case: Case, stats: TensorStats) -> TensorStats | None:
+    """What the batch holds under the name or with the values of `stats`, if one of its rows is `OUTLYING`."""
+    for held in (stats, *case.batch):
+        typical = finite(held.typical_row)
+        if typical and amplitude(held) >= OUTLYING * typical and (held.name == stats.name or _same_values(held, stats)):
+            return held
+    return None
+
+
+def usual_size(case: Case, stats: TensorStats) -> float:
+    """Largest finite magnitude; where single rows are outliers, that of a typical row."""
+    held = outlier(case, stats)
+    typical = finite(held.typical_row) if held is not None else None
+    return amplitude(stats) if typical is None else typical
 
 
 def scale_bits(magnitude: float) -> float:

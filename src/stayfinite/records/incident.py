@@ -140,10 +140,10 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     not_located: str = ""
     """Why there is no origin, in words; empty if there is one or if nothing was replayed."""
     path: tuple[int, ...] = ()
+    """Indices of the trace's calls from the origin to the harm, in the order they ran."""
     overwritten: tuple[str, ...] = ()
     """Non-finite parameters that were written in place at least twice before the first step: once to initialise them,
     once more to load something over them. Memory that was never initialised was written less often."""
-    """Indices of the trace's calls from the origin to the harm, in the order they ran."""
 
     def window(self, series: str) -> Window:
         """The readings of `series`, oldest first; an empty window if it was never read."""

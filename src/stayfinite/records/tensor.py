@@ -16,7 +16,8 @@ class TensorStats(msgspec.Struct, frozen=True):
     - `shape`, `dtype`: as the framework spells them, without its prefix (``"float32"``).
     - `nan`, `posinf`, `neginf`, `zero`: how many elements.
     - `min`, `max`: over the finite elements; ``"nan"`` if there is none.
-    - `absmax_index`: index of the finite element of largest magnitude; empty if unknown.
+    - `absmax_index`: index of the finite element of largest magnitude; `typical_row`: the median, over the rows (first
+      dimension), of a row's largest finite magnitude. Known for the tensors of a batch; empty and ``None`` elsewhere.
     - `culprit_index`, `culprit`: the index of the first element that made the output non-finite, and its value here
       (``None`` where shapes do not line up).
     """
@@ -32,6 +33,8 @@ class TensorStats(msgspec.Struct, frozen=True):
     max: Number = "nan"
     culprit_index: tuple[int, ...] = ()
     culprit: Number | None = None
+    absmax_index: tuple[int, ...] = ()
+    typical_row: Number | None = None
 
     @property
     def size(self) -> int:

@@ -34,7 +34,16 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import HUGE, amplitude, largest_amplitude
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import growth, growth_bits, told, too_large
-from stayfinite.catalog.scales import features, large_parameters, scale_bits, single_sample, targets, widest
+from stayfinite.catalog.scales import (
+    features,
+    large_parameters,
+    outlier,
+    scale_bits,
+    single_sample,
+    targets,
+    usual_size,
+    widest,
+)
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -52,6 +61,9 @@ def evidence(case: Case) -> list[Evidence]:
     widest_input = widest(features(case))
     if widest_input is None:
         return [Evidence("no continuous input is known", -4.0 if case.batch else -2.0, "input-scale")]
+    if outlier(case, widest_input) is not None and scale_bits(usual_size(case, widest_input)) <= 0.0:
+        typical = show(usual_size(case, widest_input))
+        return [Evidence(f"apart from single rows `{widest_input.name}` stays within some {typical}", -5.0, "input-scale")]
     size = amplitude(widest_input)
     bits = scale_bits(size)
     found = [

@@ -34,7 +34,16 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import HUGE, amplitude, kind, largest_amplitude
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import growth, growth_bits, told, too_large
-from stayfinite.catalog.scales import features, large_parameters, scale_bits, single_sample, targets, widest
+from stayfinite.catalog.scales import (
+    features,
+    large_parameters,
+    outlier,
+    scale_bits,
+    single_sample,
+    targets,
+    usual_size,
+    widest,
+)
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -52,6 +61,9 @@ def evidence(case: Case) -> list[Evidence]:
     aim = widest(targets(case))
     if aim is None:
         return [Evidence("no continuous target is known", -5.0 if case.batch else -3.0, "target-scale")]
+    if outlier(case, aim) is not None and scale_bits(usual_size(case, aim)) <= 0.0:
+        typical = show(usual_size(case, aim))
+        return [Evidence(f"apart from single rows `{aim.name}` stays within some {typical}", -5.0, "target-scale")]
     size = amplitude(aim)
     bits = scale_bits(size)
     found = [

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.passes import Window
+from stayfinite.frameworks.torch.stats import rows_compared
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.incident import Case, Configuration, ExceptionInfo, Incident, OptimizerInfo
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
@@ -112,7 +113,8 @@ def stats(name: str, tensor: Tensor) -> TensorStats:
 
 def batch(names: Mapping[str, Any]) -> tuple[TensorStats, ...]:
     """Statistics of the tensors the step's names hold that autograd did not make."""
-    return tuple(stats(name, t) for name, t in _named_tensors(names) if t.grad_fn is None and t.numel() <= 2**24)[:24]
+    found = [(name, t) for name, t in _named_tensors(names) if t.grad_fn is None and t.numel() <= 2**24]
+    return tuple(rows_compared(stats(name, t), t) for name, t in found[:24])
 
 
 def batch_size(names: Mapping[str, Any]) -> int | None:

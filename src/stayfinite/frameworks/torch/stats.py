@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
@@ -206,6 +207,19 @@ def describe(
         culprit_index=quoted,
         culprit=culprit,
     )
+
+
+def rows_compared(stats: TensorStats, tensor: torch.Tensor) -> TensorStats:
+    """`stats` of `tensor` with `absmax_index` and `typical_row`; unchanged where there are fewer than four rows, or
+    values that are no real numbers."""
+    if tensor.dim() == 0 or tensor.shape[0] < 4 or tensor.numel() == 0 or tensor.layout is not torch.strided:
+        return stats
+    if tensor.is_complex() or tensor.dtype is torch.bool or not is_readable(tensor):
+        return stats
+    sizes = torch.nan_to_num(tensor.detach().to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0).abs()
+    index = first_true(sizes == sizes.max())
+    typical = sizes.reshape(sizes.shape[0], -1).amax(1).median()
+    return msgspec.structs.replace(stats, absmax_index=index, typical_row=to_number(float(typical)))
 
 
 def magnitude(tensor: torch.Tensor) -> tuple[float, float]:
