@@ -6,6 +6,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,7 +17,9 @@ from repeating import FILE, World, wrapped
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import Plan, Saved, Undo, Unrepeatable
+from stayfinite.rewrite.saved import Saved
+from stayfinite.rewrite.state import Plan
+from stayfinite.rewrite.undo import Undo, Unrepeatable
 
 
 class NoFramework:
@@ -65,7 +68,8 @@ class Restoring:
                 before.restore()
             except Unrepeatable as reason:
                 self.refused = str(reason)
-                after.restore()
+                with suppress(Unrepeatable):  # the same refusal; all the rest is put back
+                    after.restore()
                 attempt.again, attempt.names = True, after.names
                 return
             attempt.again, attempt.names = True, before.names

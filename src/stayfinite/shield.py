@@ -17,6 +17,8 @@ from stayfinite.errors import LeaveAttempt, StayfiniteError
 
 failures: dict[str, str] = {}
 """Sensor name -> one line of what went wrong. A sensor in here is off."""
+_waiting: list[str] | None = None
+"""Lines to be shown later; ``None`` where they are shown at once."""
 
 
 def strict() -> bool:
@@ -29,19 +31,40 @@ def is_off(sensor: str) -> bool:
     return sensor in failures
 
 
-def note_failure(sensor: str, error: BaseException) -> None:
-    """Switch `sensor` off and say so in one line on stderr, the first time."""
+def note_failure(sensor: str, error: BaseException, then: str = "training goes on") -> None:
+    """Switch `sensor` off and say so in one line on stderr, the first time. `then`: how things go on without it."""
     if sensor in failures:
         return
     frame = traceback.extract_tb(error.__traceback__)
     place = f" ({os.path.basename(frame[-1].filename)}:{frame[-1].lineno})" if frame else ""
     failures[sensor] = f"{type(error).__name__}: {error}{place}"
+    line = f"stayfinite: {sensor} failed and is switched off; {then}: {failures[sensor]}"
+    if _waiting is None:
+        _show(line)
+    else:
+        _waiting.append(line)
+
+
+def _show(line: str) -> None:
     with suppress(Exception):  # a closed or full terminal must not end the training either
-        print(f"stayfinite: {sensor} failed and is switched off; training goes on: {failures[sensor]}", file=sys.stderr)
+        print(line, file=sys.stderr)
 
 
 @contextmanager
-def shielded(sensor: str) -> Iterator[None]:
+def told_afterwards() -> Iterator[None]:
+    """Keep the lines about failures until the block is left: what is printed in it goes nowhere."""
+    global _waiting
+    before, _waiting = _waiting, []
+    try:
+        yield
+    finally:
+        lines, _waiting = _waiting or [], before
+        for line in lines:
+            _show(line)
+
+
+@contextmanager
+def shielded(sensor: str, then: str = "training goes on") -> Iterator[None]:
     """Run a block of ours inside the user's training. Control flow of ours and errors meant for users pass through."""
     try:
         yield
@@ -50,7 +73,7 @@ def shielded(sensor: str) -> Iterator[None]:
     except Exception as error:
         if strict():
             raise
-        note_failure(sensor, error)
+        note_failure(sensor, error, then)
 
 
 def shielding(sensor: str, hook: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from restoring import Restoring, module_level, outcome
 
+from stayfinite.rewrite.undo import DICT_LIMIT, LIST_LIMIT
+
 REFUSED = {
     "iterator": ("it = iter(range(100))\nout = []", "for v in it:\n    out.append(v)\n    break", "out"),
     "generator": ("def g():\n    while True:\n        yield 1\nit = g()\nout = []", "out.append(it.send(None))", "out"),
@@ -42,9 +44,58 @@ def test_long_containers(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert outcome(source, driver, tmp_path, monkeypatch) == plain
 
 
-@pytest.mark.xfail(strict=True, reason="an element replaced in the middle of a long container is neither restored nor noticed")
-@pytest.mark.parametrize("before", ["d = list(range(5000))", "d = dict.fromkeys(range(5000), 0)"])
-def test_long_containers_changed_in_the_middle(before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, driver = module_level(before, "d[0] += 1", "d[0]"), Restoring()
+MIDDLE = {
+    "list-item": ("d = list(range(5000))", "d[0] += 1", "d[0]"),
+    "list-swap": ("d = list(range(5000))", "d[0], d[-1] = d[-1], d[0]", "d[0], d[-1]"),
+    "list-sort": ("d = list(range(5000, 0, -1))", "d.sort(key=lambda v: (v + n) % 7)", "d[:9]"),
+    "list-insert": ("d = list(range(5000))", "d.insert(n, -n)", "d[:9], len(d)"),
+    "list-delete": ("d = list(range(5000))", "del d[n]", "d[:9], len(d)"),
+    "list-shuffle": ("import random\nr = random.Random(3)\nd = list(range(5000))", "r.shuffle(d)", "d[:9]"),
+    "list-heap": ("import heapq\nd = list(range(5000))", "heapq.heapreplace(d, 9 - n)", "d[:9]"),
+    "list-slice": ("d = list(range(5000))", "d[2:4] = [n]", "d[:9], len(d)"),
+    "nested": ("d = {'a': list(range(5000))}", "d['a'][0] += 1", "d['a'][0]"),
+    "dict-item": ("d = dict.fromkeys(range(5000), 0)", "d[0] += 1", "d[0]"),
+    "dict-pop": ("d = dict.fromkeys(range(5000), 0)", "d.pop(n); d[-1 - n] = 1", "list(d)[:5], list(d)[-3:]"),
+    "ring": (
+        "class Memory:\n"
+        "    def __init__(self): self.rows, self.place = list(range(5000)), 0\n"
+        "    def push(self, v):\n"
+        "        self.rows[self.place] = v; self.place = (self.place + 1) % 5000\n"
+        "m = Memory()",
+        "m.push(-n)", "m.rows[:5], m.place",
+    ),
+    "argument": ("d = [0] * 5\ndef count(rows): rows[0] += 1", "count(d)", "d"),
+    "argument-dict": ("d = {'a': 0}\ndef count(rows): rows['a'] += 1", "count(d)", "d"),
+    "argument-attribute": ("class M: pass\nm = M()\nm.h = [0]\ndef count(rows): rows[0] += 1", "count(m.h)", "m.h"),
+}
+"""Elements that are replaced, removed and moved."""
+
+
+@pytest.mark.parametrize("name", sorted(MIDDLE))
+def test_elements_replaced_in_the_middle(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, driver = module_level(*MIDDLE[name]), Restoring()
     plain = outcome(source, None, tmp_path, monkeypatch)
-    assert outcome(source, driver, tmp_path, monkeypatch) == plain or driver.refused
+    assert outcome(source, driver, tmp_path, monkeypatch) == plain
+    assert driver.refused is None
+
+
+TOO_LONG = {
+    "list": (LIST_LIMIT + 1, "d = [0] * {}"),
+    "dict": (DICT_LIMIT + 1, "d = dict.fromkeys(range({}), 0)"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TOO_LONG))
+def test_what_is_too_long_to_be_copied_is_not_repeated(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    length, before = TOO_LONG[name]
+    source, driver = module_level(before.format(length) + "\nk = 0", "k += 1\nd[0] += k", "d[0], k"), Restoring()
+    plain = outcome(source, None, tmp_path, monkeypatch)
+    assert outcome(source, driver, tmp_path, monkeypatch) == plain
+    assert driver.refused == f"it replaces elements of a {name} of {length}, which is too long to be copied in each step"
+
+
+def test_what_only_grows_may_be_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, driver = module_level(f"d = [0] * {LIST_LIMIT + 1}", "d.append(n); d += [n]; d.extend([n])", "d[-9:]"), Restoring()
+    plain = outcome(source, None, tmp_path, monkeypatch)
+    assert outcome(source, driver, tmp_path, monkeypatch) == plain
+    assert driver.refused is None

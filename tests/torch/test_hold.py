@@ -8,6 +8,8 @@ import pytest
 import torch
 from holding import BAD, FAULTS, MODEL, SYMPTOMS, Held, differences, plain
 
+from stayfinite.frameworks.torch import hold
+
 WEIGHTS_ONLY = (
     "model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.BatchNorm1d(8, affine=False), nn.Tanh(), nn.Linear(8, 3, bias=False))\n"
 )
@@ -268,3 +270,15 @@ optimizer.load_state_dict(loaded)
     assert watched.incident["symptom"] == "nonfinite-parameter"
     assert watched.incident["held"] and "moments were loaded" in watched.incident["hold_note"]
     assert differences(watched.final, bare.states[0]) == []
+
+
+def test_what_gradients_can_predict_follows_the_model() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    assert hold.unpredictable(optimizer) is None
+    model.half()  # the same parameters in the same groups
+    assert "float16" in (hold.unpredictable(optimizer) or "")
+    model.float()
+    assert hold.unpredictable(optimizer) is None
+    optimizer.add_param_group({"params": [torch.zeros(2, dtype=torch.float16, requires_grad=True)]})
+    assert "float16" in (hold.unpredictable(optimizer) or "")

@@ -47,16 +47,20 @@ class Scope:
 
     **Fields**: `phases` and `kinds` of the origin; `detectors` of the symptom; `messages`, a regular expression: an
     exception whose text matches is covered whatever the rest says. Without an origin, a cause that asks for kinds is
-    not covered and one that asks for phases is.
+    not covered and one that asks for phases is. `replayed`: the cause is a statement about repetitions, and there were
+    some.
     """
 
     phases: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset()
     detectors: frozenset[str] = frozenset()
     messages: str = ""
+    replayed: bool = False
 
     def covers(self, case: Case) -> bool:
         """True if the cause may be ranked for `case`."""
+        if self.replayed and (not case.replay.attempts or case.replay.not_tested is not None):
+            return False
         if self.messages and case.exception is not None and re.search(self.messages, case.exception.message):
             return True
         if self.detectors and case.symptom.detector not in self.detectors:

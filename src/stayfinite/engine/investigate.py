@@ -13,6 +13,8 @@ import msgspec
 
 from stayfinite.engine.ports import Investigation, Listener, Outcome, ReplayRequest
 from stayfinite.records.incident import Case, Incident, Origin, ReplaySummary
+from stayfinite.records.numbers import Number
+from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Trace
 
 CONTROLS = 2
@@ -62,7 +64,10 @@ def investigate(
         case = msgspec.structs.replace(case, origin=found.origin, not_located=found.reason, path=found.path)
     if case.origin is None and case.symptom.detector == "nonfinite-learning-rate":
         # no operation of the step makes a rate: it is where the step was asked for that it does harm
-        rate = Origin(phase="optimizer", op="learning_rate", native_op="", location=case.symptom.location)
+        rate = Origin(
+            phase="optimizer", op="learning_rate", native_op="", location=case.symptom.location,
+            inputs=(_number("lr", case.symptom.value),),
+        )
         case = msgspec.structs.replace(case, origin=rate, not_located="")
     listener.located(case)
     listener.stage(incident_id(case), "rank")
@@ -89,3 +94,11 @@ def incident_id(case: Case) -> str:
         return case.origin.identity
     parts = (case.symptom.detector, *case.symptom.names, case.exception.type if case.exception else "")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def _number(name: str, value: Number) -> TensorStats:
+    """A non-finite plain number as the tensor without dimensions it would be."""
+    return TensorStats(
+        name=name, shape=(), dtype="float64", nan=int(value == "nan"), posinf=int(value == "+inf"),
+        neginf=int(value == "-inf"), culprit=value,
+    )

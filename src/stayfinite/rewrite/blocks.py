@@ -10,7 +10,7 @@ import ast
 import dataclasses
 from dataclasses import dataclass
 
-from stayfinite.rewrite.changes import bound_names, called, is_generator, iterated_names, note_changes
+from stayfinite.rewrite.changes import bound_names, called, is_generator, iterated_names, note_changes, note_replaced
 from stayfinite.rewrite.reads import free_names, read_first
 from stayfinite.rewrite.summary import (
     SCOPES,
@@ -40,6 +40,8 @@ class Block:
     - `by_hand`: no optimizer steps in it; gradients are used by the user's own code.
     - `needed`: names that the block or a function it reaches may read before the block assigns them.
     - `steppers`: last names of what is asked to step or update: optimizers, schedulers, averages, the user's own among them.
+    - `replaced`: names and attributes of containers whose elements the block replaces, removes or moves: not those that
+      only grow.
     """
 
     id: int
@@ -56,6 +58,7 @@ class Block:
     iterated: frozenset[str]
     needed: frozenset[str] = frozenset()
     steppers: frozenset[str] = frozenset()
+    replaced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -280,9 +283,11 @@ class Analysis:
         changed: set[str] = set()
         attributes: set[str] = set()
         receivers: set[str] = set()
+        replaced: set[str] = set()
         loaded = {node.id for node in block_nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         for node in block_nodes:
             note_changes(node, changed, attributes)
+            note_replaced(node, replaced)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
                 receivers.add(node.func.value.id)
         iterated = iterated_names(block_nodes)
@@ -308,6 +313,7 @@ class Analysis:
             steppers |= self._stepped_on(inner)
             for node in inner:
                 note_changes(node, changed, attributes)
+                note_replaced(node, replaced)
                 if isinstance(node, (ast.Global, ast.Nonlocal)):
                     global_names.update(node.names)
                 elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -328,6 +334,7 @@ class Analysis:
             iterated=self._as_bound(iterated),
             needed=self._as_bound(needed),
             steppers=self._as_bound(steppers),
+            replaced=self._as_bound(replaced),
         )
 
     def _as_bound(self, names: set[str]) -> frozenset[str]:
@@ -351,6 +358,7 @@ class Analysis:
             needed=(block.needed - parameters) | handed,
             loaded=block.loaded | handed | {"function"},
             changed=block.changed | handed if parameters & block.changed else block.changed,
+            replaced=block.replaced | handed if parameters & block.replaced else block.replaced,
         )
 
     def enclosing_loop(self, node: ast.stmt) -> ast.stmt:

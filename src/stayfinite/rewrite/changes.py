@@ -6,6 +6,9 @@ import ast
 
 from stayfinite.rewrite.summary import CHANGERS, MUTATORS, FunctionNode, dotted, within
 
+_GROWING = frozenset({"append", "extend", "setdefault"})
+"""Methods that leave all that a list or a dict holds where it is."""
+
 
 def called(node: ast.Call) -> str:
     """The last name of what is called, whatever it is an attribute of."""
@@ -85,3 +88,28 @@ def _note_target(node: ast.AST, changed: set[str], attributes: set[str], *, rebi
         node = node.func if isinstance(node, ast.Call) else node.value
         if isinstance(node, ast.Name):
             changed.add(node.id)
+
+
+def note_replaced(node: ast.AST, replaced: set[str]) -> None:
+    """Add the names and attributes of the containers in which `node` may replace, remove or move elements; those that are
+    only seen to grow at their end are left out."""
+    targets: list[ast.expr] = []
+    if isinstance(node, (ast.Assign, ast.Delete)):
+        targets = list(node.targets)
+    elif isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.For)):
+        targets = [node.target]
+    elif isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS - _GROWING:
+            _note_target(node.func.value, replaced, replaced, rebinds=False)
+        if node.args and called(node) in CHANGERS - {"setattr"}:
+            _note_target(node.args[0], replaced, replaced, rebinds=False)
+    while targets:
+        target = targets.pop()
+        if isinstance(target, (ast.Tuple, ast.List)):
+            targets += target.elts
+        elif isinstance(target, ast.Starred):
+            targets.append(target.value)
+        elif isinstance(target, ast.Subscript):
+            _note_target(target, replaced, replaced, rebinds=True)
+        elif isinstance(node, ast.AugAssign) and not isinstance(node.op, ast.Add):
+            _note_target(target, replaced, replaced, rebinds=False)  # `numbers *= 2`, `settings |= more`

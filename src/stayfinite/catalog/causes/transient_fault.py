@@ -37,7 +37,7 @@ from stayfinite.records.incident import Case
 
 TITLE = "Not reproduced: a transient fault"
 PRIOR = prior(threads=7)
-APPLIES_TO = Scope()
+APPLIES_TO = Scope(replayed=True)
 EXAMPLES = ("transient-fault",)
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -10,19 +11,24 @@ from stayfinite import shield
 from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
-from stayfinite.frameworks.torch.inquiry import Inquiry
+from stayfinite.frameworks.torch.inquiry import Inquiry, hold_back, moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.finding import Warning
-from stayfinite.records.incident import Case, Incident, Symptom
+from stayfinite.records.incident import Case, Configuration, Incident, ReplaySummary, Symptom
 from stayfinite.records.numbers import to_float, to_number
 from stayfinite.rewrite.runtime import Attempt
 
 REPLAYED_OFTEN = 3
 """Times the same symptom is investigated in one run; later ones are counted."""
+INVESTIGATION = "investigation"
+"""What repeats and explains a step; once it broke, bad steps are held and told without it."""
+_WITHOUT = "incidents are told without it"
+
+T = TypeVar("T")
 
 
 class Incidents:
@@ -60,31 +66,73 @@ class Incidents:
             self._listener.finite(symptom, self._readings.windows())
         return None
 
-    def handle(self, failure: Failure, scene: Scene, inquiry: Inquiry) -> Iterator[Attempt]:
-        """Yield the repetitions that the investigation asks for, then tell and, if so wanted, halt.
+    def handle(self, failure: Failure, scene: Scene, inquire: Callable[[], Inquiry]) -> Iterator[Attempt]:
+        """Yield the repetitions that the investigation asks for, then tell and, if so wanted, halt. Whatever of this
+        breaks: the step is undone, and told with what is known of it.
 
         **Raises** `TrainingHalted` when the incident stops the run; the state is that before the step.
         """
+        moved = moved_parameters(scene, latched=failure.latched)
+        undone: str | None = "the state before the step could not be put back"
+        inquiry: Inquiry | None = None
+        with shield.shielded(INVESTIGATION, _WITHOUT):
+            inquiry = inquire()
+        if inquiry is None:
+            with shield.shielded("undoing a step", _WITHOUT):
+                hold_back(scene, failure)
+                undone = None
+        incident: Incident | None = None
+        with shield.shielded(INVESTIGATION, _WITHOUT):
+            incident = yield from self._examine(failure, scene, inquiry)
+        if incident is None:
+            incident = _unexplained(Case(_symptom(failure)), _broke())
+        explained = failure.error is None or failure.latched or _is_explained(incident.case)
+        held, note = _is_held(failure, scene, moved)
+        if explained:
+            if failure.error is not None:
+                self._announce(incident.case)
+            if inquiry is not None:
+                self._keep_case(incident, scene, inquiry)
+        if inquiry is not None:
+            with shield.shielded("undoing a step", _WITHOUT):
+                wrong = inquiry.finish()
+                undone = f"{wrong} tensors could not be put back exactly" if wrong else None
+        if undone is not None:
+            held, note = False, undone
+        if explained:  # else it is the user's own exception, and none of our business
+            self._conclude(incident, failure, scene, held, note)
+
+    def _examine(self, failure: Failure, scene: Scene, inquiry: Inquiry | None) -> Generator[Attempt, None, Incident]:
         live_outcome = Outcome(True, fingerprint(scene.window.losses, scene.here.norms, failure.names), shown(scene.window.losses))
         key = (failure.detector, failure.at, *failure.names)
         seen, previous = self._known.get(key, (0, None))
         if previous is not None and seen >= REPLAYED_OFTEN:
-            self._conclude(self._again(previous, failure), failure, scene, inquiry)
-            return
+            return self._again(previous, failure)
         case = self._case(failure, scene)
         if failure.error is None:
-            self._listener.symptom(case.symptom, case.windows)
-        unrepeatable = inquiry.unrepeatable if failure.finite is None else "the step itself is finite"
-        investigation = self._investigate(
-            case, live_outcome, self._listener, repeatable=unrepeatable, budget=max(0.0, self._options.budget - self._spent)
-        )
-        incident = yield from self.conduct(investigation, inquiry)
+            self._announce(case)
+        unrepeatable = inquiry.unrepeatable if inquiry is not None else _broke()
+        if failure.finite is not None:
+            unrepeatable = "the step itself is finite"
+        elif shield.is_off(INVESTIGATION):
+            unrepeatable = _broke()
+        incident: Incident | None = None
+        with shield.shielded(INVESTIGATION, _WITHOUT):
+            investigation = self._investigate(
+                case, live_outcome, self._listener, repeatable=unrepeatable, budget=max(0.0, self._options.budget - self._spent)
+            )
+            incident = yield from self.conduct(investigation, inquiry)
+        if incident is None:
+            incident = _unexplained(case, _broke())
+        elif incident.case.origin is None and failure.finite is None and shield.is_off(INVESTIGATION):
+            incident = msgspec.structs.replace(incident, case=msgspec.structs.replace(incident.case, not_located=_broke()))
         self._spent += incident.seconds
         self._known[key] = (seen + 1, incident)
-        self._conclude(incident, failure, scene, inquiry)
+        return incident
 
-    def conduct(self, investigation: Investigation, inquiry: Inquiry) -> Generator[Attempt, None, Incident]:
-        """Yield the repetitions that `investigation` asks for; the value is what it found."""
+    def conduct(self, investigation: Investigation, inquiry: Inquiry | None) -> Generator[Attempt, None, Incident]:
+        """Yield the repetitions that `investigation` asks for; the value is what it found. One that breaks is answered
+        as one that could not be."""
         outcome: Outcome | None = None
         while True:
             try:
@@ -92,29 +140,30 @@ class Incidents:
             except StopIteration as finished:
                 found: Incident = finished.value
                 return found
-            outcome = yield from inquiry.repeat(request, self._sensors, self._live)
+            outcome = None
+            if inquiry is not None and not shield.is_off(INVESTIGATION):
+                with shield.shielded(INVESTIGATION, _WITHOUT):
+                    outcome = yield from inquiry.repeat(request, self._sensors, self._live)
+            outcome = outcome or Outcome(True, "", unrepeatable=_broke())
 
-    def _conclude(self, incident: Incident, failure: Failure, scene: Scene, inquiry: Inquiry) -> None:
-        held, note = _is_held(failure, scene, inquiry)
-        explained = failure.error is None or failure.latched or describe.explains(incident.case)
-        if explained:
-            if failure.error is not None:
-                self._listener.symptom(incident.case.symptom, incident.case.windows)
-            self._keep_case(incident, scene, inquiry)
-        wrong = inquiry.finish()
-        if wrong:
-            held, note = False, f"{wrong} tensors could not be put back exactly"
-        if not explained:
-            return  # the user's own exception, and none of our business
+    def _conclude(self, incident: Incident, failure: Failure, scene: Scene, held: bool, note: str) -> None:
         stops = self._options.on_incident == "stop" and not failure.committed and failure.error is None
         stops = stops or failure.finite is not None
         incident = msgspec.structs.replace(
             incident, held=held and (not failure.committed or not scene.here.stepped), hold_note=note, stopped=stops,
             harmless=failure.harmless, outcome=_outcome(failure, stops),
         )
-        self._listener.incident(incident)
+        self._tell(incident)
         if stops:
             raise TrainingHalted(describe.summary(incident), incident)
+
+    def _announce(self, case: Case) -> None:
+        with shield.shielded("telling an incident"):
+            self._listener.symptom(case.symptom, case.windows)
+
+    def _tell(self, incident: Incident) -> None:
+        with shield.shielded("telling an incident"):
+            self._listener.incident(incident)
 
     def _keep_case(self, incident: Incident, scene: Scene, inquiry: Inquiry) -> None:
         """Store the step for `stayfinite replay`, the first time this incident happens."""
@@ -141,27 +190,33 @@ class Incidents:
         **Raises** `TrainingHalted` when the incident stops the run.
         """
         case = Case(
-            _symptom(failure), windows=self._readings.windows(), parameters=describe.parameters(subjects),
-            configuration=describe.configuration(subjects, self._live),
+            _symptom(failure), windows=self._readings.windows(),
+            parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
+            configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
         )
-        self._listener.symptom(case.symptom, case.windows)
+        self._announce(case)
         reason = "the step is not inside a loop that could be wrapped"
+        if shield.is_off("transaction"):
+            reason = f"what repeats steps broke before: {shield.failures['transaction']}"
         if ended:
             reason = "the step was seen to be bad after the script had ended"
-        investigation = self._investigate(case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0)
         incident: Incident | None = None
-        while incident is None:
-            try:
-                next(investigation)
-            except StopIteration as finished:
-                incident = finished.value
+        with shield.shielded(INVESTIGATION, _WITHOUT):
+            investigation = self._investigate(case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0)
+            while incident is None:
+                try:
+                    next(investigation)
+                except StopIteration as finished:
+                    incident = finished.value
+        if incident is None:
+            incident = _unexplained(case, _broke())
         stops = self._options.on_incident == "stop" and not failure.committed and not ended
         note = failure.hold_note or (_latched(failure) if failure.latched else "")
         incident = msgspec.structs.replace(
             incident, held=failure.held, hold_note=note, stopped=stops, harmless=failure.harmless,
             outcome=_outcome(failure, stops),
         )
-        self._listener.incident(incident)
+        self._tell(incident)
         if stops:
             raise TrainingHalted(describe.summary(incident), incident)
 
@@ -170,16 +225,41 @@ class Incidents:
         bound = scene.frame.f_locals | (scene.window.passes[-1].saved.names if failure.late else {})  # of the bad step, not of this one
         own = {name: value for name, value in bound.items() if name in scene.block.stored}
         names = {name: value for name, value in bound.items() if name in scene.block.loaded} | own
+        subjects, versions = scene.subjects, scene.window.versions if failure.step == 0 else ()
         return Case(
             _symptom(failure),
             windows=self._readings.windows(),
-            batch=describe.batch(names),
-            batch_size=describe.batch_size(own) or describe.batch_size(names),
-            parameters=describe.parameters(scene.subjects),
-            configuration=describe.configuration(scene.subjects, self._live),
-            exception=describe.exception_info(error, self._relative) if error is not None else None,
-            overwritten=describe.overwritten(scene.subjects, scene.window.versions) if failure.step == 0 else (),
+            batch=_part("batch", lambda: describe.batch(names), ()),
+            batch_size=_part("batch size", lambda: describe.batch_size(own) or describe.batch_size(names), None),
+            parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
+            configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
+            exception=_part("exception", lambda: describe.exception_info(error, self._relative), None) if error else None,
+            overwritten=_part("parameters", lambda: describe.overwritten(subjects, versions), ()),
         )
+
+
+def _part(what: str, look: Callable[[], T], missing: T) -> T:
+    """What `look` finds out about a bad step; `missing` if it breaks, because the rest is worth telling without it."""
+    with shield.shielded(f"the description of the {what}", _WITHOUT):
+        return look()
+    return missing
+
+
+def _broke() -> str:
+    return f"the investigation broke: {shield.failures.get(INVESTIGATION, 'it was left')}"
+
+
+def _unexplained(case: Case, reason: str) -> Incident:
+    """An incident of which nothing is known but `case`."""
+    case = msgspec.structs.replace(case, replay=ReplaySummary(same_inputs=False, not_tested=reason), not_located=reason)
+    return Incident(id=f"{case.symptom.detector}-{case.symptom.series}", case=case)
+
+
+def _is_explained(case: Case) -> bool:
+    """True if the exception that ended the step is known, and what the step computed explains it."""
+    with shield.shielded(INVESTIGATION, _WITHOUT):
+        return case.exception is not None and describe.explains(case)
+    return False
 
 
 def _symptom(failure: Failure) -> Symptom:
@@ -199,8 +279,9 @@ def _outcome(failure: Failure, stops: bool) -> str:
     return "" if failure.committed else "skipped"
 
 
-def _is_held(failure: Failure, scene: Scene, inquiry: Inquiry) -> tuple[bool, str]:
-    """Whether parameters are as before the step, and what that cost or why not."""
+def _is_held(failure: Failure, scene: Scene, moved: int) -> tuple[bool, str]:
+    """Whether parameters are as before the step, and what that cost or why not. `moved`: how many parameters were written
+    since the window began."""
     window, note = scene.window, failure.hold_note
     stepped = scene.here.stepped
     if failure.latched and not failure.committed:
@@ -214,12 +295,12 @@ def _is_held(failure: Failure, scene: Scene, inquiry: Inquiry) -> tuple[bool, st
         return failure.held, note
     if not failure.held:
         return False, note or "the state was already bad when it was looked at; looks are sampled"
-    if inquiry.moved and not failure.hold_note and not failure.committed:
+    if moved and not failure.hold_note and not failure.committed:
         if failure.latched:
-            return False, f"{inquiry.moved} tensors that no optimizer owns were written in the {failure.late} steps before it was seen"
+            return False, f"{moved} tensors that no optimizer owns were written in the {failure.late} steps before it was seen"
         if len(stepped) > 1:
             return False, "updates taken earlier in the same pass keep what this one wrote from being checked"
-        return False, f"{inquiry.moved} parameters were written before the step was asked for"
+        return False, f"{moved} parameters were written before the step was asked for"
     if earlier and not failure.committed:
         taken = f"{type(earlier[0]).__name__} had already taken its own step in this pass; it stays taken"
         note = f"{note}; {taken}" if note else taken

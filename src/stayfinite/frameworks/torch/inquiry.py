@@ -16,18 +16,21 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from stayfinite import shield
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.generators import generator_states
-from stayfinite.frameworks.torch.passes import Failure, Scene
+from stayfinite.frameworks.torch.passes import Failure, Scene, Window
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot
+from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import FrameworkState, Saved
+from stayfinite.rewrite.saved import Saved
+from stayfinite.rewrite.state import FrameworkState
 from stayfinite.rewrite.undo import Unrepeatable
 
 if TYPE_CHECKING:
@@ -60,62 +63,45 @@ class Inquiry:
         self._frame = frame
         self.items: list[Any] | None = None
         self.on_exit: Callable[[BaseException | None], bool] | None = None
-        asked = sum(len(one.stepped) for one in window.passes)
-        at_step = failure is not None and failure.at in ("before step", "after step", "scaler")
-        self._stop_at = asked - 1 if at_step else asked
-        if failure is not None and failure.asked is not None:
-            self._stop_at = failure.asked
-        latched = failure is not None and failure.latched
-        self._keeps = failure is None or failure.committed or (failure.error is not None and not latched)
-        self._post = Snapshot(subjects) if self._keeps else None
+        self._stop_at = _asked_before(window, failure)
+        self._post = Snapshot(subjects) if counts(failure) else None
         self._moments = Copy([value for o in subjects.optimizers for _, value in hold.state_tensors(o)]) if failure is None else None
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
         self.unrepeatable = unrepeatable or plan.unrepeatable
-        self.moved = self._moved_parameters()
-        self._void = window.parameters is None and window.full is None
-        self._rewind()
+        self._void = is_void(window)
+        self._walked_back = False
+        try:
+            self._arrive()
+        except BaseException:
+            self._return_from_start()
+            raise
+
+    # -- state ---------------------------------------------------------------------------------------------------
+
+    def _arrive(self) -> None:
+        """Go to where the window began, and remember it."""
+        window, subjects = self._window, self._subjects
+        _rewind(window, subjects)
         self._start = self._before_step = Snapshot(subjects)
-        taken = window.committed[: self._stop_at]
-        if taken and window.parameters is None and window.full is None:
-            for undo in taken[-1]:
-                undo()
+        if _retake(window, self._stop_at):
             self._before_step = Snapshot(subjects)
         if self.unrepeatable is None:
+            self._walked_back = True
             try:
                 window.passes[0].saved.restore()
             except Unrepeatable as reason:
                 self.unrepeatable = str(reason)
 
-    # -- state ---------------------------------------------------------------------------------------------------
-
-    def _moved_parameters(self) -> int:
-        """How many parameters were written since the window began, by their version counters. A latched step may count as a
-        write without effect: there only what no optimizer owns is told."""
-        latched = self._failure is not None and self._failure.latched
-        passed_over = self._window.kept | (self._subjects.owned if latched else frozenset())
-        pairs = zip(self._subjects.parameters, self._window.versions, strict=False)
-        return sum(p._version != before and id(p) not in passed_over for p, before in pairs)
-
-    def _rewind(self) -> None:
-        """Bring tensors, moments and counters to where the window began."""
-        window = self._window
-        if window.full is not None:
-            window.full.restore()
-            return
-        for undo in window.undo:
-            undo()
-        if window.parameters is not None:
-            window.parameters()
-        if window.gradients is not None:
-            window.gradients()
-        else:
-            for parameter in self._subjects.parameters:
-                if window.zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
-                    parameter.grad.detach().zero_()
-                else:
-                    parameter.grad = None
+    def _return_from_start(self) -> None:
+        """Our own failure on the way there: leave all as it was found."""
+        if self._walked_back:
+            with suppress(Unrepeatable):
+                self._post_python.restore()
+        if self._post is not None:
+            self._post.restore()
+        self._post_generators()
 
     def _to_start(self) -> None:
         self._start.restore()
@@ -128,19 +114,21 @@ class Inquiry:
         """
         attempt = self._here.attempt
         kept = self._post if self._post is not None else self._before_step
-        if self.unrepeatable is None:
-            with suppress(Unrepeatable):
-                self._post_python.restore()
-            if self._post is None:
-                with suppress(Unrepeatable):
-                    self._window.passes[0].saved.restore_trained()
-        # last: a name of the script's may mean a parameter, whose content is among what it was given back
-        kept.restore()
-        wrong = kept.differing()
-        self._post_generators()
         attempt.names = self._post_python.names
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit
+        try:
+            if self._walked_back:  # though in vain, where something refused: all the rest went back
+                with suppress(Unrepeatable):
+                    self._post_python.restore()
+                if self._post is None:
+                    with suppress(Unrepeatable):
+                        self._window.passes[0].saved.restore_trained()
+        finally:
+            # last: a name of the script's may mean a parameter, whose content is among what it was given back
+            kept.restore()
+            wrong = kept.differing()
+            self._post_generators()
         return wrong
 
     def keep(self, scene: Scene, folder: Callable[[], Path | None], incident: str, made: list[Optimizer]) -> str | None:
@@ -170,6 +158,8 @@ class Inquiry:
         watcher = Repeat(self._failure, self._stop_at, void=self._void, tracer=tracer, name=self._name)
         compiled = "force_eager" if tracer is not None else "default"
         left = False
+        broken: list[Exception] = []
+        known = set(shield.failures)
 
         def on_exit(error: BaseException | None) -> bool:
             nonlocal left
@@ -179,9 +169,12 @@ class Inquiry:
             if isinstance(error, LeaveAttempt):
                 return True
             if isinstance(error, Exception):
-                for value in describe.bad_scalars_of(error):
-                    watcher.note_found(value)
-                watcher.note_exception(error, describe.exception_info(error, self._relative))
+                try:
+                    for value in describe.bad_scalars_of(error):
+                        watcher.note_found(value)
+                    watcher.note_exception(error, describe.exception_info(error, self._relative))
+                except Exception as own:  # the user's code is on the stack: ours must not pass through it
+                    broken.append(own)
                 return True
             return False
 
@@ -189,6 +182,7 @@ class Inquiry:
         try:
             self._to_start()
             with ExitStack() as stack:
+                stack.enter_context(shield.told_afterwards())
                 silence = stack.enter_context(quiet())
                 if tracer is not None:
                     stack.enter_context(torch.compiler.set_stance(compiled))
@@ -201,6 +195,8 @@ class Inquiry:
                     attempt.names, attempt.again = one.saved.names, True
                     attempt.exit, attempt.value, attempt.error = 0, None, None
                     yield attempt
+                    if broken:
+                        raise broken[0]
                     if left:
                         break
                 if self._failure is not None and self._failure.detector in ("nonfinite-parameter", "nonfinite-buffer"):
@@ -212,6 +208,9 @@ class Inquiry:
                     tracer.batch.update(describe.tensors_of(self._frame.f_locals))
                 if silence.refused is not None:
                     watcher.unrepeatable = silence.refused
+                deaf = [name for name in shield.failures if name not in known and name != "tracer"]
+                if deaf:
+                    watcher.unrepeatable = f"{deaf[0]} broke in the repetition: {shield.failures[deaf[0]]}"
         except Unrepeatable as reason:
             watcher.unrepeatable = str(reason)
         finally:
@@ -233,3 +232,80 @@ class Inquiry:
         return Tracer(
             self._subjects.roots, names, self._subjects.optimizers, is_user_file, self._relative, self._subjects.parameter_names
         )
+
+
+# -- the state round a failure -----------------------------------------------------------------------------------
+
+
+def counts(failure: Failure | None) -> bool:
+    """True if the state that the step left is the one to go on from: it is healthy, did no harm, or ended in an exception
+    that stays the script's own affair."""
+    return failure is None or failure.committed or (failure.error is not None and not failure.latched)
+
+
+def moved_parameters(scene: Scene, *, latched: bool = False) -> int:
+    """How many parameters were written since the window began, by their version counters; but for those it puts back. A
+    latched step may count as a write without effect: there only what no optimizer owns is told."""
+    window, subjects = scene.window, scene.subjects
+    passed_over = window.kept | (subjects.owned if latched else frozenset())
+    pairs = zip(subjects.parameters, window.versions, strict=False)
+    return sum(p._version != before and id(p) not in passed_over for p, before in pairs)
+
+
+def hold_back(scene: Scene, failure: Failure) -> None:
+    """What an `Inquiry` leaves in the end, where there can be none: tensors, moments and counters as they were before the
+    step, unless what the step left counts; names and generators stay where they are."""
+    if counts(failure):
+        return
+    window = scene.window
+    generators = generator_states()
+    try:
+        _rewind(window, scene.subjects)
+        _retake(window, _asked_before(window, failure))
+        with suppress(Unrepeatable):
+            window.passes[0].saved.restore_trained()
+    finally:
+        generators()
+
+
+def is_void(window: Window) -> bool:
+    """True if updates taken earlier in the window stay taken: there is no copy to undo them with."""
+    return window.parameters is None and window.full is None
+
+
+def _asked_before(window: Window, failure: Failure | None) -> int:
+    """How many updates the window asked for before the one that failed."""
+    if failure is not None and failure.asked is not None:
+        return failure.asked
+    asked = sum(len(one.stepped) for one in window.passes)
+    at_step = failure is not None and failure.at in ("before step", "after step", "scaler")
+    return asked - 1 if at_step else asked
+
+
+def _rewind(window: Window, subjects: Subjects) -> None:
+    """Bring tensors, moments and counters to where the window began."""
+    if window.full is not None:
+        window.full.restore()
+        return
+    for undo in window.undo:
+        undo()
+    if window.parameters is not None:
+        window.parameters()
+    if window.gradients is not None:
+        window.gradients()
+        return
+    for parameter in subjects.parameters:
+        if window.zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
+            parameter.grad.detach().zero_()
+        else:
+            parameter.grad = None
+
+
+def _retake(window: Window, asked: int) -> bool:
+    """After `_rewind`: go on to where the updates before the failed one, which stay taken, had left the light state."""
+    taken = window.committed[:asked]
+    if not taken or not is_void(window):
+        return False
+    for undo in taken[-1]:
+        undo()
+    return True

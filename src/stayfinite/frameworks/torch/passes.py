@@ -19,7 +19,8 @@ from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import to_number
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import Plan, Saved
+from stayfinite.rewrite.saved import Saved
+from stayfinite.rewrite.state import Plan
 from stayfinite.rewrite.undo import Undo
 
 

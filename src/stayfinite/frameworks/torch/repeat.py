@@ -178,6 +178,9 @@ class Repeat:
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """Nothing to learn in a repetition."""
 
+    def scheduler_made(self, scheduler: object) -> None:
+        """Nothing to learn in a repetition."""
+
     def optimizer_restored(self, optimizer: Optimizer) -> None:
         """Nothing to learn in a repetition."""
 

@@ -31,7 +31,8 @@ from stayfinite.rewrite import runtime
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import Plan, Saved
+from stayfinite.rewrite.saved import Saved
+from stayfinite.rewrite.state import Plan
 
 ENTRIES = 2
 """Passes in which the stored state may fit: what a first pass makes (lazy layers) is there from the second on. A compiler

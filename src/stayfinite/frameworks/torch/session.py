@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -21,7 +22,7 @@ from stayfinite.errors import LeaveAttempt, TrainingHalted
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.incidents import Incidents
-from stayfinite.frameworks.torch.inquiry import Inquiry
+from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.pass_end import PassEnd
@@ -44,7 +45,8 @@ from stayfinite.records.location import Location
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.runtime import Attempt
-from stayfinite.rewrite.state import Plan, Saved
+from stayfinite.rewrite.saved import Saved
+from stayfinite.rewrite.state import Plan
 from stayfinite.rewrite.undo import Undo
 
 _OWN_CODE = "the parameters are updated by the script's own code"
@@ -102,12 +104,18 @@ class Session:
     @property
     def steps(self) -> int:
         """Attempted updates so far."""
-        return self.live.last_step + 1
+        return self.live.updates.coming
 
     def closing_warnings(self) -> list[Warning]:
         """What the report should say about the run as a whole."""
         told = []
-        if self.live.unwrapped_steps:
+        if self.live.unwrapped_steps and shield.is_off("transaction"):
+            told.append(Warning(
+                "not-wrapped",
+                f"{self.live.unwrapped_steps} updates were taken after what repeats steps had broken: they are held when "
+                "they go bad, and cannot be replayed",
+            ))
+        elif self.live.unwrapped_steps:
             told.append(Warning(
                 "not-wrapped",
                 f"{self.live.unwrapped_steps} updates were taken outside a loop that could be wrapped: they are held when "
@@ -160,26 +168,37 @@ class Session:
         with shield.shielded("transaction"):
             scene = self._open(block, frame)
         if scene is None:
+            self.live.current = None
             yield Attempt()
             return
-        here = scene.here
+        here, failure = scene.here, None
         self._busy, self._scene = True, scene
-        self.live.begin_pass(here, scene.window)
         try:
             yield here.attempt
             self.live.current = None
-            if here.failure is not None:
-                where = scene.of_failure(here.failure)
-                inquiry = self._inquire(where, here.failure)
-                yield from self._guarded(self._incidents.handle(here.failure, where, inquiry))
+            failure = here.failure
+            if failure is not None:
+                where = scene.of_failure(failure)
+                yield from self._guarded(self._incidents.handle(failure, where, partial(self._inquire, where, failure)))
             elif scene.window.full is not None and (here.stepped or scene.window.by_hand):
-                rehearsal = rehearse(scene, self._inquire(scene, None), self.replays, self.sensors, self.live)
-                yield from self._guarded(rehearsal)
+                yield from self._guarded(self._rehearse(scene))
         finally:
             self.live.current = self._scene = self._inquiry = None
             self._busy = False
-            self._close_pass(scene)
+            window, self._window = self._window, None
+            with shield.shielded("transaction"):
+                if self._close_pass(scene):
+                    self._window = window
             self.live.window = self._window  # an undo copy must not live on beside the next one
+
+    def _rehearse(self, scene: Scene) -> Iterator[Attempt]:
+        """Repeat a healthy step; if that breaks, what the step left stays."""
+        inquiry = self._inquire(scene, None)
+        try:
+            yield from rehearse(scene, inquiry, self.replays, self.sensors, self.live)
+        except Exception:
+            inquiry.finish()
+            raise
 
     def _inquire(self, scene: Scene, failure: Failure | None) -> Inquiry:
         gone = "the step was seen to be bad after its loop had ended" if scene.window.block != scene.block.id else None
@@ -219,7 +238,7 @@ class Session:
                     late.error, here.attempt.error, here.failure = error, error, late
                     return True
                 if here.failure is not None or describe.may_be_numeric(error, scene.window):
-                    failure = here.failure or Failure("numeric-exception", self.live.next_step(), "exception", math.nan)
+                    failure = here.failure or Failure("numeric-exception", self.live.updates.coming, "exception", math.nan)
                     failure.at, failure.error, failure.committed = "exception", error, False
                     self.live.break_off(failure)
                     here.failure, here.attempt.error = failure, error
@@ -252,6 +271,7 @@ class Session:
         saved = Saved(plan, local_names, global_names, self._objects, trainers=window.by_hand)
         here = Pass(saved, generators, attempt)
         window.passes.append(here)
+        self.live.begin_pass(here, window)
         return Scene(block, frame, plan, subjects, window, here)
 
     def _exit(self, error: BaseException | None) -> bool:
@@ -280,7 +300,7 @@ class Session:
 
     def _rehearsals_due(self) -> bool:
         every = self.options.replay_every
-        return bool(every) and self.live.next_step() % every == 0
+        return bool(every) and self.live.updates.coming % every == 0
 
     def _needs_undo_copy(self, block: Block, subjects: Subjects) -> str:
         if block.by_hand or not subjects.optimizers:
@@ -300,7 +320,7 @@ class Session:
         if scene is None or self.live.in_backward or scene.window.parameters is not None or len(scene.here.stepped) != 1:
             return
         looks = self._looks[scene.block.id] = self._looks.get(scene.block.id, 0) + 1
-        if looks <= FIRST_LOOKS and _moved(scene):
+        if looks <= FIRST_LOOKS and moved_parameters(scene):
             self._by_hand.setdefault(scene.block.id, "parameters are written before the update is asked for")
 
     def _after_commit(self) -> None:
@@ -316,21 +336,21 @@ class Session:
             if scene.window.parameters is None:
                 scene.window.committed.append(light_undo(scene.subjects, self._subjects[scene.block.id][2].again()))
 
-    def _close_pass(self, scene: Scene) -> None:
+    def _close_pass(self, scene: Scene) -> bool:
+        """Learn from a pass that has ended. **Returns** True if its window stays open: it was a micro-batch."""
         here = scene.here
         here.attempt.on_exit = None
         here.originals.clear()
         if here.failure is None and not here.stepped and not scene.window.by_hand and here.backward:
-            with shield.shielded("transaction"):
-                if not self._learn(scene):
-                    return  # a micro-batch: the window stays open
+            if not self._learn(scene):
+                return True
         if here.stepped and sum(one.backward for one in scene.window.passes) > 1:
             self._accumulate.add(scene.block.id)
-        self._window = None
+        return False
 
     def _learn(self, scene: Scene) -> bool:
         """Notice parameters that were written although no optimizer stepped."""
-        if not _moved(scene):
+        if not moved_parameters(scene):
             return False
         self._by_hand.setdefault(scene.block.id, _OWN_CODE)
         return True
@@ -371,13 +391,6 @@ class Session:
             if name is not None:
                 return name
         return "?"
-
-
-def _moved(scene: Scene) -> bool:
-    """True if parameters were written since the window began, by their version counters; but for those it puts back."""
-    kept = scene.window.kept
-    pairs = zip(scene.subjects.parameters, scene.window.versions, strict=False)
-    return any(p._version != version and id(p) not in kept for p, version in pairs)
 
 
 def namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable[[object], str | None]:
