@@ -7,6 +7,7 @@ import torch
 
 from stayfinite.catalog import ops as vocabulary
 from stayfinite.frameworks.torch import ops
+from stayfinite.frameworks.torch.operands import stored_text
 from stayfinite.frameworks.torch.recipes import recipe_of
 
 
@@ -92,3 +93,17 @@ def test_what_a_recipe_knows() -> None:
     assert recipe_of(torch.ops.aten.ones_like.default).shape_only
     assert recipe_of(torch.ops.aten.native_batch_norm.default).written == {"running_mean", "running_var"}
     assert recipe_of(torch.ops.aten._foreach_add_.List).listed
+
+
+@pytest.mark.parametrize(
+    ("line", "target", "said"),
+    [
+        ('x[2, 1] = float("nan")', "x[2, 1]", 'float("nan")'),
+        ("x[0] = y[1] = math.nan", "y[1]", "math.nan"),
+        ("x[0] = 1", "x[2]", None),
+        ("x = math.nan", "x", None),
+        ("for x[0] in", "x[0]", None),
+    ],
+)
+def test_what_an_assignment_to_an_item_stores(line: str, target: str, said: str | None) -> None:
+    assert stored_text(line, target) == said

@@ -289,3 +289,17 @@ def test_a_causal_mask_is_no_birth_that_matters(kind: str) -> None:
     assert [call for call in traced.trace.calls if call.born and not call.sentinel] == []
     assert traced.origin().origin is None
     assert "no non-finite loss" in traced.origin().reason
+
+
+def test_what_the_model_was_given() -> None:
+    """Under the names of its `forward`, with the row that stands out; what autograd made is no data."""
+    x = some()
+    x[3, 1] = -5e30
+    net = WhereTrap()
+
+    def step() -> None:
+        net(net(x).abs()).sum().backward()
+
+    given = trace_step(step, [net]).trace.model_inputs
+    assert [(stats.name, stats.absmax_index) for stats in given] == [("x", (3, 1))]
+    assert isinstance(given[0].typical_row, float) and given[0].typical_row < 10

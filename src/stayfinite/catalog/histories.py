@@ -12,6 +12,7 @@ from stayfinite.catalog.clues import finite, overflowed
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import is_finite, show, to_float
+from stayfinite.records.series import Window
 from stayfinite.records.trace import Magnitude
 
 RECENT = 50
@@ -60,9 +61,20 @@ class Growth:
 _NOTHING = Growth(0, 0.0, 0.0, 0, 0.0, 1.0)
 
 
+def own_window(case: Case, series: str) -> Window:
+    """Of the windows of `series` and its namesakes (``loss``, ``loss[1]``), the one the symptom is about: the symptom's
+    own, else the last to be read in the failing step."""
+    named = [window for window in case.windows if window.series.partition("[")[0] == series]
+    own = next((window for window in named if window.series == case.symptom.series), None)
+    if own is not None:
+        return own
+    latest = [window for window in named if window.steps and window.steps[-1] == case.symptom.step]
+    return latest[-1] if latest else case.window(series)
+
+
 def readings(case: Case, series: str) -> dict[int, float]:
     """The finite positive readings of `series` up to the failing step, by step, oldest first."""
-    window = case.window(series)
+    window = own_window(case, series)
     return {
         step: to_float(value)
         for step, value in zip(window.steps, window.values, strict=False)
@@ -172,7 +184,7 @@ def rate(case: Case) -> float | None:
     rates = [value for o in case.configuration.optimizers for r in o.rates if (value := finite(r)) is not None]
     if rates:
         return max(rates)
-    window = case.window("learning_rate")
+    window = own_window(case, "learning_rate")
     return next((value for v in reversed(window.values) if (value := finite(v)) is not None), None)
 
 

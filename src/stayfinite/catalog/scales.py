@@ -65,10 +65,15 @@ def targets(case: Case) -> tuple[TensorStats, ...]:
     return tuple(stats for stats in case.batch[1:] if len(case.batch) == 2 and _continuous(stats))
 
 
+def _as_named(case: Case, stats: TensorStats) -> TensorStats:
+    """What the batch calls a tensor that a model knows under another name."""
+    return next((held for held in case.batch if held.shape == stats.shape and _same_values(held, stats)), stats)
+
+
 def features(case: Case) -> tuple[TensorStats, ...]:
     """Continuous inputs: what the model was called with, else all of the batch that does not hold the targets."""
     if case.trace.model_inputs:
-        return tuple(stats for stats in case.trace.model_inputs if _continuous(stats))
+        return tuple(_as_named(case, stats) for stats in case.trace.model_inputs if _continuous(stats))
     aims = targets(case)
     names = {_root(aim.name) for aim in aims} | {aim.name for aim in aims}
     held = (*aims, *(stats for stats in case.batch if stats.name in names))  # a slice, and the whole it was cut from

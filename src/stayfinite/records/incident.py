@@ -84,7 +84,8 @@ class ExceptionInfo(msgspec.Struct, frozen=True):
 
 
 class OptimizerInfo(msgspec.Struct, frozen=True):
-    """An optimizer as it was at the step: class name, one entry of `rates` per group, and where it was constructed."""
+    """An optimizer as it was at the step: class name, one entry of `rates` per group, and where it was constructed.
+    `scheduled_at`: where the first of its `schedulers` was."""
 
     kind: str
     rates: tuple[Number, ...] = ()
@@ -94,6 +95,7 @@ class OptimizerInfo(msgspec.Struct, frozen=True):
     weight_decay: float | None = None
     location: Location = UNKNOWN_LOCATION
     schedulers: tuple[str, ...] = ()
+    scheduled_at: Location = UNKNOWN_LOCATION
 
 
 class Configuration(msgspec.Struct, frozen=True):
@@ -138,7 +140,7 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     exception: ExceptionInfo | None = None
     replay: ReplaySummary = ReplaySummary()
     not_located: str = ""
-    """Why there is no origin, in words; empty if there is one or if nothing was replayed."""
+    """Why there is no origin, in words, also where an investigation broke; empty if there is one."""
     path: tuple[int, ...] = ()
     """Indices of the trace's calls from the origin to the harm, in the order they ran."""
     overwritten: tuple[str, ...] = ()

@@ -105,7 +105,7 @@ class Trace(msgspec.Struct, frozen=True, tag="trace"):
     operations: int = 0
     unseen: tuple[str, ...] = ()
     model_inputs: tuple[TensorStats, ...] = ()
-    """What the first call of an outermost model was given."""
+    """What the outermost models were given that autograd did not make, in the order of their calls; eight tensors at most."""
 
     def call(self, index: int) -> OpCall | None:
         """The kept call with that `index`, or ``None``."""

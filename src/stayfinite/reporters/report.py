@@ -210,6 +210,8 @@ def _why_not_located(incident: Incident) -> str:
         return "every value of the step is finite, so no operation made the first bad one"
     if case.replay.attempts and not incident.reproduced:
         return "it did not happen again when the step was replayed"
+    if case.not_located:
+        return case.not_located
     if case.trace.unseen:
         return f"the tracer could not look into {', '.join(case.trace.unseen)}"
     if not case.trace.operations:

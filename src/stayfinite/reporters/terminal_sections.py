@@ -133,7 +133,7 @@ def _place(
         page.put(label, indent=4)
         return
     draw(page, excerpt, range(at.line, max(at.line, at.end_line) + 1), label, style)
-    if not excerpt.marks:
+    if not excerpt.marks and not excerpt.first_line <= at.line < excerpt.first_line + len(excerpt.lines):
         page.put(label, indent=6)
     if excerpt.note:
         page.put(safe(f"({excerpt.note})", "dim"), indent=4)
@@ -182,6 +182,8 @@ def _facts(page: Page, report: Report, incident: IncidentReport) -> None:
 
 def _numbers(page: Page, report: Report, incident: IncidentReport) -> None:
     origin = incident.origin
+    if origin is not None and was_there(origin.op) and not any(stats.shape for stats in origin.inputs):
+        return  # a single number, and the excerpt says which
     if origin is not None and (origin.inputs or origin.output is not None):
         heading(page, "the numbers")
         tensor_table(page, origin.inputs, None if was_there(origin.op) else origin.output)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
+from functools import lru_cache
 
 from stayfinite.catalog.ops import op_kind
 from stayfinite.records.incident import Absorbed, Incident, Outcome, ReplaySummary, Symptom
@@ -21,7 +23,7 @@ VERDICTS = {
 
 PHASES = {
     "data": "data",
-    "load": "loaded state",
+    "load": "state before the step",
     "forward": "forward pass",
     "loss": "loss",
     "backward": "backward pass",
@@ -145,7 +147,18 @@ def culprit(stats: TensorStats) -> str | None:
     if stats.culprit is None:
         return None
     index = f"[{', '.join(map(str, stats.culprit_index))}]" if stats.culprit_index else ""
-    return f"{stats.name or 'result'}{index} = {show(stats.culprit)}"
+    name = stats.name or "result"
+    return f"{f'({name})' if index and _is_compound(name) else name}{index} = {show(stats.culprit)}"
+
+
+@lru_cache(maxsize=512)
+def _is_compound(expression: str) -> bool:
+    """True for ``a - b``: an index behind it would be taken for one of `b`."""
+    try:
+        node = ast.parse(expression, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
+    return not isinstance(node, (ast.Name, ast.Attribute, ast.Subscript, ast.Call, ast.Tuple, ast.List))
 
 
 def was_there(op: str) -> bool:
@@ -165,6 +178,8 @@ def origin_label(origin: OriginReport) -> str:
     """
     if was_there(origin.op) and origin.inputs:
         bad = origin.inputs[0]
+        if not bad.shape:
+            return f"the learning rate is {nonfinite(bad)}" if origin.op == "learning_rate" else f"{bad.name} is {nonfinite(bad)}"
         element = culprit(bad)
         return f"{origin.op} {bad.name}: {nonfinite(bad)}" + (f", {element}" if element else "")
     said = operation(origin.op, origin.phase)

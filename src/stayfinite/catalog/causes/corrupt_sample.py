@@ -51,7 +51,7 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 def evidence(case: Case) -> list[Evidence]:
     """How far the largest row lies from a typical one, and whether it is the one that failed."""
     known = (*targets(case), *features(case))
-    found = [row for stats in known if (row := outlier(case, stats)) is not None]
+    found = [held for stats in known if (held := outlier(case, stats)) is not None]
     if not found:
         return [Evidence("no row of the batch lies far outside the others", -8.0, "row-size")]
     worst = max(found, key=_excess)

@@ -29,11 +29,11 @@ facebookresearch/detectron2#550
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import finite
-from stayfinite.catalog.clues import optimizer_location as locate
+from stayfinite.catalog.clues import finite, optimizer_location
 from stayfinite.catalog.histories import growth, growth_bits, rate_ratio, told
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 TITLE = "Invalid learning rate schedule"
@@ -55,6 +55,12 @@ def evidence(case: Case) -> list[Evidence]:
     if names:
         found.append(Evidence(f"the rate is set by {names[0]}", 1.0, "scheduler"))
     return found
+
+
+def locate(case: Case) -> Location:
+    """Where the schedule was made; without one, where the optimizer was."""
+    made = (optimizer.scheduled_at for optimizer in case.configuration.optimizers)
+    return next((place for place in made if place.file), optimizer_location(case))
 
 
 def _rate(case: Case) -> Evidence:

@@ -57,7 +57,9 @@ def _where(case: Case) -> Evidence:
     origin = case.origin
     if origin is not None and (origin.phase == "data" or origin.op == "input"):
         leaf = next((one for one in case.trace.leaves if one.name in {s.name for s in origin.inputs}), None)
-        if leaf is not None and leaf.kind in ("other", "scalar"):
+        if leaf is not None and leaf.kind == "scalar":
+            return Evidence(f"the script writes `{leaf.name}` itself", 7.0, "origin-leaf")
+        if leaf is not None and leaf.kind == "other":
             return Evidence(f"`{leaf.name}` was non-finite before any operation ran", 7.0, "origin-leaf")
         return Evidence("the value was in the batch before any operation ran", 10.0, "origin-leaf")
     bad = next((stats for stats in case.batch if stats.nonfinite), None)

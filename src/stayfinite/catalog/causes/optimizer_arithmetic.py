@@ -36,7 +36,7 @@ from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import dtypes, finite, inputs, kind, largest_amplitude, phase
 from stayfinite.catalog.clues import optimizer_location as locate
 from stayfinite.catalog.dtypes import dtype_facts
-from stayfinite.catalog.histories import growth, rate_ratio
+from stayfinite.catalog.histories import growth, own_window, rate_ratio
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -77,7 +77,7 @@ def evidence(case: Case) -> list[Evidence]:
 
 def _square(case: Case) -> str | None:
     """Says if a gradient's square, weighted by 1 - beta2, leaves the format."""
-    gradient = max(largest_amplitude(case), finite(next(iter(case.window("gradient_norm").values[-1:]), None)) or 0.0)
+    gradient = max(largest_amplitude(case), finite(next(iter(own_window(case, "gradient_norm").values[-1:]), None)) or 0.0)
     formats = [facts for name in sorted(dtypes(case)) if (facts := dtype_facts(name)) is not None]
     beta = max((o.betas[1] for o in case.configuration.optimizers if len(o.betas) > 1), default=None)
     if not formats or beta is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dis
 import math
 import re
 import sys
@@ -24,6 +25,7 @@ from stayfinite.records.numbers import show, to_number
 from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.project import is_user_file
 
+_RAISING = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE"))
 _NUMERIC_TYPES = (ValueError, RuntimeError, IndexError, AssertionError, ArithmeticError)
 _NUMERIC_WORDS = re.compile(
     r"\b(nan|inf|infinite|infinity|non-?finite|isfinite|diverg\w*|overflow\w*|underflow|domain|out of (bounds|range)|"
@@ -147,6 +149,7 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
     """How the step was run."""
     made = []
     for optimizer in subjects.optimizers:
+        schedulers = [one for one in subjects.schedulers if getattr(one, "optimizer", None) is optimizer]
         defaults = optimizer.defaults
         betas = defaults.get("betas", ())
         made.append(OptimizerInfo(
@@ -157,7 +160,8 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
             momentum=_number(defaults.get("momentum")),
             weight_decay=_number(defaults.get("weight_decay")),
             location=live.made.get(optimizer, UNKNOWN_LOCATION),
-            schedulers=tuple(type(s).__name__ for s in subjects.schedulers if getattr(s, "optimizer", None) is optimizer),
+            schedulers=tuple(type(one).__name__ for one in schedulers),
+            scheduled_at=next((live.scheduled[one] for one in schedulers if one in live.scheduled), UNKNOWN_LOCATION),
         ))
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in subjects.parameters})
     return Configuration(
@@ -181,9 +185,18 @@ def _number(value: object) -> float | None:
 # -- exceptions and places -------------------------------------------------------------------------------------------
 
 
+_PYTHONS_OWN = re.compile(
+    r"((list|tuple|string|bytes|bytearray|array|deque|range object|pop|mmap)( assignment)? )?index out of range"
+    r"|(index out of bounds on dimension|Replacement index|Dimension out of range) .*",
+    re.S,
+)
+"""What an index out of range is called by the containers of Python (CPython 3.11 to 3.14), and by torch where it is no value
+but a dimension that is out of range."""
+
+
 def may_be_numeric(error: Exception, window: Window | None) -> bool:
     """True if `error` may come from non-finite values, a domain, a decomposition or a label range: worth a replay."""
-    if not isinstance(error, _NUMERIC_TYPES):
+    if not isinstance(error, _NUMERIC_TYPES) or (isinstance(error, IndexError) and not _is_of_an_array(error)):
         return False
     if window is not None and any(not math.isfinite(loss.value) for loss in window.losses):
         return True
@@ -219,6 +232,18 @@ def exception_info(error: BaseException, relative: Callable[[str], str]) -> Exce
         if is_user_file(frame.f_code.co_filename):
             location = frame_location(frame, relative, line)
     return ExceptionInfo(type(error).__qualname__, str(error), location)
+
+
+def _is_of_an_array(error: IndexError) -> bool:
+    """True if a tensor or an array was asked for what it does not hold: the error came out of compiled code, which leaves no
+    frame of its own, and not from one of Python's own containers. A ``raise`` speaks of something else: of the items of
+    a data set, of a list of modules."""
+    trail = error.__traceback__
+    while trail is not None and trail.tb_next is not None:
+        trail = trail.tb_next
+    if trail is None or _PYTHONS_OWN.fullmatch(str(error)):
+        return False
+    return trail.tb_frame.f_code.co_code[trail.tb_lasti] not in _RAISING
 
 
 def _innermost(error: BaseException) -> FrameType | None:

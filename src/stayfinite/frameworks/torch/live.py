@@ -30,6 +30,7 @@ from stayfinite.frameworks.torch.losses import Losses
 from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Window
 from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo, together
+from stayfinite.frameworks.torch.updates import Updates
 from stayfinite.records.location import Location
 from stayfinite.rewrite.undo import Undo
 
@@ -60,9 +61,10 @@ class Live:
         self.readings = readings
         self.current: Pass | None = None
         self.window: Window | None = None
-        self.steps: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        self.updates = Updates(readings)
         self.made: weakref.WeakKeyDictionary[Optimizer, Location] = weakref.WeakKeyDictionary()
-        self.last_step = -1
+        self.scheduled: weakref.WeakKeyDictionary[object, Location] = weakref.WeakKeyDictionary()
+        """Where schedulers were constructed."""
         self.autocast: str | None = None
         self.checkpoint: Location | None = None
         self.checkpoint_step = -1
@@ -135,7 +137,7 @@ class Live:
             failure.hold_note = watched.note
         begun = [optimizer for optimizer in self._stepping if id(optimizer) not in self._pending]
         if self._stepping:
-            failure.step = self.last_step  # it was counted when it was asked for
+            failure.step = self.updates.last  # it was counted when it was asked for
             failure.optimizer = self._stepping[0]
         if begun:
             failure.held = False
@@ -153,14 +155,15 @@ class Live:
             self.alive = True
         if here is not None:
             here.backward = True
-        self.losses.note(roots, self.next_step(), here)
+        stepped = here.stepped if here is not None else []
+        self.losses.note(roots, self.updates.of_loss(stepped, bool(self._stepping), self.made), here)
         self.wiped = False
         if not self.in_backward:
             self._taken = 0
         self.in_backward += 1
 
     def _cleared_by_hand(self) -> bool:
-        optimizers = list(self.steps) or list(self.made)
+        optimizers = list(self.updates.of) or list(self.made)
         return all(p.grad is None for o in optimizers for g in o.param_groups for p in g["params"])
 
     def _defers(self, tensor: Tensor) -> bool:
@@ -199,27 +202,21 @@ class Live:
         self.made[optimizer] = self._locate()
         self.training_begins()
 
+    def scheduler_made(self, scheduler: object) -> None:
+        self.scheduled[scheduler] = self._locate()
+
     def optimizer_restored(self, optimizer: Optimizer) -> None:
         self._restored.add(id(optimizer))
 
     def state_loaded(self, _source: str) -> None:
         self.checkpoint = self._locate()
-        self.checkpoint_step = self.last_step + 1
+        self.checkpoint_step = self.updates.coming
 
     # -- the verdict ---------------------------------------------------------------------------------------------
 
-    def next_step(self) -> int:
-        """The number the coming update will have."""
-        return self.last_step + 1
-
-    def count_by_hand(self) -> int:
-        """Updates by hand are counted by passes that made gradients; returns the number of this one."""
-        self.last_step += 1
-        return self.last_step
-
     def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         scaling = id(optimizer) in self._scaling
-        step = self.last_step if scaling else self._count(optimizer)
+        step = self.updates.last if scaling else self.updates.count(optimizer)
         here = self.current
         if here is not None and not scaling:
             here.stepped.append(optimizer)
@@ -244,8 +241,11 @@ class Live:
         norm = self._gradient_norm(optimizer)
         if self.exact and here is not None:
             here.norms.append(hold.norm(hold.gradients(optimizer)))
-        self.readings.read("gradient_norm", step, self.clip.norm if self.clip is not None else norm)
+        series = self.updates.gradient_series(optimizer)
+        self.readings.read(series, step, self.clip.norm if self.clip is not None else norm)
         failure = verdicts.of_gradients(optimizer, step, self._coming, norm, self.clip, self._name, self._locate)
+        if failure is not None and failure.series == "gradient_norm":
+            failure.series = series
         if self._leave_if(failure):
             self._watch_over(optimizer, "", void=True)
             return
@@ -256,14 +256,6 @@ class Live:
             reason = f"a gradient norm of {norm:.3g} may overflow the update"
         if reason is not None:
             self._watch_over(optimizer, reason)
-
-    def _count(self, optimizer: Optimizer) -> int:
-        step = self.steps.get(optimizer, -1) + 1
-        self.steps[optimizer] = step
-        self.last_step = max(self.last_step, step)
-        for number, rate in enumerate(hold.rates(optimizer)):
-            self.readings.read("learning_rate" if number == 0 else f"learning_rate[{number}]", step, rate)
-        return step
 
     def _gradient_norm(self, optimizer: Optimizer) -> float:
         grads = self._in_use = hold.gradients(optimizer)
@@ -312,7 +304,7 @@ class Live:
             watched.undo()
         elif watched is not None:
             losses = self.current.losses if self.current is not None else self.losses.outside
-            step = self.steps.get(optimizer, self.last_step)
+            step = self.updates.of.get(optimizer, self.updates.last)
             failure = verdicts.of_update(optimizer, step, losses, watched.losses, self._name)
             if failure is not None and not failure.harmless:
                 watched.undo()
@@ -335,7 +327,7 @@ class Live:
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         if not scaler.is_enabled():
             return
-        step = self._count(optimizer)
+        step = self.updates.count(optimizer)
         if self.current is not None:
             self.current.stepped.append(optimizer)
         self._scaling.add(id(optimizer))
@@ -380,7 +372,7 @@ class Live:
 
     def _arm(self, optimizer: Optimizer, step: int, device: torch.device) -> None:
         assert self.window is not None
-        self._leave_if(self._latching.seen(self.last_step))
+        self._leave_if(self._latching.seen(self.updates.last))
         grads = self._in_use = hold.gradients(optimizer)
         clips = [found for _, found, _ in self._clipping.pending]
         asked = sum(len(one.stepped) for one in self.window.passes) - 1
@@ -389,7 +381,7 @@ class Live:
 
     def settle_latch(self) -> Failure | None:
         """Wait for the verdict of every latched step; the first that was bad, if any."""
-        return self._latching.seen(self.last_step, lag=1)
+        return self._latching.seen(self.updates.last, lag=1)
 
 
 def _skips_by_itself(optimizer: Optimizer) -> bool:

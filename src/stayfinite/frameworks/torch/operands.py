@@ -91,6 +91,19 @@ def shape_of(expression: str) -> Shape:
     )
 
 
+def stored_text(line: str, target: str) -> str | None:
+    """What the statement `line` assigns to the item `target`: ``"0.5"`` of ``"x[1] = 0.5"``; ``None`` if it does not.
+    The interpreter's position of such an assignment covers its target only."""
+    try:
+        statement = ast.parse(line).body[0]
+    except (SyntaxError, IndexError, ValueError):
+        return None
+    if not isinstance(statement, ast.Assign):
+        return None
+    texts = [ast.get_source_segment(line, one) for one in statement.targets if isinstance(one, ast.Subscript)]
+    return ast.get_source_segment(line, statement.value) if target in texts else None
+
+
 def _same(value: object, tensor: torch.Tensor) -> bool:
     """True if `value` is `tensor`, or a tensor of the same extents over the same memory (a view of all of it)."""
     if value is tensor:

@@ -39,7 +39,7 @@ class PassEnd:
             if failure is not None:
                 return failure
             if scene.window.by_hand and here.backward:
-                self._live.count_by_hand()
+                self._live.updates.count_by_hand()
         if bad is not None and not here.stepped:
             if self._skips and scene.window.accumulates and not self._live.wiped:
                 return None  # the update will be asked for, and judged by the losses of all its passes
@@ -54,7 +54,7 @@ class PassEnd:
         names = self._bad_parameters(subjects)
         if not names:
             return None
-        step = self._live.count_by_hand()
+        step = self._live.updates.count_by_hand()
         if bad is not None:
             return Failure("nonfinite-loss", step, bad.series, bad.value, names, "after step")
         return Failure("nonfinite-parameter", step, "parameter", hold.worst(subjects.parameters), names, "after step")
@@ -64,7 +64,7 @@ class PassEnd:
         names = tuple(hold.nonfinite(grads))[:10]
         harmless = not names and hold.all_zero(gradient for _, gradient in grads)
         return Failure(
-            "nonfinite-loss", self._live.next_step(), bad.series, bad.value, names, "end", committed=harmless, harmless=harmless
+            "nonfinite-loss", self._live.updates.coming, bad.series, bad.value, names, "end", committed=harmless, harmless=harmless
         )
 
     def _bad_parameters(self, subjects: Subjects) -> tuple[str, ...]:
@@ -74,7 +74,7 @@ class PassEnd:
 
     def _look(self, subjects: Subjects) -> Failure | None:
         """Every so often look at parameters and buffers: others write them too."""
-        step = self._live.last_step
+        step = self._live.updates.last
         if step < self._next_look:
             return None
         self._next_look = step + self._every
@@ -100,7 +100,7 @@ class PassEnd:
             value = local_names.get(name)
             number = describe.scalar(value)
             if number is not None and not math.isfinite(number) and before.get(name) is not value:
-                return Failure("nonfinite-loss", self._live.next_step(), "loss", number, (name,), "end", committed=True)
+                return Failure("nonfinite-loss", self._live.updates.coming, "loss", number, (name,), "end", committed=True)
         return None
 
 

@@ -54,5 +54,5 @@ def rehearse(scene: Scene, inquiry: Inquiry, log: ReplayLog, sensors: Sensors, l
             log.refuse(inquiry.unrepeatable)
             continue
         outcome = yield from inquiry.repeat(ReplayRequest("control"), sensors, live)
-        log.note(live.last_step, live_print, outcome, inquiry.differing_from_post() if outcome.unrepeatable is None else 0)
+        log.note(live.updates.last, live_print, outcome, inquiry.differing_from_post() if outcome.unrepeatable is None else 0)
     inquiry.finish()

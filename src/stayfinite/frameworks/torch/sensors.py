@@ -58,6 +58,9 @@ class Watcher(Protocol):
     def optimizer_made(self, optimizer: Optimizer) -> None:
         """An optimizer was constructed by the caller of the caller."""
 
+    def scheduler_made(self, scheduler: object) -> None:
+        """A scheduler of learning rates was constructed by the caller of the caller."""
+
     def autocast_entered(self, dtype: str) -> None:
         """An autocast region of that type was entered."""
 
@@ -93,6 +96,9 @@ class Sensors:
                 lambda _result, _own, set_to_none=True, **_kwargs: self.watcher.after_zero_grad(bool(set_to_none)),
             )
         self._wrap(Optimizer, "__init__", None, lambda _result, optimizer, *_args, **_kwargs: self.watcher.optimizer_made(optimizer))
+        schedulers = sys.modules["torch.optim.lr_scheduler"]
+        for kind in (schedulers.LRScheduler, schedulers.ReduceLROnPlateau):  # the latter does not call the former
+            self._wrap(kind, "__init__", None, lambda _result, made, *_args, **_kwargs: self.watcher.scheduler_made(made))
         self._attach_clipping()
         scaler = sys.modules["torch.amp.grad_scaler"].GradScaler
         self._wrap(scaler, "scale", None, lambda scaled, own, outputs: self.watcher.after_scale(outputs, scaled, own))

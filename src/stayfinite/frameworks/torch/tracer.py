@@ -16,6 +16,7 @@ left, whatever way, everything is as it was found, and the sinks have been read:
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
@@ -24,7 +25,16 @@ from torch.utils._pytree import tree_leaves
 
 from stayfinite import shield
 from stayfinite.frameworks.torch.frames import Frames
-from stayfinite.frameworks.torch.stats import dense, dtype_name, is_bad, is_number, magnitude, quietly
+from stayfinite.frameworks.torch.stats import (
+    dense,
+    describe,
+    dtype_name,
+    is_bad,
+    is_number,
+    magnitude,
+    quietly,
+    rows_compared,
+)
 from stayfinite.frameworks.torch.tracer_assemble import assemble
 from stayfinite.frameworks.torch.tracer_exceptions import find_exception
 from stayfinite.frameworks.torch.tracer_flow import Flow
@@ -34,7 +44,11 @@ from stayfinite.frameworks.torch.tracer_mode import SENSOR, Microscope
 from stayfinite.frameworks.torch.tracer_modules import Modules
 from stayfinite.frameworks.torch.tracer_phase import Phases
 from stayfinite.records.numbers import to_number
+from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Magnitude, Sink, Trace
+
+_GIVEN = 8
+"""Most arguments of models that are described."""
 
 
 class Tracer:
@@ -77,6 +91,8 @@ class Tracer:
         self._bad_gradients: set[str] = set()
         self._trace: Trace | None = None
         self._batch_size: int | None = None
+        self._given: tuple[TensorStats, ...] = ()
+        """`Trace.model_inputs`."""
 
     @property
     def batch_size(self) -> int | None:
@@ -156,6 +172,7 @@ class Tracer:
         self._phases.entered_model()
         with quietly():
             self._around.fed(self._flow, tensors)
+            self._given += _given(module, tensors)[: _GIVEN - len(self._given)]
 
     def _model_ends(self) -> None:
         self._phases.left_model(self._mode.count)
@@ -189,6 +206,7 @@ class Tracer:
                 tuple(self._gradients.values()),
                 self._mode.count,
                 unseen,
+                self._given,
             )
             self._batch_size = self._around.batch_size
             self._forget()
@@ -202,3 +220,15 @@ class Tracer:
 
     def _note_unseen(self, text: str) -> None:
         self._unseen[text] = self._unseen.get(text, 0) + 1
+
+
+def _given(module: torch.nn.Module, tensors: Sequence[torch.Tensor]) -> tuple[TensorStats, ...]:
+    """What a model is called with, under the names its `forward` gives its arguments where they are plain tensors."""
+    names = list(inspect.signature(module.forward).parameters)
+    found = []
+    for number, tensor in enumerate(tensors[:_GIVEN]):
+        part = dense(tensor) if tensor.grad_fn is None and tensor.numel() <= 2**24 else None
+        if part is not None:
+            name = names[number] if number < len(names) else f"input[{number}]"
+            found.append(rows_compared(describe(part, name), part))
+    return tuple(found)

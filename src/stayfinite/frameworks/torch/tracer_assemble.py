@@ -10,6 +10,7 @@ from stayfinite.frameworks.torch.frames import Frames
 from stayfinite.frameworks.torch.tracer_drafts import Draft
 from stayfinite.frameworks.torch.tracer_judge import Judge
 from stayfinite.frameworks.torch.tracer_phase import Phases
+from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Magnitude, Sink, Trace
 
 _WHOLE = 600
@@ -28,6 +29,7 @@ def assemble(
     gradient_profile: tuple[Magnitude, ...],
     operations: int,
     unseen: tuple[str, ...],
+    model_inputs: tuple[TensorStats, ...] = (),
 ) -> Trace:
     """The trace of a step, with the calls that matter: those on a path to a sink, the forward calls that belong to
     their backward, and a number of births and absorptions beside them."""
@@ -63,6 +65,7 @@ def assemble(
         gradient_profile=gradient_profile,
         operations=operations,
         unseen=unseen,
+        model_inputs=model_inputs,
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stayfinite.frameworks.torch import ops
-from stayfinite.frameworks.torch.operands import shape_of
+from stayfinite.frameworks.torch.operands import shape_of, stored_text
 from stayfinite.frameworks.torch.stats import (
     bad_mask,
     bad_rows,
@@ -91,8 +91,10 @@ class Crossings:
         elif item is not None:
             draft.sources.add(item)
         else:
-            shape = shape_of(self._judge.frames.location(call.spot).expression)
-            name = (shape.arguments or shape.operands or ("a number",))[-1 if shape.operands else 0]
+            place = self._judge.frames.location(call.spot)
+            shape = shape_of(place.expression)
+            named = (shape.arguments or shape.operands or ("a number",))[-1 if shape.operands else 0]
+            name = stored_text(place.code, place.expression) or named
             if part.dim():
                 draft.sources.add(-1 - self._judge.around.leaf("other", name, part))
             else:

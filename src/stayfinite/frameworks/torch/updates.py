@@ -1,0 +1,62 @@
+"""The numbers updates have, and the names of the series that are read once per update."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable
+
+from torch.optim import Optimizer
+
+from stayfinite.engine.ports import Readings
+from stayfinite.frameworks.torch import hold
+
+
+class Updates:
+    """Counts the updates of one training. Each optimizer counts its own, from 0."""
+
+    def __init__(self, readings: Readings) -> None:
+        self._readings = readings
+        self.of: weakref.WeakKeyDictionary[Optimizer, int] = weakref.WeakKeyDictionary()
+        """The number of each optimizer's latest update, in the order of their first ones."""
+        self.last = -1
+        """The highest number so far."""
+
+    @property
+    def coming(self) -> int:
+        """The number the coming update will have."""
+        return self.last + 1
+
+    def count_by_hand(self) -> int:
+        """Updates by hand are counted by passes that made gradients; returns the number of this one."""
+        self.last += 1
+        return self.last
+
+    def count(self, optimizer: Optimizer) -> int:
+        """`optimizer` is about to step: returns the number of the update, and reads the rates it is made with."""
+        number = self.of[optimizer] = self.of.get(optimizer, -1) + 1
+        self.last = max(self.last, number)
+        groups = 0
+        for one in self.of:
+            if one is optimizer:
+                break
+            groups += len(one.param_groups)
+        for group, rate in enumerate(hold.rates(optimizer), groups):
+            self._readings.read(f"learning_rate{_suffix(group)}", number, rate)
+        return number
+
+    def gradient_series(self, optimizer: Optimizer) -> str:
+        """The series of gradient norms of `optimizer`: `gradient_norm`, `gradient_norm[1]` of the second one to step."""
+        return "gradient_norm" + _suffix(next((n for n, one in enumerate(self.of) if one is optimizer), 0))
+
+    def of_loss(self, stepped: list[Optimizer], stepping: bool, alive: Iterable[Optimizer]) -> int:
+        """The number of the update that a loss differentiated now is for.
+
+        Optimizers that take turns in one pass, as those of a generator and a discriminator, share a number; so do the
+        losses of a closure. `stepped`: in this pass so far; `stepping`: in the middle of an update.
+        """
+        taking_turns = 0 < len({id(one) for one in stepped}) == len(stepped) < len(list(alive))
+        return self.last if stepping or taking_turns else self.coming
+
+
+def _suffix(number: int) -> str:
+    return f"[{number}]" if number else ""
