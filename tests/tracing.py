@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from stayfinite.engine.localize import Localized, localize
-from stayfinite.frameworks.torch.tracer import Tracer
+from stayfinite.frameworks.torch.tracing.tracer import Tracer
 from stayfinite.records.incident import Origin, Symptom
 from stayfinite.records.trace import Trace
 

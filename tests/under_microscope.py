@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from stayfinite.frameworks.torch.tracer import Tracer
+from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from stayfinite.engine.localize import localize
 from stayfinite.frameworks.torch.stats import describe, rows_compared
-from stayfinite.frameworks.torch.tracer import Tracer
+from stayfinite.frameworks.torch.tracing.tracer import Tracer
 from stayfinite.records.incident import (
     Case,
     Configuration,

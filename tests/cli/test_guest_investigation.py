@@ -16,8 +16,8 @@ BEGINNING = [TORCH + "session:Inquiry", TORCH + "inquiry:Inquiry.__init__",
              TORCH + "inquiry:Inquiry._arrive", TORCH + "incidents:Incidents._case", "engine.investigate:_summarise"]
 REPEATING = [TORCH + "inquiry:Repeat", TORCH + "inquiry:Inquiry._to_start", TORCH + "repeat:Repeat.outcome",
              TORCH + "inquiry:quiet", TORCH + "repeat:Repeat.before_backward"]
-TRACING = [TORCH + "tracer:Tracer.__init__", TORCH + "tracer:Tracer.__enter__", TORCH + "tracer:Tracer.__exit__",
-           TORCH + "tracer:Tracer.finish", TORCH + "tracer:assemble"]
+TRACING = [TORCH + "tracing.tracer:Tracer.__init__", TORCH + "tracing.tracer:Tracer.__enter__", TORCH + "tracing.tracer:Tracer.__exit__",
+           TORCH + "tracing.tracer:Tracer.finish", TORCH + "tracing.tracer:assemble"]
 DESCRIBING = [TORCH + "describe:parameters", TORCH + "describe:batch", TORCH + "describe:configuration"]
 EXPLAINING = ["engine.localize:localize", "engine.rank:rank"]
 PLACES = [*BEGINNING, *REPEATING, *TRACING, *DESCRIBING, *EXPLAINING]

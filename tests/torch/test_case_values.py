@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from stayfinite.frameworks.torch.case_values import CaseValues, is_opaque
-from stayfinite.frameworks.torch.stored_values import StoredValues
+from stayfinite.frameworks.torch.stored.reading import StoredValues
+from stayfinite.frameworks.torch.stored.writing import CaseValues, is_opaque
 
 Pair = collections.namedtuple("Pair", "left right")
 

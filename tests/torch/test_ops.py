@@ -7,8 +7,8 @@ import torch
 
 from stayfinite.catalog import ops as vocabulary
 from stayfinite.frameworks.torch import ops
-from stayfinite.frameworks.torch.operands import stored_text
-from stayfinite.frameworks.torch.recipes import recipe_of
+from stayfinite.frameworks.torch.tracing.operands import stored_text
+from stayfinite.frameworks.torch.tracing.recipes import recipe_of
 
 
 def test_every_kind_is_a_word_of_the_vocabulary() -> None:

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from tracing import FOLDER, trace_step
 
-from stayfinite.frameworks.torch.tracer import Tracer
+from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
 torch.set_num_threads(1)
 

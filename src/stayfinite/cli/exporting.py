@@ -10,13 +10,13 @@ from typing import Any
 from stayfinite.cli.replaying import Chosen, choose, go_there
 from stayfinite.cli.runner import CannotStart, find
 from stayfinite.errors import RecordingError, ReplayError, UsageError
-from stayfinite.frameworks.torch import case_file
+from stayfinite.frameworks.torch.stored import disk
 from stayfinite.records.numbers import show
 from stayfinite.rewrite.export import STEP, CannotExport, runtime_text, splice
 from stayfinite.rewrite.loader import read_source
 
 MARK = "Made by `stayfinite replay --export`"
-_RUNTIME = ("stored_values", "stored_step", "exported_step")
+_RUNTIME = ("reading", "step", "exported")
 
 
 def export(folder: Path, wanted: str | None, file: Path) -> None:
@@ -32,7 +32,7 @@ def export(folder: Path, wanted: str | None, file: Path) -> None:
             "again under `stayfinite run` without --no-case"
         )
     case, file = chosen.case, file.absolute()
-    layout = case_file.read_layout(case)
+    layout = disk.read_layout(case)
     if file.suffix != ".py":
         raise UsageError(f"{file} is to be a Python script: give it a name that ends in .py")
     if file.exists() and MARK not in file.read_text(encoding="utf-8", errors="replace")[:4000]:
@@ -48,7 +48,7 @@ def export(folder: Path, wanted: str | None, file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="\n")
-        case_file.copy_tensors(case, layout, tensors)
+        disk.copy_tensors(case, layout, tensors)
     except OSError as error:
         raise UsageError(f"{error.filename or file} cannot be written: {error.strerror or error}") from error
     print(f"stayfinite: wrote {_near(file)} and {tensors.name}; next: python {_near(file)}")
@@ -68,12 +68,12 @@ def _script(chosen: Chosen, layout: dict[str, Any], file: Path) -> str:
             f"its loop is in {block['file']}, not in {os.path.basename(path)}, which was run; only a loop of the "
             "script itself can be taken out of it"
         )
-    if case_file.digest_of(Path(path)) != block["sha256"]:
+    if disk.digest_of(Path(path)) != block["sha256"]:
         raise CannotExport(f"{block['file']} was edited since the recording")
     spliced, future, docstring = splice(read_source(path), path, layout)
     symptom = chosen.incident.case.symptom
     arguments = pprint.pformat([target.script or path, *manifest.argv], width=110)
-    source = Path(case_file.__file__).parent
+    source = Path(disk.__file__).parent
     runtime = runtime_text([(source / f"{name}.py").read_text(encoding="utf-8") for name in _RUNTIME])
     import_folder = manifest.working_directory if manifest.module else os.path.dirname(path)
     name = os.path.basename(path)

@@ -15,8 +15,8 @@ from stayfinite import shield
 from stayfinite.cli.runner import CannotStart, Target, become, find, print_traceback, run
 from stayfinite.errors import RecordingError, ReplayError
 from stayfinite.frameworks.hooks import when_imported
-from stayfinite.frameworks.torch import case_file
 from stayfinite.frameworks.torch.options import Options
+from stayfinite.frameworks.torch.stored import disk
 from stayfinite.recording.layout import CASES, file_name
 from stayfinite.recording.reader import read_recording
 from stayfinite.records.finding import Warning
@@ -30,7 +30,7 @@ from stayfinite.rewrite.loader import Rewriter, execute, read_source
 from stayfinite.rewrite.quiet import muted_descriptors
 
 if TYPE_CHECKING:
-    from stayfinite.frameworks.torch.replay_session import ReplaySession
+    from stayfinite.frameworks.torch.stored.session import ReplaySession
 
 AGAIN, NOT_AGAIN = 0, 1
 """Exit codes: the step failed again, or it did not. What cannot be replayed raises and ends with 2."""
@@ -76,7 +76,7 @@ class Chosen:
     def case(self) -> Path | None:
         """The folder of the stored step, or ``None`` if none was kept."""
         place = self.folder / CASES / file_name(self.incident.id)
-        return place if case_file.has_case(place) else None
+        return place if disk.has_case(place) else None
 
     @property
     def target(self) -> Target:
@@ -124,7 +124,7 @@ def replay(folder: Path, wanted: str | None, *, budget: float, color: bool | Non
     """
     chosen = choose(folder, wanted)
     folder, case = chosen.folder, chosen.case
-    layout = case_file.read_layout(case) if case is not None else None
+    layout = disk.read_layout(case) if case is not None else None
     go_there(chosen.recording.manifest)
     if case is None or layout is None:
         return _run_again(chosen, folder, budget=budget, color=color)
@@ -165,10 +165,10 @@ def _repeat(chosen: Chosen, case: Path, budget: float) -> tuple[ReplaySession | 
     def attach() -> None:
         from stayfinite.engine.investigate import investigate
         from stayfinite.engine.monitor import Monitor
-        from stayfinite.frameworks.torch.replay_session import ReplaySession
+        from stayfinite.frameworks.torch.stored.session import ReplaySession
 
         options = Options(budget=budget, folder=os.path.realpath(here), keep_case=False)
-        stored = case_file.load_case(case)
+        stored = disk.load_case(case)
         session = ReplaySession(_Found(), options, investigate, Monitor(), stored, chosen.incident)
         session.install()
         sessions.append(session)
@@ -225,7 +225,7 @@ def _explained(refusal: ReplayError, chosen: Chosen, layout: dict[str, Any]) -> 
 def _changed(chosen: Chosen, layout: dict[str, Any]) -> str:
     """A sentence about the source, if it is not what it was."""
     file = layout["block"]["file"]
-    now = case_file.digest_of(Path(chosen.recording.manifest.folder) / file)
+    now = disk.digest_of(Path(chosen.recording.manifest.folder) / file)
     return f"{file} was edited since the recording" if now != layout["block"]["sha256"] else ""
 
 
@@ -275,7 +275,7 @@ def _comparison(found: Incident, recorded: Incident) -> str:
 
 def _excuses(session: ReplaySession, layout: dict[str, Any]) -> None:
     """What is different from the recorded process, as far as it is known."""
-    from stayfinite.frameworks.torch.case_capture import versions
+    from stayfinite.frameworks.torch.stored.capture import versions
 
     then, now = layout["made_with"], versions()
     for name in sorted(then.keys() | now.keys()):

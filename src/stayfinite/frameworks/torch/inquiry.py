@@ -34,7 +34,7 @@ from stayfinite.rewrite.state import FrameworkState
 from stayfinite.rewrite.undo import Unrepeatable
 
 if TYPE_CHECKING:
-    from stayfinite.frameworks.torch.tracer import Tracer
+    from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
 
 class Inquiry:
@@ -133,8 +133,8 @@ class Inquiry:
 
     def keep(self, scene: Scene, folder: Callable[[], Path | None], incident: str, made: list[Optimizer]) -> str | None:
         """Store the step for a repetition in another process. Returns why it is not stored, or ``None``."""
-        from stayfinite.frameworks.torch.case_capture import save_case
-        from stayfinite.frameworks.torch.case_file import CaseNotKept
+        from stayfinite.frameworks.torch.stored.capture import save_case
+        from stayfinite.frameworks.torch.stored.disk import CaseNotKept
 
         if self.unrepeatable is not None or self._failure is None:
             return self.unrepeatable or "nothing failed"
@@ -226,7 +226,7 @@ class Inquiry:
 
     def _tracer(self) -> Tracer:
         # imported here: a run without incidents loads no tracer
-        from stayfinite.frameworks.torch.tracer import Tracer
+        from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
         names = describe.tensors_of(self._here.saved.names)
         return Tracer(

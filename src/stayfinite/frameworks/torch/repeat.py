@@ -22,7 +22,7 @@ from stayfinite.frameworks.torch.passes import Failure, Loss, fingerprint, shown
 from stayfinite.records.incident import ExceptionInfo
 
 if TYPE_CHECKING:
-    from stayfinite.frameworks.torch.tracer import Tracer
+    from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
 
 class Repeat:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from stayfinite.frameworks.torch.stored_values import StoredValues
+from stayfinite.frameworks.torch.stored.reading import StoredValues
 
 
 class StoredStep(StoredValues):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, first_true, lone_row
-from stayfinite.frameworks.torch.tracer_drafts import Call, Input
+from stayfinite.frameworks.torch.tracing.drafts import Call, Input
 
 _SQUARING = {"norm", "var", "std", "mse"}
 _SUMMING = {"sum", "mean", "l1_loss", "smooth_l1", "cumsum"} | _SQUARING

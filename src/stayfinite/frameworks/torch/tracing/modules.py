@@ -9,8 +9,8 @@ import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._pytree import tree_leaves
 
-from stayfinite.frameworks.torch.frames import speaks_of_loss
 from stayfinite.frameworks.torch.stats import dense, dtype_name, is_number, magnitude, quietly
+from stayfinite.frameworks.torch.tracing.frames import speaks_of_loss
 from stayfinite.records.numbers import to_number
 from stayfinite.records.trace import Magnitude
 from stayfinite.shield import shielding

@@ -16,16 +16,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stayfinite import shield
-from stayfinite.frameworks.torch.frames import Frames
-from stayfinite.frameworks.torch.operands import names_of
-from stayfinite.frameworks.torch.recipes import Operand, argument, numbers_of, operands_of, recipe_of
 from stayfinite.frameworks.torch.stats import dense, is_bad, is_number, quietly
-from stayfinite.frameworks.torch.tracer_backward import Forward, Kept, NodeCalls
-from stayfinite.frameworks.torch.tracer_drafts import Call, Input
-from stayfinite.frameworks.torch.tracer_flow import covers
-from stayfinite.frameworks.torch.tracer_judge import Judge
-from stayfinite.frameworks.torch.tracer_modules import Modules
-from stayfinite.frameworks.torch.tracer_phase import Phases
+from stayfinite.frameworks.torch.tracing.backward import Forward, Kept, NodeCalls
+from stayfinite.frameworks.torch.tracing.drafts import Call, Input
+from stayfinite.frameworks.torch.tracing.flow import covers
+from stayfinite.frameworks.torch.tracing.frames import Frames
+from stayfinite.frameworks.torch.tracing.judge import Judge
+from stayfinite.frameworks.torch.tracing.modules import Modules
+from stayfinite.frameworks.torch.tracing.operands import names_of
+from stayfinite.frameworks.torch.tracing.phase import Phases
+from stayfinite.frameworks.torch.tracing.recipes import Operand, argument, numbers_of, operands_of, recipe_of
 
 SENSOR = "tracer"
 

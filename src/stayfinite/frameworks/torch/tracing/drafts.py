@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from stayfinite.frameworks.torch.frames import Frames, Spot
-from stayfinite.frameworks.torch.recipes import Operand, Recipe, scalars
 from stayfinite.frameworks.torch.stats import aligned_index, describe
-from stayfinite.frameworks.torch.tracer_backward import Forward
-from stayfinite.frameworks.torch.tracer_flow import Record
-from stayfinite.frameworks.torch.tracer_phase import Phases, RawPhase
+from stayfinite.frameworks.torch.tracing.backward import Forward
+from stayfinite.frameworks.torch.tracing.flow import Record
+from stayfinite.frameworks.torch.tracing.frames import Frames, Spot
+from stayfinite.frameworks.torch.tracing.phase import Phases, RawPhase
+from stayfinite.frameworks.torch.tracing.recipes import Operand, Recipe, scalars
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import OpCall
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from stayfinite.frameworks.torch import ops
-from stayfinite.frameworks.torch.operands import shape_of, stored_text
 from stayfinite.frameworks.torch.stats import (
     bad_mask,
     bad_rows,
@@ -24,11 +23,12 @@ from stayfinite.frameworks.torch.stats import (
     is_bad,
     is_number,
 )
-from stayfinite.frameworks.torch.tracer_drafts import Call, Draft
+from stayfinite.frameworks.torch.tracing.drafts import Call, Draft
+from stayfinite.frameworks.torch.tracing.operands import shape_of, stored_text
 from stayfinite.records.trace import Sink
 
 if TYPE_CHECKING:
-    from stayfinite.frameworks.torch.tracer_judge import Judge
+    from stayfinite.frameworks.torch.tracing.judge import Judge
 
 
 class Crossings:

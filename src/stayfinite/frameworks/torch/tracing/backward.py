@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
-from stayfinite.frameworks.torch.frames import Spot
-from stayfinite.frameworks.torch.recipes import Recipe
 from stayfinite.frameworks.torch.stats import is_readable
-from stayfinite.frameworks.torch.tracer_phase import RawPhase
+from stayfinite.frameworks.torch.tracing.frames import Spot
+from stayfinite.frameworks.torch.tracing.phase import RawPhase
+from stayfinite.frameworks.torch.tracing.recipes import Recipe
 
 _SUFFIX = re.compile(r"Backward\d*$")
 _LEAF_NUMBER = 2**63

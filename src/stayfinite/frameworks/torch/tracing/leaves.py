@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, describe, first_true, is_bad, is_number
-from stayfinite.frameworks.torch.tracer_flow import Flow, covers
+from stayfinite.frameworks.torch.tracing.flow import Flow, covers
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Leaf, LeafKind, Sink, SinkKind
 

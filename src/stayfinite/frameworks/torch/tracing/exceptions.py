@@ -10,12 +10,12 @@ from types import FrameType, TracebackType
 import torch
 
 from stayfinite.frameworks.torch import ops
-from stayfinite.frameworks.torch.frames import Frames, Spot
-from stayfinite.frameworks.torch.operands import shape_of
 from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, describe, first_true, is_bad, is_number
-from stayfinite.frameworks.torch.tracer_drafts import Draft
-from stayfinite.frameworks.torch.tracer_judge import Judge
-from stayfinite.frameworks.torch.tracer_mode import Microscope
+from stayfinite.frameworks.torch.tracing.drafts import Draft
+from stayfinite.frameworks.torch.tracing.frames import Frames, Spot
+from stayfinite.frameworks.torch.tracing.judge import Judge
+from stayfinite.frameworks.torch.tracing.mode import Microscope
+from stayfinite.frameworks.torch.tracing.operands import shape_of
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Sink
 

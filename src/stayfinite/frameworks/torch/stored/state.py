@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch import hold
-from stayfinite.frameworks.torch.case_file import CaseNotKept
-from stayfinite.frameworks.torch.case_places import Places
-from stayfinite.frameworks.torch.case_values import CaseValues, is_opaque
+from stayfinite.frameworks.torch.stored.disk import CaseNotKept
+from stayfinite.frameworks.torch.stored.places import Places
+from stayfinite.frameworks.torch.stored.writing import CaseValues, is_opaque
 from stayfinite.frameworks.torch.subjects import Subjects
 
 

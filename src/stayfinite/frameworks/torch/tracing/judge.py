@@ -15,9 +15,6 @@ from typing import Any
 import torch
 
 from stayfinite.frameworks.torch import ops
-from stayfinite.frameworks.torch.frames import Frames
-from stayfinite.frameworks.torch.operands import names_of
-from stayfinite.frameworks.torch.recipes import Operand, outputs_of
 from stayfinite.frameworks.torch.stats import (
     aligned_index,
     bad_mask,
@@ -28,11 +25,14 @@ from stayfinite.frameworks.torch.stats import (
     is_bad,
     is_number,
 )
-from stayfinite.frameworks.torch.tracer_crossings import Crossings
-from stayfinite.frameworks.torch.tracer_drafts import Call, Draft, Input
-from stayfinite.frameworks.torch.tracer_flow import Flow, covers
-from stayfinite.frameworks.torch.tracer_leaves import Surroundings
-from stayfinite.frameworks.torch.tracer_rows import forbidden, rows_of_output
+from stayfinite.frameworks.torch.tracing.crossings import Crossings
+from stayfinite.frameworks.torch.tracing.drafts import Call, Draft, Input
+from stayfinite.frameworks.torch.tracing.flow import Flow, covers
+from stayfinite.frameworks.torch.tracing.frames import Frames
+from stayfinite.frameworks.torch.tracing.leaves import Surroundings
+from stayfinite.frameworks.torch.tracing.operands import names_of
+from stayfinite.frameworks.torch.tracing.recipes import Operand, outputs_of
+from stayfinite.frameworks.torch.tracing.rows import forbidden, rows_of_output
 from stayfinite.records.tensor import TensorStats
 
 _BUDGET = 20_000_000

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from stayfinite.frameworks.torch.frames import Frames
-from stayfinite.frameworks.torch.tracer_drafts import Draft
-from stayfinite.frameworks.torch.tracer_judge import Judge
-from stayfinite.frameworks.torch.tracer_phase import Phases
+from stayfinite.frameworks.torch.tracing.drafts import Draft
+from stayfinite.frameworks.torch.tracing.frames import Frames
+from stayfinite.frameworks.torch.tracing.judge import Judge
+from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Magnitude, Sink, Trace
 

@@ -16,12 +16,12 @@ import torch
 from torch.optim import Optimizer
 
 from stayfinite import __version__
-from stayfinite.frameworks.torch.case_file import SCHEMA, CaseNotKept, can_store, digest_of, write_case
-from stayfinite.frameworks.torch.case_places import Place, Places
-from stayfinite.frameworks.torch.case_state import CaseSubjects, write_state
-from stayfinite.frameworks.torch.case_values import CaseValues, TooMuch, is_opaque
 from stayfinite.frameworks.torch.passes import Failure, Window
-from stayfinite.frameworks.torch.stored_values import StoredValues
+from stayfinite.frameworks.torch.stored.disk import SCHEMA, CaseNotKept, can_store, digest_of, write_case
+from stayfinite.frameworks.torch.stored.places import Place, Places
+from stayfinite.frameworks.torch.stored.reading import StoredValues
+from stayfinite.frameworks.torch.stored.state import CaseSubjects, write_state
+from stayfinite.frameworks.torch.stored.writing import CaseValues, TooMuch, is_opaque
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.rewrite.state import Plan
 from stayfinite.rewrite.undo import Unrepeatable

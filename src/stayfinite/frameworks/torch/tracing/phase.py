@@ -19,9 +19,9 @@ from typing import Any, Literal
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from stayfinite.frameworks.torch.frames import Spot
 from stayfinite.frameworks.torch.ops import LOSSES
-from stayfinite.frameworks.torch.tracer_modules import Modules
+from stayfinite.frameworks.torch.tracing.frames import Spot
+from stayfinite.frameworks.torch.tracing.modules import Modules
 from stayfinite.records.trace import Phase
 from stayfinite.shield import shielding
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import torch
 
-from stayfinite.frameworks.torch.stored_step import StoredStep
+from stayfinite.frameworks.torch.stored.step import StoredStep
 
 
 class FailingStep(StoredStep):

@@ -24,7 +24,6 @@ import torch
 from torch.utils._pytree import tree_leaves
 
 from stayfinite import shield
-from stayfinite.frameworks.torch.frames import Frames
 from stayfinite.frameworks.torch.stats import (
     dense,
     describe,
@@ -35,14 +34,15 @@ from stayfinite.frameworks.torch.stats import (
     quietly,
     rows_compared,
 )
-from stayfinite.frameworks.torch.tracer_assemble import assemble
-from stayfinite.frameworks.torch.tracer_exceptions import find_exception
-from stayfinite.frameworks.torch.tracer_flow import Flow
-from stayfinite.frameworks.torch.tracer_judge import Judge
-from stayfinite.frameworks.torch.tracer_leaves import Surroundings, sink
-from stayfinite.frameworks.torch.tracer_mode import SENSOR, Microscope
-from stayfinite.frameworks.torch.tracer_modules import Modules
-from stayfinite.frameworks.torch.tracer_phase import Phases
+from stayfinite.frameworks.torch.tracing.assemble import assemble
+from stayfinite.frameworks.torch.tracing.exceptions import find_exception
+from stayfinite.frameworks.torch.tracing.flow import Flow
+from stayfinite.frameworks.torch.tracing.frames import Frames
+from stayfinite.frameworks.torch.tracing.judge import Judge
+from stayfinite.frameworks.torch.tracing.leaves import Surroundings, sink
+from stayfinite.frameworks.torch.tracing.mode import SENSOR, Microscope
+from stayfinite.frameworks.torch.tracing.modules import Modules
+from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.records.numbers import to_number
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Magnitude, Sink, Trace

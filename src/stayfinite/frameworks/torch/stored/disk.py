@@ -22,7 +22,7 @@ from stayfinite.errors import RecordingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stayfinite.frameworks.torch.stored_step import StoredStep
+    from stayfinite.frameworks.torch.stored.step import StoredStep
 
 SCHEMA = "stayfinite.case/1"
 LAYOUT, TENSORS = "case.json", "case.safetensors"
@@ -142,7 +142,7 @@ def load_case(folder: Path) -> StoredStep:
         raise RecordingError("reading a stored step needs safetensors: pip install 'stayfinite[torch]'")
     from safetensors.torch import load_file
 
-    from stayfinite.frameworks.torch.stored_step import StoredStep
+    from stayfinite.frameworks.torch.stored.step import StoredStep
 
     try:
         tensors = load_file(folder / TENSORS)

@@ -1,0 +1,1 @@
+"""The microscope: one step of the user's, run again with every operator seen."""
