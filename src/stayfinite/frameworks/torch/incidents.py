@@ -11,10 +11,11 @@ from stayfinite import shield
 from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
-from stayfinite.frameworks.torch.inquiry import Inquiry, hold_back, moved_parameters
+from stayfinite.frameworks.torch.inquiry import Inquiry, copies_needed, hold_back, moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
+from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.finding import Warning
@@ -75,15 +76,17 @@ class Incidents:
         moved = moved_parameters(scene, latched=failure.latched)
         undone: str | None = "the state before the step could not be put back"
         inquiry: Inquiry | None = None
+        no_room: str | None = None
         with shield.shielded(INVESTIGATION, _WITHOUT):
-            inquiry = inquire()
+            no_room = lacking(scene.subjects, copies_needed(scene.window, failure))
+            inquiry = inquire() if no_room is None else None
         if inquiry is None:
             with shield.shielded("undoing a step", _WITHOUT):
                 hold_back(scene, failure)
                 undone = None
         incident: Incident | None = None
         with shield.shielded(INVESTIGATION, _WITHOUT):
-            incident = yield from self._examine(failure, scene, inquiry)
+            incident = yield from self._examine(failure, scene, inquiry, no_room)
         if incident is None:
             incident = _unexplained(Case(_symptom(failure)), _broke())
         explained = failure.error is None or failure.latched or _is_explained(incident.case)
@@ -102,7 +105,9 @@ class Incidents:
         if explained:  # else it is the user's own exception, and none of our business
             self._conclude(incident, failure, scene, held, note)
 
-    def _examine(self, failure: Failure, scene: Scene, inquiry: Inquiry | None) -> Generator[Attempt, None, Incident]:
+    def _examine(
+        self, failure: Failure, scene: Scene, inquiry: Inquiry | None, no_room: str | None
+    ) -> Generator[Attempt, None, Incident]:
         live_outcome = Outcome(True, fingerprint(scene.window.losses, scene.here.norms, failure.names), shown(scene.window.losses))
         key = (failure.detector, failure.at, *failure.names)
         seen, previous = self._known.get(key, (0, None))
@@ -111,7 +116,7 @@ class Incidents:
         case = self._case(failure, scene)
         if failure.error is None:
             self._announce(case)
-        unrepeatable = inquiry.unrepeatable if inquiry is not None else _broke()
+        unrepeatable = inquiry.unrepeatable if inquiry is not None else no_room or _broke()
         if failure.finite is not None:
             unrepeatable = "the step itself is finite"
         elif shield.is_off(INVESTIGATION):

@@ -268,6 +268,12 @@ def hold_back(scene: Scene, failure: Failure) -> None:
         generators()
 
 
+def copies_needed(window: Window, failure: Failure) -> int:
+    """How many snapshots an `Inquiry` takes: where the window began, after the updates that stay, after the step."""
+    retaken = is_void(window) and bool(window.committed[: _asked_before(window, failure)])
+    return 1 + int(retaken) + int(counts(failure))
+
+
 def is_void(window: Window) -> bool:
     """True if updates taken earlier in the window stay taken: there is no copy to undo them with."""
     return window.parameters is None and window.full is None

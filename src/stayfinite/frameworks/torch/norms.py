@@ -35,7 +35,7 @@ class Norm:
 
     def read(self, tensors: Sequence[Tensor]) -> float:
         """`hold.norm` of `tensors` up to rounding: NaN or infinite if any element is, or if the square overflows."""
-        sizes = [tensor.numel() for tensor in tensors]
+        sizes = [*map(Tensor.numel, tensors)]
         try:
             if sizes != self._sizes:
                 self._prepare(tensors)
