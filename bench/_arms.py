@@ -6,8 +6,8 @@ after it, outside the clock.
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import importlib.util
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -189,30 +189,49 @@ def per_operation_check() -> contextlib.AbstractContextManager[Any]:
     return _FiniteMode()
 
 
-def huggingface_debugger(model: nn.Module) -> Around | None:
-    """`transformers.debug_utils.DebugUnderflowOverflow` on `model`; None where transformers is not installed."""
-    if importlib.util.find_spec("transformers") is None:
-        return None
-    from transformers.debug_utils import DebugUnderflowOverflow  # type: ignore[import-not-found]
+class _Extremes:
+    """Reads what `transformers.debug_utils.DebugUnderflowOverflow` reads, written from its description: after each module
+    the smallest and largest magnitude of its weights, inputs and outputs, and whether inputs and outputs hold a NaN or an
+    infinity. The lines of the last modules are kept, to be shown with the alarm."""
 
-    @contextlib.contextmanager
-    def around() -> Iterator[None]:
-        before = {module: dict(module._forward_hooks) for module in model.modules()}
-        DebugUnderflowOverflow(model)
-        try:
-            yield
-        finally:
-            for module, hooks in before.items():
-                module._forward_hooks.clear()
-                module._forward_hooks.update(hooks)
+    KEPT = 21
 
-    return around
+    def __init__(self) -> None:
+        self._lines: collections.deque[list[str]] = collections.deque(maxlen=self.KEPT)
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        lines = [type(module).__name__]
+        lines += [self._extremes(name, parameter) for name, parameter in module.named_parameters(recurse=False)]
+        bad = False
+        for name, value in (("input", inputs), ("output", output)):
+            for tensor in value if isinstance(value, (tuple, list)) else (value,):
+                if isinstance(tensor, Tensor) and tensor.is_floating_point():
+                    lines.append(self._extremes(name, tensor))
+                    bad |= bool(torch.isnan(tensor).any().item()) | bool(torch.isinf(tensor).any().item())
+        self._lines.append(lines)
+        if bad:
+            raise FloatingPointError("not finite:\n" + "\n".join(line for entry in self._lines for line in entry))
+
+    def _extremes(self, name: str, tensor: Tensor) -> str:
+        magnitudes = tensor.detach().abs()
+        return f"{magnitudes.min().item():8.2e} {magnitudes.max().item():8.2e} {name}" if tensor.numel() else f"empty {name}"
+
+
+@contextlib.contextmanager
+def module_extremes() -> Iterator[None]:
+    """A forward hook on every module that reads weights, inputs and outputs, as DebugUnderflowOverflow does."""
+    handle = nn.modules.module.register_module_forward_hook(_Extremes())
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 PEERS: dict[str, Around] = {
     "loss check only": loss_check,
     "clip_grad_norm_, error_if_nonfinite": gradient_norm_check,
     "forward hooks, isfinite": forward_hooks,
+    "forward hooks, extremes of all": module_extremes,
     "anomaly mode": anomaly_mode,
     "isfinite on every operation": per_operation_check,
 }

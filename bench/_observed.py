@@ -33,24 +33,25 @@ class Observer:
     def __init__(self) -> None:
         self.steps = 0
         self._optimizers: list[Optimizer] = []
-        self._bad_at_first: int | None = None
-        self._before = self._after = ""
+        self._bad_at_first = 0
+        self._before = ""
+        self._stepping = False
         register_optimizer_step_pre_hook(self._before_step)
         register_optimizer_step_post_hook(self._after_step)
 
     def _before_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         if all(optimizer is not known for known in self._optimizers):
             self._optimizers.append(optimizer)
-        if self._bad_at_first is None:
-            self._bad_at_first = self._bad()
-        self._before = self._bits()
+            self._bad_at_first += self._bad([optimizer])
+        self._before, self._stepping = self._bits(), True
 
     def _after_step(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         self.steps += 1
-        self._after = self._bits()
+        self._stepping = False
 
-    def _tensors(self) -> Iterator[Tensor]:
-        for optimizer in self._optimizers:
+    @staticmethod
+    def _tensors(optimizers: list[Optimizer]) -> Iterator[Tensor]:
+        for optimizer in optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     yield parameter.detach()
@@ -58,21 +59,20 @@ class Observer:
 
     def _bits(self) -> str:
         digest = hashlib.sha256()
-        for tensor in self._tensors():
+        for tensor in self._tensors(self._optimizers):
             digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def _bad(self) -> int:
-        return sum(int((~torch.isfinite(tensor)).sum()) for tensor in self._tensors())
+    def _bad(self, optimizers: list[Optimizer]) -> int:
+        return sum(int((~torch.isfinite(tensor)).sum()) for tensor in self._tensors(optimizers))
 
     def outcome(self) -> dict[str, Any]:
-        """`corrupt`: there are non-finite weights or moments that were not there before the first step. `whole`: the
-        weights are those before or after the last step, not something between."""
-        now = self._bits() if self._optimizers else ""
+        """`corrupt`: there are non-finite weights or moments that were not there before their optimizer's first step.
+        `whole`: no step ended in its middle, or the weights are again those before it."""
         return {
             "steps": self.steps,
-            "corrupt": bool(self._optimizers) and self._bad() > (self._bad_at_first or 0),
-            "whole": not self._optimizers or now in (self._before, self._after),
+            "corrupt": self._bad(self._optimizers) > self._bad_at_first,
+            "whole": not self._stepping or self._bits() == self._before,
         }
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What watching costs per training step, beside what its peers cost: ratios to the bare step.
 
-    python bench/overhead.py [--quick] [--workload NAME ...] [--json FILE]
+    python bench/overhead.py [--quick | --rounds N] [--workload NAME ...] [--json FILE]
 
 Each script of `bench/workloads/` is loaded twice, as it is and with its loop wrapped as `stayfinite run` does it. All
 arms train the same model with the same optimizer, a chunk of steps at a time, in an order drawn anew each round, on one
-thread; the clock is CPU time of the process. A figure is the median over rounds of (median step of the chunk / median
-step of the bare chunk of that round), with quartiles. The row `bare again` is the control: what differs from 1.00 there
-is noise.
+thread; the clock is CPU time of the process. The bare step is measured twice a round. A figure is the median over rounds
+of (median step of the chunk / mean of the two bare chunks' median steps in that round), with quartiles. The row
+`bare again` is the control, one bare chunk against the other: what differs from 1.00 there is noise.
 
 A chunk is shorter than the 50 steps between two looks at the parameters, so its median step holds no look. The row
 `looking every step` says what one costs; a fiftieth of its surplus belongs to the row `stayfinite`, and is added there.
@@ -22,14 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from _arms import PEERS, Around, Watched, huggingface_debugger, load
+from _arms import PEERS, Around, Watched, load
 from _pairs import Clocked, Row, interleave, machine, markdown, rows, save
 
 from stayfinite.frameworks.torch.options import Options
 
 FULL, QUICK = 31, 5
 """Rounds."""
-CHUNK = 0.15
+CHUNK = 0.2
 """Seconds of bare CPU time on the clock per chunk; at least three steps, at most a hundred."""
 NAMED = ("mlp", "cnn", "lm")
 """Workloads of 10 ms a step or more that the target is about; measured with peers."""
@@ -51,9 +51,6 @@ def measure(name: str, rounds: int) -> list[Row]:
     ways.update({arm: (workload.wrapped.train, session) for arm, session in sessions.items()})
     if name in NAMED:
         ways.update({arm: (workload.bare.train, around) for arm, around in PEERS.items()})
-        debugger = huggingface_debugger(trained[0])
-        if debugger is not None:
-            ways["transformers DebugUnderflowOverflow"] = (workload.bare.train, debugger)
 
     micro = getattr(workload.bare, "MICRO", 1)  # a median must not hop between passes with and without an update
 
@@ -70,7 +67,10 @@ def measure(name: str, rounds: int) -> list[Row]:
     for train, around in ways.values():  # caches, plans and compiled code are made outside the clock
         chunk(train, around, 1)
     values = interleave({arm: (lambda way=way: chunk(*way, timed)) for arm, way in ways.items()}, rounds)
-    table = {row.arm: row for row in rows(name, values, BARE)}
+    again = values.pop(CONTROL)
+    control = rows(name, {BARE: values[BARE], CONTROL: again}, BARE)
+    values[BARE] = [(one + other) / 2 for one, other in zip(values[BARE], again, strict=True)]
+    table = {row.arm: row for row in [*control, *rows(name, values, BARE)]}
     look = max(0.0, table[LOOKING].median - table[OURS].median) / Options.every
     own = table[OURS]
     table[OURS] = Row(own.subject, own.arm, own.median + look, own.low + look, own.high + look, own.rounds, own.bare)

@@ -10,7 +10,7 @@ observer that no tool knows of reads weights and moments before and after every 
 - `late`: it raised it afterwards;
 - `harmless`: it reported the NaN loss, said that it does no harm, and let the training go on;
 - `corrupt`: non-finite weights or moments, and no alarm;  `silent`: neither, where an alarm was due;
-- `quiet`: rightly nothing;  `false alarm`: it stopped a healthy training;
+- `quiet`: rightly nothing;  `false alarm`: it stopped a training that nothing had harmed;
 - `+ line`: the innermost line of the script that its message shows is the guilty one.
 """
 
@@ -35,6 +35,7 @@ TOOLS = (
     "loss check only",
     "clip_grad_norm_, error_if_nonfinite",
     "forward hooks, isfinite",
+    "forward hooks, extremes of all",
     "anomaly mode",
     "isfinite on every operation",
 )

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A short script from start to end, under `stayfinite run` and bare: what starting costs.
 
-    python bench/startup.py [--quick] [--json FILE]
+    python bench/startup.py [--quick | --rounds N] [--json FILE]
 
 Whole processes, one after the other in an order drawn anew each round. Figures are differences to the bare process of
 the same round, in seconds, as median and quartiles; `bare again` is the control. The wall clock depends on how busy the
@@ -52,9 +52,10 @@ def measure(script: str, rounds: int) -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds instead of {FULL}")
+    parser.add_argument("--rounds", type=int, help="that many rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     options = parser.parse_args()
-    table = [row for script in SCRIPTS for row in measure(script, QUICK if options.quick else FULL)]
+    table = [row for script in SCRIPTS for row in measure(script, options.rounds or (QUICK if options.quick else FULL))]
     show(table)
     save(options.json, "startup", table)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long after the first bad number the full report stands on the terminal.
 
-    python bench/time_to_report.py [--quick] [--json FILE]
+    python bench/time_to_report.py [--quick | --rounds N] [--json FILE]
 
 `workloads/poisoned.py` trains thirty healthy steps under `stayfinite run` and notes the clock just before the first bad
 number exists. From there to the last line of the report lie: the rest of that step, two control replays, the replay
@@ -53,9 +53,10 @@ def once(name: str) -> tuple[float, float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} rounds instead of {FULL}")
+    parser.add_argument("--rounds", type=int, help="that many rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     options = parser.parse_args()
-    rounds = QUICK if options.quick else FULL
+    rounds = options.rounds or (QUICK if options.quick else FULL)
     runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in NAMES}
     for _ in range(rounds):
         for name in NAMES:
