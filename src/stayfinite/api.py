@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from stayfinite.errors import UsageError
 from stayfinite.frameworks.torch.options import Options
+from stayfinite.records.manifest import NOTEBOOK
 from stayfinite.records.recording import Recording
 from stayfinite.rewrite import explicit
-from stayfinite.rewrite.project import is_user_file
+from stayfinite.rewrite.project import is_cell, is_user_file
 from stayfinite.rewrite.runtime import Attempt
 from stayfinite.watching import Watching, manifest_of
 
@@ -55,7 +56,8 @@ def watch(
                 with attempt:
                     ...
 
-    Without either, a bad step is held but cannot be replayed.
+    Without either, a bad step is held but cannot be replayed; but for the loops of notebook cells that run after this
+    one, which are wrapped as those of a script are.
 
     **Raises** UsageError for a wrong argument, or if this process is watched already.
     """
@@ -67,8 +69,11 @@ def watch(
     _check_subjects(subjects)
     caller = _user_frame()
     script = caller.f_code.co_filename if caller is not None else sys.argv[0]
-    folder = os.path.dirname(os.path.realpath(script)) or os.getcwd()
-    options = Options(on_incident=on_incident, budget=float(budget), every=int(every), folder=folder)
+    in_cell = is_cell(script)
+    folder = os.getcwd() if in_cell else os.path.dirname(os.path.realpath(script)) or os.getcwd()
+    script = NOTEBOOK if in_cell else script
+    # a stored step is run again by running its script
+    options = Options(on_incident=on_incident, budget=float(budget), every=int(every), folder=folder, keep_case=not in_cell)
     manifest = manifest_of(os.path.basename(script), tuple(sys.argv[1:]), folder=folder)
     return Guard(Watching(manifest, options, folder=Path(report) if report is not None else None, quiet=quiet))
 

@@ -72,6 +72,12 @@ class Watching:
         """Watch every framework as the user imports it. `rewrite`: the loops of spawned children are wrapped too."""
         self._rewrite = rewrite
         self._forget.append(when_imported("torch", self._attach_torch))
+        with shield.shielded("notebook cells"):
+            from stayfinite.rewrite.notebooks import wrap_cells
+
+            undo = wrap_cells(lambda cell, error: shield.note_failure(f"wrapping {cell}", error))
+            if undo is not None:
+                self._forget.append(undo)
 
     def _attach_torch(self) -> None:
         if runtime.is_driven():

@@ -21,7 +21,7 @@ from stayfinite.recording.layout import CASES, file_name
 from stayfinite.recording.reader import read_recording
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Incident, Symptom
-from stayfinite.records.manifest import Manifest
+from stayfinite.records.manifest import NOTEBOOK, Manifest
 from stayfinite.records.numbers import show
 from stayfinite.records.recording import Record, Recording, Stage, gather
 from stayfinite.records.series import Window
@@ -123,6 +123,8 @@ def replay(folder: Path, wanted: str | None, *, budget: float, color: bool | Non
     step or does not fit the recording.
     """
     chosen = choose(folder, wanted)
+    if chosen.recording.manifest.script == NOTEBOOK:
+        raise ReplayError("the training ran in a notebook, whose cells are in no script: run them again there")
     folder, case = chosen.folder, chosen.case
     layout = disk.read_layout(case) if case is not None else None
     go_there(chosen.recording.manifest)

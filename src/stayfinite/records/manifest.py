@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 
 RECORDING_SCHEMA = "stayfinite.recording/1"
+NOTEBOOK = "notebook"
+"""What stands for a script where cells ran, which are in no file of their own."""
 
 Status = Literal["clean", "incident", "recovered", "failed"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import tokenize
 from pathlib import Path
 
@@ -40,6 +41,8 @@ def read_excerpt(location: Location, folder: str) -> Excerpt | None:
     """The lines around `location`; only its own line where the file is gone, changed or unreadable."""
     lines = _read_lines(Path(folder, location.file) if folder else Path(location.file))
     if lines is None:
+        lines = _read_cell(location.file)
+    if lines is None:
         return _recorded(location, "the source is not at hand")
     if not 0 < location.line <= len(lines) or lines[location.line - 1].strip() != location.code.strip():
         return _recorded(location, "the source has changed since")
@@ -51,6 +54,12 @@ def read_excerpt(location: Location, folder: str) -> Excerpt | None:
         last_shown -= 1
     marks = [mark for number in range(location.line, last + 1) if (mark := _mark(location, number, lines[number - 1]))]
     return _bounded(first_shown, lines[first_shown - 1 : last_shown], marks, None)
+
+
+def _read_cell(name: str) -> list[str] | None:
+    """The lines of a notebook's cell, which are in no file; known only in the process that ran it."""
+    known = linecache.cache.get(name) if name.startswith("In [") else None
+    return [line.rstrip("\n") for line in known[2]] if known is not None and len(known) == 4 else None
 
 
 def _recorded(location: Location, note: str) -> Excerpt | None:

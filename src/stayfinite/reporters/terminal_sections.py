@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from rich.style import Style
 from rich.text import Text
 
+from stayfinite.records.manifest import NOTEBOOK
 from stayfinite.records.numbers import Number, is_finite, show
 from stayfinite.reporters.document import CauseReport, Excerpt, IncidentReport, Link, Place, Report, Series
 from stayfinite.reporters.sparkline import sparkline
@@ -58,14 +59,14 @@ def tell_run(page: Page, report: Report, folder: str | None) -> None:
     told = {x.id for x in full}
     _warnings(page, report, told)
     if report.incidents:
-        _next(page, report.incidents, folder)
+        _next(page, report, report.incidents, folder)
 
 
 def tell_one(page: Page, report: Report, incident: IncidentReport, folder: str | None) -> None:
     """One incident as it happens, with what to type next."""
     header(page, report)
     tell_incident(page, report, incident)
-    _next(page, [incident], folder)
+    _next(page, report, [incident], folder)
 
 
 def tell_incident(page: Page, report: Report, incident: IncidentReport) -> None:
@@ -325,14 +326,15 @@ def _warnings(page: Page, report: Report, told: set[str]) -> None:
             page.put(safe(f"{page.signs.bullet} {said}"), indent=4, hang=2)
 
 
-def _next(page: Page, incidents: Sequence[IncidentReport], folder: str | None) -> None:
+def _next(page: Page, report: Report, incidents: Sequence[IncidentReport], folder: str | None) -> None:
     rows: list[tuple[str, str]] = []
     seen = dict.fromkeys(x.causes[0].cause for x in incidents if x.causes and x.causes[0].cause != "unknown")
     said = "what this cause is and what cures it"
     rows += [(f"stayfinite explain {shlex.quote(cause)}", said) for cause in list(seen)[:2]]
     if folder:
         place = shlex.quote(_near(folder))
-        rows.append((f"stayfinite replay {place}", "the step again, in a fresh process"))
+        if report.run.script != NOTEBOOK:
+            rows.append((f"stayfinite replay {place}", "the step again, in a fresh process"))
         rows.append((f"stayfinite report {place}", "this report again; --json and --markdown write files"))
     if not rows:
         return

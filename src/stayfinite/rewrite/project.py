@@ -42,16 +42,25 @@ def _resolved_folder(folder: str) -> str:
     return os.path.realpath(folder)
 
 
+cell_names: dict[str, str] = {}
+"""File name that IPython compiles a cell under -> what the reader knows it by: ``"In [3]"``."""
+
+
+def is_cell(filename: str) -> bool:
+    """True if `filename` (as in a code object) is that of a notebook's cell."""
+    return "ipykernel_" in filename or os.path.basename(filename).startswith(("<ipython-input", "ipython-input"))
+
+
 @functools.lru_cache(maxsize=4096)
 def is_user_file(filename: str) -> bool:
     """True if `filename` (as in a code object) is source of the user's own, notebook cells included."""
+    if is_cell(filename):
+        return True
     if filename.startswith("<"):
-        return filename.startswith("<ipython-input")
+        return False
     path = _resolved(filename)
     if path.startswith(_PACKAGE + os.sep):
         return False
-    if "ipykernel_" in path or os.path.basename(path).startswith("ipython-input"):
-        return True
     parts = path.split(os.sep)
     if not _FOREIGN_PARTS.isdisjoint(parts):
         return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -39,11 +39,12 @@ from stayfinite.frameworks.torch.state import (
     parameter_undo,
     together,
 )
-from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.records.finding import Warning
 from stayfinite.records.location import Location
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.blocks import Block
+from stayfinite.rewrite.project import cell_names
 from stayfinite.rewrite.runtime import Attempt
 from stayfinite.rewrite.saved import Saved
 from stayfinite.rewrite.state import Plan
@@ -209,7 +210,9 @@ class Session:
         """Our own failure during an investigation must not end the user's training."""
         try:
             yield from work
-        except (TrainingHalted, LeaveAttempt, GeneratorExit):
+        except TrainingHalted as halted:
+            raise halted.with_traceback(None) from None  # our frames say nothing to anybody
+        except (LeaveAttempt, GeneratorExit):
             raise
         except Exception as error:
             if shield.strict():
@@ -378,6 +381,8 @@ class Session:
 
     def relative(self, path: str) -> str:
         """`path` relative to the script's folder where it lies inside it, else absolute."""
+        if path in cell_names:
+            return cell_names[path]
         folder = self.options.folder
         path = os.path.realpath(path)
         return os.path.relpath(path, folder) if folder and path.startswith(folder.rstrip(os.sep) + os.sep) else path
@@ -391,9 +396,3 @@ class Session:
             if name is not None:
                 return name
         return "?"
-
-
-def namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable[[object], str | None]:
-    """Finds the variable an object is bound to."""
-    names = {id(value): name for namespace in (global_names, local_names) for name, value in namespace.items()}
-    return lambda value: names.get(id(value))

@@ -90,3 +90,9 @@ def _with_inner(scheduler: Any) -> list[Any]:
 def _add(items: list[Any], value: Any) -> None:
     if all(value is not item for item in items):
         items.append(value)
+
+
+def namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable[[object], str | None]:
+    """Finds the variable an object is bound to."""
+    names = {id(value): name for namespace in (global_names, local_names) for name, value in namespace.items()}
+    return lambda value: names.get(id(value))

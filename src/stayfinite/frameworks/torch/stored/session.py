@@ -21,10 +21,10 @@ from stayfinite.errors import LeaveAttempt, ReplayError
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
-from stayfinite.frameworks.torch.session import Session, namer
+from stayfinite.frameworks.torch.session import Session
 from stayfinite.frameworks.torch.state import Written, gradient_undo
 from stayfinite.frameworks.torch.stored.step import StoredStep
-from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.records.incident import Incident, ReplaySummary
 from stayfinite.records.trace import Trace
 from stayfinite.rewrite import runtime
