@@ -73,7 +73,9 @@ def watch(
     folder = os.getcwd() if in_cell else os.path.dirname(os.path.realpath(script)) or os.getcwd()
     script = NOTEBOOK if in_cell else script
     # a stored step is run again by running its script
-    options = Options(on_incident=on_incident, budget=float(budget), every=int(every), folder=folder, keep_case=not in_cell)
+    options = Options(
+        on_incident=on_incident, budget=float(budget), every=int(every), folder=folder, keep_case=not in_cell, wraps=in_cell
+    )
     manifest = manifest_of(os.path.basename(script), tuple(sys.argv[1:]), folder=folder)
     return Guard(Watching(manifest, options, folder=Path(report) if report is not None else None, quiet=quiet))
 

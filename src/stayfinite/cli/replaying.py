@@ -308,7 +308,7 @@ def _run_again(chosen: Chosen, folder: Path, *, budget: float, color: bool | Non
     reason = next(
         (w.message for w in chosen.recording.warnings if w.id == "case-not-kept" and recorded.id in w.message), None
     )
-    _say(reason or f"the recording holds no step of incident {recorded.id}, as after `run --no-case`")
+    _say(reason or f"the recording holds no step of incident {recorded.id}, as after `run --no-case` or where it was not replayed")
     _say("running the script again from its start; what follows is its own output")
     again = folder / f"again-{sum(1 for _ in folder.glob('again-*')) + 1}"
     if not os.access(folder, os.W_OK):

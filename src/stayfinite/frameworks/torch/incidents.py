@@ -27,6 +27,7 @@ REPLAYED_OFTEN = 3
 """Times the same symptom is investigated in one run; later ones are counted."""
 INVESTIGATION = "investigation"
 """What repeats and explains a step; once it broke, bad steps are held and told without it."""
+_UNWRAPPED = "watch() cannot wrap a loop that runs already; give the step to guard.step, or use `stayfinite run`"
 _WITHOUT = "incidents are told without it"
 
 T = TypeVar("T")
@@ -200,7 +201,7 @@ class Incidents:
             configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
         )
         self._announce(case)
-        reason = "the step is not inside a loop that could be wrapped"
+        reason = "the step is not inside a loop that could be wrapped" if self._options.wraps else _UNWRAPPED
         if shield.is_off("transaction"):
             reason = f"what repeats steps broke before: {shield.failures['transaction']}"
         if ended:
