@@ -80,3 +80,35 @@ def test_tensors_are_only_read() -> None:
     Norm().read(tensors)
     assert [tensor._version for tensor in tensors] == versions
     assert all(torch.equal(tensor, kept) for tensor, kept in zip(tensors, before, strict=True))
+
+
+@pytest.mark.parametrize("size", [0, 3, 4, 9])
+def test_a_size_that_changes_under_an_equal_number_of_tensors(size: int) -> None:
+    """Sizes are asked for at every 16th reading only; the numbers must be right at each of them."""
+    first = [torch.randn(4), torch.randn(4), torch.randn(4, 2)]
+    for before in range(20):
+        norm = Norm()
+        for _ in range(before):
+            norm.read(first)
+        changed = [torch.randn(size), *first[1:]]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="An output with one or more elements was resized")
+            for _ in range(3):
+                assert norm.read(changed) == pytest.approx(exact(changed), rel=1e-3)
+                assert norm.read(first) == pytest.approx(exact(first), rel=1e-3)
+        changed[0] = torch.full((size + 1,), math.inf)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert not norm.read(changed) < math.inf
+
+
+def test_sparse_gradients_in_the_middle_of_a_training() -> None:
+    norm = Norm()
+    rows = torch.tensor([[0, 2]])
+    for _ in range(3):
+        sparse = torch.sparse_coo_tensor(rows, torch.randn(2, 3), (5, 3))
+        tensors = [torch.randn(4), sparse, torch.randn(4)]
+        assert norm.read(tensors) == pytest.approx(exact(tensors), rel=1e-4)
+        assert norm.read([torch.randn(4), torch.randn(5, 3), torch.randn(4)]) > 0
+    bad = torch.sparse_coo_tensor(rows, torch.tensor([[1.0, math.nan, 0.0], [0.0, 0.0, 0.0]]), (5, 3))
+    assert not norm.read([torch.randn(4), bad, torch.randn(4)]) < math.inf

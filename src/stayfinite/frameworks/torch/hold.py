@@ -38,8 +38,17 @@ _narrow: weakref.WeakKeyDictionary[Optimizer, tuple[list[tuple[Any, ...]], bool]
 
 def gradients(optimizer: Optimizer) -> list[Tensor]:
     """The gradients `optimizer` is about to use, dense values of sparse ones."""
-    found = [gradient for group in optimizer.param_groups for p in group["params"] if (gradient := p.grad) is not None]
-    return [g._values() if g.is_sparse else g for g in found] if True in map(_IS_SPARSE, found) else found
+    return dense(bare_gradients(optimizer))
+
+
+def bare_gradients(optimizer: Optimizer) -> list[Tensor]:
+    """The gradients `optimizer` is about to use, sparse ones among them."""
+    return [gradient for group in optimizer.param_groups for p in group["params"] if (gradient := p.grad) is not None]
+
+
+def dense(tensors: list[Tensor]) -> list[Tensor]:
+    """`tensors` with the dense values of sparse ones in their place."""
+    return [t._values() if t.is_sparse else t for t in tensors] if True in map(_IS_SPARSE, tensors) else tensors
 
 
 def norm(tensors: Sequence[Tensor]) -> float:
@@ -78,7 +87,8 @@ def squared(tensor: Tensor) -> float:
         flat = tensor.reshape(-1)
         return float(torch.dot(flat, flat).item())
     if tensor.layout is not torch.strided:
-        tensor = tensor.coalesce().values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
+        # rows that are named twice are not added up: that takes a sort, and hides no bad element
+        tensor = tensor._values() if tensor.layout is torch.sparse_coo else tensor.to_dense()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     wide = tensor.detach() if tensor.dtype is torch.float64 else tensor.detach().float()

@@ -258,9 +258,11 @@ class Live:
             self._watch_over(optimizer, reason)
 
     def _gradient_norm(self, optimizer: Optimizer) -> float:
-        grads = self._in_use = hold.gradients(optimizer)
+        grads = self._in_use = hold.bare_gradients(optimizer)
         covered = self._clipping.covers(len(grads))  # clipping read the same gradients a moment ago
         together = bool(grads) and not covered and self._defers(grads[0])
+        if together:
+            grads = self._in_use = hold.dense(grads)
         norm = math.nan
         unread, clips = self.losses.unread(), [found for _, found, _ in self._clipping.pending]
         if together or unread or clips:

@@ -18,6 +18,9 @@ from stayfinite.frameworks.torch import hold
 
 _PLAIN = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
+ALL_SIZES = 16
+"""Readings between two looks at the sizes of all tensors."""
+
 
 class Norm:
     """L2 norm over a list of tensors that keeps its shapes, as gradients and parameters do.
@@ -29,21 +32,25 @@ class Norm:
 
     def __init__(self) -> None:
         self._sizes: list[int] = []
+        self._reads = 0
         self._joined: list[tuple[Callable[[Sequence[Tensor]], Any], Tensor, Tensor]] = []
         self._single: list[int] = []
         self._elsewhere: list[Callable[[Sequence[Tensor]], Any]] = []
 
     def read(self, tensors: Sequence[Tensor]) -> float:
         """`hold.norm` of `tensors` up to rounding: NaN or infinite if any element is, or if the square overflows."""
-        sizes = [*map(Tensor.numel, tensors)]
         try:
-            if sizes != self._sizes:
-                self._prepare(tensors)
-                self._sizes = sizes
+            self._reads += 1
+            # to ask each tensor for its size takes a tenth of the reading; without it, `_read` sees that a size changed
+            if len(tensors) != len(self._sizes) or not self._reads % ALL_SIZES:
+                sizes = [*map(Tensor.numel, tensors)]
+                if sizes != self._sizes:
+                    self._prepare(tensors)
+                    self._sizes = sizes
             return self._read(tensors)
-        except (RuntimeError, TypeError):  # a shape, type or layout changed under an equal number of elements
+        except (RuntimeError, TypeError):  # a shape, type or layout changed under an equal number of tensors
             self._sizes = []
-            return hold.norm(tensors)
+            return hold.norm(hold.dense([*tensors]))
 
     def _prepare(self, tensors: Sequence[Tensor]) -> None:
         self._joined, self._single, self._elsewhere = [], [], []
@@ -73,6 +80,8 @@ class Norm:
         with torch.no_grad():
             for pick, target, vector in self._joined:
                 torch.cat(pick(tensors), out=target)
+                if target.numel() != vector.numel():
+                    raise RuntimeError("torch made room for tensors of another size")
                 total += torch.dot(vector, vector).item()
             for position in self._single:
                 total += hold.squared(tensors[position])
