@@ -85,18 +85,26 @@ class RewritingFinder(importlib.abc.MetaPathFinder):
 
     def __init__(self, rewriter: Rewriter) -> None:
         self._rewriter = rewriter
+        self._foreign: set[str] = set()
+        """Top-level packages of others. What lies in them is theirs too, and frameworks import two thousand modules."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname.partition(".")[0] in sys.stdlib_module_names:
+        top = fullname.partition(".")[0]
+        if top in sys.stdlib_module_names or top in self._foreign:
             return None
         spec = find_behind(self, fullname, path, target)
         plain = spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader
-        if spec is not None and spec.origin is not None and plain and is_user_file(spec.origin):
-            loader = _RewritingLoader(fullname, spec.origin)
-            loader.rewriter = self._rewriter
-            spec.loader = loader
+        if spec is None or spec.origin is None or not plain:
+            return spec
+        if not is_user_file(spec.origin):
+            if fullname == top:
+                self._foreign.add(top)
+            return spec
+        loader = _RewritingLoader(fullname, spec.origin)
+        loader.rewriter = self._rewriter
+        spec.loader = loader
         return spec
 
 
