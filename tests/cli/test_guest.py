@@ -105,7 +105,7 @@ def test_an_index_error_of_a_plain_list_is_the_scripts_own_business(tmp_path: Pa
 
 TORCH = "frameworks.torch."
 SENSORS = [
-    TORCH + "hold:norm", TORCH + "hold:gradients", TORCH + "hold:rates",
+    TORCH + "hold:norm", TORCH + "hold:bare_gradients", TORCH + "hold:rates",
     TORCH + "live:Live.before_backward", TORCH + "live:Live.after_backward", TORCH + "live:Live.before_step",
     TORCH + "live:Live.after_step", TORCH + "live:Live.before_clip", TORCH + "live:Live.after_clip",
     TORCH + "live:Live.after_zero_grad", TORCH + "live:Live.optimizer_made",
