@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import textwrap
@@ -43,6 +44,16 @@ class Optimizer:
 loss, optimizer = Loss(), Optimizer()
 '''
 """A sibling module ``fake``: loops over it are wrapped, and need no framework."""
+
+TRAINER = """
+from fake import loss, optimizer
+def fit():
+    for i in range(2):
+        loss.backward()
+        optimizer.step()
+        print(__name__, i)
+"""
+"""A sibling module ``trainer`` with such a loop."""
 
 
 TRAIN = '''
@@ -137,3 +148,16 @@ def _ended(done: Completed, folder: Path) -> Ended:
 def without_runpy(text: str) -> str:
     """A traceback without the frames of the module that ``python -m`` goes through."""
     return re.sub(r'  File "<frozen runpy>", line \d+, in \w+\n', "", text)
+
+
+def check_loops(folder: Path, source: str | bytes, *, wrapped: bool) -> None:
+    """A script over ``fake`` does what it does under ``python``, and its loops are `wrapped` or left as they are."""
+    log = folder / "log.jsonl"
+    if isinstance(source, str) and "from fake" not in source:
+        source = "from fake import loss, optimizer\n" + textwrap.dedent(source).lstrip("\n")
+    files = {"train.py": source, "fake.py": FAKE, "trainer.py": TRAINER}
+    env = {"STAYFINITE_REPLAY_LOG": str(log)}
+    bare, watched = both(folder, files, ["train.py"], own_env=env, stdin="p i\nc\np i\nc\n")
+    assert watched == bare
+    blocks = json.loads(log.read_text().splitlines()[0])["blocks"]
+    assert bool(blocks) == wrapped, blocks

@@ -5,12 +5,10 @@ A session drives the loops; what they train is no framework's, so every pass run
 
 from __future__ import annotations
 
-import json
-import textwrap
 from pathlib import Path
 
 import pytest
-from sameness import FAKE, both
+from sameness import check_loops
 
 SCRIPTS: dict[str, str | bytes] = {
     "plain": """
@@ -307,24 +305,8 @@ SCRIPTS: dict[str, str | bytes] = {
 }
 UNWRAPPED: frozenset[str] = frozenset()
 """Scripts whose loop is left as it is."""
-TRAINER = """
-from fake import loss, optimizer
-def fit():
-    for i in range(2):
-        loss.backward()
-        optimizer.step()
-        print(__name__, i)
-"""
 
 
 @pytest.mark.parametrize("name", sorted(SCRIPTS))
 def test_same_as_python(name: str, tmp_path: Path) -> None:
-    source, log = SCRIPTS[name], tmp_path / "log.jsonl"
-    if isinstance(source, str) and "from fake" not in source:
-        source = "from fake import loss, optimizer\n" + textwrap.dedent(source).lstrip("\n")
-    files = {"train.py": source, "fake.py": FAKE, "trainer.py": TRAINER}
-    env = {"STAYFINITE_REPLAY_LOG": str(log)}
-    bare, watched = both(tmp_path, files, ["train.py"], own_env=env, stdin="p i\nc\np i\nc\n")
-    assert watched == bare
-    blocks = json.loads(log.read_text().splitlines()[0])["blocks"]
-    assert bool(blocks) == (name not in UNWRAPPED), blocks
+    check_loops(tmp_path, SCRIPTS[name], wrapped=name not in UNWRAPPED)

@@ -102,13 +102,6 @@ def outlier(case: Case, stats: TensorStats) -> TensorStats | None:
     return None
 
 
-def usual_size(case: Case, stats: TensorStats) -> float:
-    """Largest finite magnitude; where single rows are outliers, that of a typical row."""
-    held = outlier(case, stats)
-    typical = finite(held.typical_row) if held is not None else None
-    return amplitude(stats) if typical is None else typical
-
-
 def scale_bits(magnitude: float) -> float:
     """Bits that the largest magnitude of data is worth for "it was never scaled".
 
@@ -122,6 +115,15 @@ def scale_bits(magnitude: float) -> float:
     if magnitude >= 100.0:
         return 2.0
     return 0.0 if magnitude >= 10.0 else -6.0
+
+
+def outliers_only(case: Case, stats: TensorStats, fact: str) -> list[Evidence]:
+    """For causes that concern all samples alike: evidence against them if the size of `stats` is that of single rows."""
+    held = outlier(case, stats)
+    typical = finite(held.typical_row) if held is not None else None
+    if typical is None or scale_bits(typical) > 0.0:
+        return []
+    return [Evidence(f"apart from single rows `{stats.name}` stays within some {show(typical)}", -5.0, fact)]
 
 
 def single_sample(case: Case) -> list[Evidence]:

@@ -45,7 +45,8 @@ class Cells:
     def __init__(self, on_failure: Callable[[str, Exception], None]) -> None:
         self._index = SourceIndex(os.getcwd())
         self._on_failure = on_failure
-        self._earlier: dict[str, ast.Module] = {}
+        self._known: dict[str, ast.Module] = {}
+        """Earlier cells as they were written, and the modules they import, by path."""
 
     def remember(self, source: str) -> None:
         """Read a cell that ran before; one that does not parse defines nothing."""
@@ -54,7 +55,7 @@ class Cells:
                 tree = ast.parse(source)
         except (SyntaxError, ValueError):
             return
-        self._earlier[f"<cell {len(self._earlier)}>"] = tree
+        self._known |= self._index.closure(f"<cell {len(self._known)}>", tree)
 
     def visit(self, cell: ast.Module) -> ast.Module:
         """`cell` with its step loops wrapped. The name is that of `ast.NodeTransformer`'s method."""
@@ -64,20 +65,15 @@ class Cells:
         _name(path, number)
         as_it_was = copy.deepcopy(cell)
         try:
-            return self._wrap(cell, path)
+            return self._wrap(cell, as_it_was, path)
         except Exception as error:  # whatever goes wrong here, the cell must run
             self._on_failure("a notebook cell", error)
             return copy.deepcopy(as_it_was)
-        finally:
-            self._earlier[path] = as_it_was
 
-    def _wrap(self, cell: ast.Module, path: str) -> ast.Module:
+    def _wrap(self, cell: ast.Module, as_it_was: ast.Module, path: str) -> ast.Module:
+        self._known |= self._index.closure(path, as_it_was)
         place = os.path.realpath(path)
-        trees = {name: tree for name, tree in self._earlier.items() if name != path}
-        for name, tree in list(trees.items()):
-            trees |= self._index.closure(name, tree)
-        trees |= self._index.closure(path, cell)
-        sites = Analysis(trees).sites(place, len(runtime.blocks) + 1)
+        sites = Analysis(self._known | {place: cell}).sites(place, len(runtime.blocks) + 1)
         for site in sites:
             runtime.blocks[site.block.id] = site.block
         return transform(cell, sites) if sites or next_calls(cell) else cell

@@ -37,11 +37,10 @@ from stayfinite.catalog.histories import growth, growth_bits, told, too_large
 from stayfinite.catalog.scales import (
     features,
     large_parameters,
-    outlier,
+    outliers_only,
     scale_bits,
     single_sample,
     targets,
-    usual_size,
     widest,
 )
 from stayfinite.records.diagnosis import Evidence
@@ -61,9 +60,8 @@ def evidence(case: Case) -> list[Evidence]:
     widest_input = widest(features(case))
     if widest_input is None:
         return [Evidence("no continuous input is known", -4.0 if case.batch else -2.0, "input-scale")]
-    if outlier(case, widest_input) is not None and scale_bits(usual_size(case, widest_input)) <= 0.0:
-        typical = show(usual_size(case, widest_input))
-        return [Evidence(f"apart from single rows `{widest_input.name}` stays within some {typical}", -5.0, "input-scale")]
+    if against := outliers_only(case, widest_input, "input-scale"):
+        return against
     size = amplitude(widest_input)
     bits = scale_bits(size)
     found = [

@@ -37,11 +37,10 @@ from stayfinite.catalog.histories import growth, growth_bits, told, too_large
 from stayfinite.catalog.scales import (
     features,
     large_parameters,
-    outlier,
+    outliers_only,
     scale_bits,
     single_sample,
     targets,
-    usual_size,
     widest,
 )
 from stayfinite.records.diagnosis import Evidence
@@ -61,9 +60,8 @@ def evidence(case: Case) -> list[Evidence]:
     aim = widest(targets(case))
     if aim is None:
         return [Evidence("no continuous target is known", -5.0 if case.batch else -3.0, "target-scale")]
-    if outlier(case, aim) is not None and scale_bits(usual_size(case, aim)) <= 0.0:
-        typical = show(usual_size(case, aim))
-        return [Evidence(f"apart from single rows `{aim.name}` stays within some {typical}", -5.0, "target-scale")]
+    if against := outliers_only(case, aim, "target-scale"):
+        return against
     size = amplitude(aim)
     bits = scale_bits(size)
     found = [

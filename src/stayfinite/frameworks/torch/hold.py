@@ -126,8 +126,7 @@ def worst(tensors: Iterable[Tensor]) -> float:
 def all_zero(tensors: Iterable[Tensor]) -> bool:
     """True if every element is exactly zero."""
     with torch.no_grad():
-        dense = (tensor._values() if tensor.is_sparse else tensor for tensor in tensors)
-        return not any(bool(torch.count_nonzero(tensor)) for tensor in dense)
+        return not any(bool(torch.count_nonzero(tensor)) for tensor in dense([*tensors]))
 
 
 def unpredictable(optimizer: Optimizer) -> str | None:
