@@ -4,11 +4,19 @@
     python bench/gallery.py --only digits,co2    # cases whose name contains one of these words
     python bench/gallery.py --twins              # the healthy twins as well: nothing may be found in them
     python bench/gallery.py --json FILE          # the same as JSON, `-` for stdout
+    python bench/gallery.py --keep DIR           # keep the recordings, a folder for each case
+    python bench/gallery.py --rerank DIR         # run nothing: rank the causes of kept recordings again, in a second
 
 Every case is a folder of `gallery/`: `train.py` fails, its guilty line ends in ``# <- origin``; `train_fixed.py` is the
-same training without the fault; `case.toml` says what a report must contain. There a list stands for "one of these",
-except for `samples`, which is a list by nature, and `requires`, the packages a case needs beside the framework; what it
-does not name is not compared. Without a word on it the step must be held and reproduced.
+same training without the fault; `case.toml` says what a report must contain. Where somebody would change something else
+than the guilty line, that line ends in ``# <- fault`` and is the location of the first cause. In `case.toml` a list stands
+for "one of these", except for `samples`, `dataset_indices` and `columns`, which are lists by nature, and `requires`, the
+packages a case needs beside the framework; what it does not name is not compared. Without a word on it a step that stopped
+the run must be held and reproduced.
+
+`gallery/scary/` holds healthy trainings that look alarming: nothing may be found in them. `gallery/sealed/` holds cases that
+were written from the pages of the causes alone, by people who do not work on the rules; they are never opened while rules
+are tuned, and counted apart.
 """
 
 from __future__ import annotations
@@ -17,32 +25,45 @@ import argparse
 import importlib
 import importlib.util
 import json
+import shutil
 import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 ROOT = Path(__file__).resolve().parent.parent
 GALLERY = ROOT / "gallery"
 MARKER = "# <- origin"
+FAULT = "# <- fault"
 BENIGN = "none"
 """The `symptom` of a case in which nothing may be found."""
 
 _SYMPTOM = ("symptom", "stopped", "harmless", "step", "held", "reproduced")
-_ORIGIN = ("phase", "op", "module", "parameter", "samples")
+_ORIGIN = ("phase", "op", "module", "parameter", "buffer", "samples", "dataset_indices", "columns")
+_LISTS = frozenset({"samples", "dataset_indices", "columns"})
 
 
 @dataclass(frozen=True)
 class Case:
-    """A folder of the gallery. `origin`: file and 1-based line of the marker, ``None`` if `case.toml` names no file."""
+    """A folder of the gallery. `origin`, `fault`: file and 1-based line of the markers, ``None`` if `case.toml` names no
+    file for them."""
 
     name: str
     folder: Path
     expected: dict[str, Any]
     origin: tuple[str, int] | None
+    fault: tuple[str, int] | None = None
+
+    @property
+    def sealed(self) -> bool:
+        """True for a case that nobody opens while rules are tuned."""
+        return self.folder.parent.name == "sealed"
 
     @property
     def benign(self) -> bool:
@@ -72,7 +93,7 @@ class Check:
     @property
     def ok(self) -> bool:
         """True if they agree; a list of alternatives agrees with each of them."""
-        if self.what == "samples":
+        if self.what in _LISTS:
             return bool(list(self.expected) == self.observed)
         alternatives = self.expected if isinstance(self.expected, list) else [self.expected]
         return any(self.observed == one for one in alternatives)
@@ -81,28 +102,37 @@ class Check:
         return f"{self.what}: expected {self.expected!r}, the report says {self.observed!r}"
 
 
-def marked(path: Path) -> list[int]:
-    """1-based numbers of the lines of `path` that end in the marker."""
+def marked(path: Path, marker: str = MARKER) -> list[int]:
+    """1-based numbers of the lines of `path` that carry `marker`, alone or with the other one."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [number for number, line in enumerate(lines, start=1) if line.endswith("  " + MARKER)]
+    both = (f"  {MARKER}", f"  {FAULT}")
+    return [number for number, line in enumerate(lines, start=1) if line.endswith(both) and f"  {marker}" in line]
 
 
 def read_case(folder: Path) -> Case:
-    """The case in `folder`. **Raises** `ValueError` unless the file `case.toml` names has exactly one marked line."""
+    """The case in `folder`. **Raises** `ValueError` unless each file `case.toml` names has exactly one marked line."""
     expected = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
-    origin = None
-    if "origin_file" in expected:
-        lines = marked(folder / expected["origin_file"])
-        if len(lines) != 1:
-            place = f"{folder.name}/{expected['origin_file']}"
-            raise ValueError(f"{place}: one line must end in {MARKER!r}, found {len(lines)}")
-        origin = (expected["origin_file"], lines[0])
-    return Case(folder.name, folder, expected, origin)
+    origin, fault = (_marked_in(folder, expected.get(key), marker) for key, marker in _MARKERS)
+    return Case(folder.name, folder, expected, origin, fault)
 
 
-def read_gallery() -> list[Case]:
-    """All cases, by name."""
-    return [read_case(path.parent) for path in sorted(GALLERY.glob("*/case.toml"))]
+_MARKERS = (("origin_file", MARKER), ("fault_file", FAULT))
+
+
+def _marked_in(folder: Path, file: str | None, marker: str) -> tuple[str, int] | None:
+    if file is None:
+        return None
+    lines = marked(folder / file, marker)
+    if len(lines) != 1:
+        raise ValueError(f"{folder.name}/{file}: one line must end in {marker!r}, found {len(lines)}")
+    return file, lines[0]
+
+
+def read_gallery(*parts: str) -> list[Case]:
+    """All cases of the gallery's `parts` (``""`` the open cases, ``"scary"``, ``"sealed"``), by name; the first two by
+    default."""
+    places = [GALLERY / part for part in parts or ("", "scary")]
+    return [read_case(path.parent) for place in places for path in sorted(place.glob("*/case.toml"))]
 
 
 def chosen_incident(report: dict[str, Any]) -> dict[str, Any] | None:
@@ -123,7 +153,8 @@ def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
     if incident is None:
         return [*checks, Check("symptom", case.expected["symptom"], BENIGN)]
     expected = dict(case.expected)
-    if not expected.get("harmless"):  # the weights are those of before the step, and the step can be repeated
+    numeric = incident["symptom"].startswith(("nonfinite", "numeric"))
+    if numeric and not expected.get("harmless"):  # the weights are those of before the step, and the step can be repeated
         expected.setdefault("held", True)
         expected.setdefault("reproduced", True)
     origin = incident["origin"] or {}
@@ -131,7 +162,11 @@ def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
     if case.origin is not None:
         checks.append(Check("line", "{}:{}".format(*case.origin), f"{origin.get('file')}:{origin.get('line')}"))
     checks += [Check(what, expected[what], origin.get(what)) for what in _ORIGIN if what in expected]
-    checks.append(Check("cause", expected["cause"], next((one["cause"] for one in incident["causes"]), None)))
+    first = next(iter(incident["causes"]), {"cause": None, "location": {}})
+    checks.append(Check("cause", expected["cause"], first["cause"]))
+    if case.fault is not None:
+        place = first["location"] or {}
+        checks.append(Check("fault", "{}:{}".format(*case.fault), f"{place.get('file')}:{place.get('line')}"))
     return checks
 
 
@@ -144,14 +179,32 @@ def rank_of_cause(case: Case, report: dict[str, Any]) -> int | None:
     return next((place for place, cause in enumerate(causes, start=1) if cause in wanted), None)
 
 
-def run_row(case: Case, timeout: float) -> dict[str, Any]:
-    """One line of the table: `train.py` of `case`, run and judged."""
-    report, done = watched_run(case.folder, "train.py", timeout)
+def run_row(case: Case, timeout: float, keep: Path | None = None) -> dict[str, Any]:
+    """One line of the table: `train.py` of `case`, run and judged. `keep`: where its recording stays."""
+    report, done = watched_run(case.folder, "train.py", timeout, keep / case.name if keep is not None else None)
     if report is None:
         failure = f"no report, exit code {done.exit_code}: {done.stderr.strip().splitlines()[-1:]}"
         return {"case": case.name, "seconds": round(done.seconds, 2), "failures": [failure]}
+    return _row(case, report, done.exit_code, done.seconds)
+
+
+def rerank_row(case: Case, kept: Path) -> dict[str, Any]:
+    """The same from a kept recording, its causes ranked by the code as it is now."""
+    from stayfinite.engine.rank import rank
+    from stayfinite.recording.reader import read_recording
+    from stayfinite.reporters import json as json_reporter
+    from stayfinite.reporters.report import build_report
+
+    recording = read_recording(kept)
+    again = tuple(msgspec.structs.replace(one, diagnosis=rank(one.case)) for one in recording.incidents)
+    report = json.loads(json_reporter.to_bytes(build_report(msgspec.structs.replace(recording, incidents=again))))
+    closing = recording.closing
+    return _row(case, report, closing.exit_code if closing is not None else -1, closing.seconds if closing else 0.0)
+
+
+def _row(case: Case, report: dict[str, Any], exit_code: int, seconds: float) -> dict[str, Any]:
     incident = chosen_incident(report)
-    checks = judge(case, report, done.exit_code)
+    checks = judge(case, report, exit_code)
     verdicts = {check.what: check.ok for check in checks}
     return {
         "case": case.name,
@@ -161,7 +214,7 @@ def run_row(case: Case, timeout: float) -> dict[str, Any]:
         "cause": next((one["cause"] for one in incident["causes"]), None) if incident else None,
         "rank": rank_of_cause(case, report),
         "samples": verdicts.get("samples"),
-        "seconds": round(done.seconds, 2),
+        "seconds": round(seconds, 2),
         "failures": [str(check) for check in checks if not check.ok],
     }
 
@@ -185,9 +238,12 @@ def run_twin_row(case: Case, timeout: float) -> dict[str, Any]:
     }
 
 
-def watched_run(folder: Path, script: str, timeout: float) -> tuple[dict[str, Any] | None, Any]:
-    """``stayfinite run SCRIPT`` in `folder`: its report, or ``None`` if it wrote none, and how the process ended."""
-    with tempfile.TemporaryDirectory(prefix="gallery-") as reports:
+def watched_run(folder: Path, script: str, timeout: float, keep: Path | None = None) -> tuple[dict[str, Any] | None, Any]:
+    """``stayfinite run SCRIPT`` in `folder`: its report, or ``None`` if it wrote none, and how the process ended. `keep`: the
+    folder of the recording, which stays; an older one there is replaced."""
+    if keep is not None:
+        shutil.rmtree(keep, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="gallery-") if keep is None else nullcontext(str(keep.resolve())) as reports:
         arguments = ["run", "--report", reports, script]
         done = _runners().run_cli(arguments, folder, {"STAYFINITE_STRICT": "1"}, timeout=timeout)
         path = Path(reports, "report.json")
@@ -228,6 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--twins", action="store_true", help="run the healthy twins as well")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON, - for stdout")
     parser.add_argument("--timeout", type=float, default=180.0, metavar="SECONDS", help="for each run (default 180)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the recordings")
+    parser.add_argument("--rerank", type=Path, metavar="DIR", help="rank the causes of kept recordings again, run nothing")
     options = parser.parse_args(arguments)
     words = [word for word in options.only.split(",") if word]
     cases = [case for case in read_gallery() if not words or any(word in case.name for word in words)]
@@ -236,7 +294,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if case.missing:
             print(f"{case.name}: left out, {', '.join(case.missing)} is not installed", file=sys.stderr)
             continue
-        rows.append(run_row(case, options.timeout))
+        if options.rerank is not None:
+            if (options.rerank / case.name).is_dir():
+                rows.append(rerank_row(case, options.rerank / case.name))
+            continue
+        rows.append(run_row(case, options.timeout, options.keep))
         if options.twins and case.has_twin:
             rows.append(run_twin_row(case, options.timeout))
         if sys.stderr.isatty():

@@ -11,6 +11,7 @@ from stayfinite.records.diagnosis import Diagnosis
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import Number
 from stayfinite.records.series import Window
+from stayfinite.records.survey import Birth, Survey
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Phase, Scalar, Trace
 
@@ -64,6 +65,8 @@ class Origin(msgspec.Struct, frozen=True, tag="origin"):
     """Number operands of the operator: an exponent, a divisor, an epsilon."""
     absorbed: Absorbed = "value"
     """What ended at `absorbed_at`."""
+    birth: Birth | None = None
+    """Who made the value, where it was bad before the step: not part of the identity."""
 
     @property
     def identity(self) -> str:
@@ -146,6 +149,8 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     overwritten: tuple[str, ...] = ()
     """Non-finite parameters that were written in place at least twice before the first step: once to initialise them,
     once more to load something over them. Memory that was never initialised was written less often."""
+    survey: Survey | None = None
+    """What the step looked like, where a detector of finite symptoms asked for it."""
 
     def window(self, series: str) -> Window:
         """The readings of `series`, oldest first; an empty window if it was never read."""

@@ -1,0 +1,159 @@
+"""What a step looked like that is finite and yet wrong: where gradients end, what units do, what a loss was given.
+
+A trace follows non-finite values; a survey looks at the finite ones. It is taken of one repeated step, when a detector
+suspects that nothing is being learned or that something is about to explode.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from stayfinite.records.location import UNKNOWN_LOCATION, Location
+from stayfinite.records.numbers import Number
+from stayfinite.records.tensor import TensorStats
+from stayfinite.records.trace import Phase, Scalar
+
+
+class Units(msgspec.Struct, frozen=True):
+    """What the units behind one activation did over the batch.
+
+    **Fields**
+
+    - `kind`: canonical `OpKind` of the activation (``"relu"``, ``"tanh"``, ``"sigmoid"``, ``"softmax"``, ...).
+    - `units`: how many (extent of the channel or last dimension); `dead`: those that gave exactly 0 for every sample;
+      `constant`: those that gave one value for every sample (dead ones included).
+    - `saturated`: share of elements on which the activation is flat: its slope is below 1e-3 (for a softmax: rows whose
+      largest probability is above 0.999).
+    - `input`, `output`: statistics of what went in and came out.
+    - `gradient`: largest magnitude of the gradient that arrived at the output, ``"nan"`` if none did; `passed`: that of the
+      gradient that left through the input.
+    """
+
+    kind: str
+    location: Location
+    module: str | None = None
+    units: int = 0
+    dead: int = 0
+    constant: int = 0
+    saturated: float = 0.0
+    input: TensorStats | None = None
+    output: TensorStats | None = None
+    gradient: Number = "nan"
+    passed: Number = "nan"
+
+
+class Barrier(msgspec.Struct, frozen=True):
+    """A forward operator whose backward made exact zeros of a gradient that was none: where a gradient ends.
+
+    - `kind`, `native_op`, `location`, `module`, `phase`, `inputs`, `output`, `scalars`: the forward operator's, as in `OpCall`.
+    - `blocked`: share of the elements with a non-zero incoming gradient whose outgoing gradient is exactly 0 (1.0: all).
+    - `replaced`: how many input elements were non-finite and came out finite (`nan_to_num`, a clamp of an infinity).
+    - `clamped`: how many finite input elements came out changed, for operators that limit a range (clamp, min, max).
+    - `detached`: the value was taken out of the graph (`detach`, an integer cast, a comparison, `no_grad`, `item`).
+    - `parameters`: dotted names of the parameters whose gradient is exactly 0 (or missing) because of it.
+    """
+
+    kind: str
+    native_op: str
+    location: Location
+    module: str | None = None
+    phase: Phase = "forward"
+    inputs: tuple[TensorStats, ...] = ()
+    output: TensorStats | None = None
+    scalars: tuple[Scalar, ...] = ()
+    blocked: float = 0.0
+    replaced: int = 0
+    clamped: int = 0
+    detached: bool = False
+    parameters: tuple[str, ...] = ()
+
+
+class Gain(msgspec.Struct, frozen=True):
+    """How much one forward operator's backward enlarged a gradient: `factor` = largest magnitude out / in."""
+
+    kind: str
+    native_op: str
+    location: Location
+    factor: Number
+    incoming: Number
+    outgoing: Number
+    module: str | None = None
+    inputs: tuple[TensorStats, ...] = ()
+    scalars: tuple[Scalar, ...] = ()
+    samples: tuple[int, ...] = ()
+
+
+class ParameterState(msgspec.Struct, frozen=True):
+    """One parameter over the surveyed step.
+
+    - `gradient`: statistics of its gradient before the update; ``None`` if it got none.
+    - `requires_grad`, `owned`: whether it asks for a gradient and whether an optimizer has it.
+    - `change`: largest magnitude of what the update changed; 0 where it stayed bit-equal.
+    - `magnitude`: its own largest magnitude.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    gradient: TensorStats | None = None
+    requires_grad: bool = True
+    owned: bool = True
+    change: Number = 0.0
+    magnitude: Number = 0.0
+
+
+class LossInputs(msgspec.Struct, frozen=True):
+    """What a loss was computed from.
+
+    - `kind`: canonical `OpKind` of the loss (``"mse_loss"``, ``"cross_entropy"``, ``"bce"``, ``"bce_with_logits"``, ...).
+    - `prediction`, `target`: statistics; `target` is ``None`` where the operator has none.
+    - `made_by`: kind of the last operator that is not a view or a copy and made the prediction (``"sigmoid"``, ``"softmax"``,
+      ``"relu"``, ``"linear"``, ...); `made_at`: its line; `made_over`: extent of the dimension it normalises over.
+    """
+
+    kind: str
+    location: Location
+    prediction: TensorStats
+    target: TensorStats | None = None
+    made_by: str = ""
+    made_at: Location = UNKNOWN_LOCATION
+    made_over: int = 0
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """See the module. `barriers` and `gains` are in the order the backward pass met them; gains of less than 10 are left out.
+
+    `stepped`: whether the update was taken at all (a scaler may skip, a script may forget). `unseen`: what could not be
+    looked into.
+    """
+
+    units: tuple[Units, ...] = ()
+    barriers: tuple[Barrier, ...] = ()
+    gains: tuple[Gain, ...] = ()
+    parameters: tuple[ParameterState, ...] = ()
+    losses: tuple[LossInputs, ...] = ()
+    stepped: bool = True
+    unseen: tuple[str, ...] = ()
+
+
+SearchedIn = Literal["data set", "setup", "between steps", "evaluation", "step", "source"]
+
+
+class Birth(msgspec.Struct, frozen=True):
+    """Who made a value that was bad before the failing step computed anything.
+
+    - `location`: the line of the user's code where it became bad: of a transform, a loader, a constructor, a checkpoint's
+      load, a write to a buffer or parameter, the formula of a schedule.
+    - `how`: in words, as it stands in a report ("`(x - lo) / (hi - lo)` gave NaN for item 431").
+    - `searched_in`: how it was found. `step`: the earlier update it happened after; ``None`` for before the first.
+    - `op`: canonical `OpKind` where an operator is known; `inputs`: what went into it.
+    """
+
+    location: Location
+    how: str
+    searched_in: SearchedIn
+    step: int | None = None
+    op: str = ""
+    inputs: tuple[TensorStats, ...] = ()
