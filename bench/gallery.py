@@ -1,8 +1,9 @@
 """Run every training of the gallery under `stayfinite run` and compare the report with what is known about it.
 
-    python bench/gallery.py                      # the table
-    python bench/gallery.py --only digits,co2    # cases whose name contains one of these words
-    python bench/gallery.py --twins              # the healthy twins as well: nothing may be found in them
+    python bench/gallery.py                      # the tables: open cases, sealed cases, healthy scripts, and the figures
+    python bench/gallery.py --part open          # one part: open, sealed, scary, twins, healthy (may be said twice)
+    python bench/gallery.py --only digits,co2    # cases whose name contains one of these words, without the figures
+    python bench/gallery.py --twins              # with --only: the healthy twins as well
     python bench/gallery.py --json FILE          # the same as JSON, `-` for stdout
     python bench/gallery.py --keep DIR           # keep the recordings, a folder for each case
     python bench/gallery.py --rerank DIR         # run nothing: rank the causes of kept recordings again, in a second
@@ -16,167 +17,28 @@ the run must be held and reproduced.
 
 `gallery/scary/` holds healthy trainings that look alarming: nothing may be found in them. `gallery/sealed/` holds cases that
 were written from the pages of the causes alone, by people who do not work on the rules; they are never opened while rules
-are tuned, and counted apart.
+are tuned, and counted apart. The scripts of `tests/healthy/` and all twins count as healthy steps too.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import shutil
 import sys
 import tempfile
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from _cases import BENIGN, ROOT, Case, chosen_incident, judge, read_gallery
+from _figures import calibration_error, figures, rate_at_most, reliability
 
-ROOT = Path(__file__).resolve().parent.parent
-GALLERY = ROOT / "gallery"
-MARKER = "# <- origin"
-FAULT = "# <- fault"
-BENIGN = "none"
-"""The `symptom` of a case in which nothing may be found."""
-
-_SYMPTOM = ("symptom", "stopped", "harmless", "step", "held", "reproduced")
-_ORIGIN = ("phase", "op", "module", "parameter", "buffer", "samples", "dataset_indices", "columns")
-_LISTS = frozenset({"samples", "dataset_indices", "columns"})
-
-
-@dataclass(frozen=True)
-class Case:
-    """A folder of the gallery. `origin`, `fault`: file and 1-based line of the markers, ``None`` if `case.toml` names no
-    file for them."""
-
-    name: str
-    folder: Path
-    expected: dict[str, Any]
-    origin: tuple[str, int] | None
-    fault: tuple[str, int] | None = None
-
-    @property
-    def sealed(self) -> bool:
-        """True for a case that nobody opens while rules are tuned."""
-        return self.folder.parent.name == "sealed"
-
-    @property
-    def benign(self) -> bool:
-        """True if nothing may be found."""
-        symptom: str | list[str] = self.expected["symptom"]
-        return symptom == BENIGN
-
-    @property
-    def missing(self) -> list[str]:
-        """Packages the case needs that are not installed."""
-        return [name for name in self.expected.get("requires", ()) if importlib.util.find_spec(name) is None]
-
-    @property
-    def has_twin(self) -> bool:
-        """True if there is a healthy twin."""
-        return (self.folder / "train_fixed.py").is_file()
-
-
-@dataclass(frozen=True)
-class Check:
-    """One statement of `case.toml` beside what the report says."""
-
-    what: str
-    expected: Any
-    observed: Any
-
-    @property
-    def ok(self) -> bool:
-        """True if they agree; a list of alternatives agrees with each of them."""
-        if self.what in _LISTS:
-            return bool(list(self.expected) == self.observed)
-        alternatives = self.expected if isinstance(self.expected, list) else [self.expected]
-        return any(self.observed == one for one in alternatives)
-
-    def __str__(self) -> str:
-        return f"{self.what}: expected {self.expected!r}, the report says {self.observed!r}"
-
-
-def marked(path: Path, marker: str = MARKER) -> list[int]:
-    """1-based numbers of the lines of `path` that carry `marker`, alone or with the other one."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    both = (f"  {MARKER}", f"  {FAULT}")
-    return [number for number, line in enumerate(lines, start=1) if line.endswith(both) and f"  {marker}" in line]
-
-
-def read_case(folder: Path) -> Case:
-    """The case in `folder`. **Raises** `ValueError` unless each file `case.toml` names has exactly one marked line."""
-    expected = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
-    origin, fault = (_marked_in(folder, expected.get(key), marker) for key, marker in _MARKERS)
-    return Case(folder.name, folder, expected, origin, fault)
-
-
-_MARKERS = (("origin_file", MARKER), ("fault_file", FAULT))
-
-
-def _marked_in(folder: Path, file: str | None, marker: str) -> tuple[str, int] | None:
-    if file is None:
-        return None
-    lines = marked(folder / file, marker)
-    if len(lines) != 1:
-        raise ValueError(f"{folder.name}/{file}: one line must end in {marker!r}, found {len(lines)}")
-    return file, lines[0]
-
-
-def read_gallery(*parts: str) -> list[Case]:
-    """All cases of the gallery's `parts` (``""`` the open cases, ``"scary"``, ``"sealed"``), by name; the first two by
-    default."""
-    places = [GALLERY / part for part in parts or ("", "scary")]
-    return [read_case(path.parent) for place in places for path in sorted(place.glob("*/case.toml"))]
-
-
-def chosen_incident(report: dict[str, Any]) -> dict[str, Any] | None:
-    """The incident a case is about: the first that stopped the run, else the first non-finite one, else the first."""
-    incidents = report["incidents"]
-    stopping = [one for one in incidents if one["stopped"]]
-    non_finite = [one for one in incidents if one["symptom"].startswith(("nonfinite", "numeric"))]
-    return next(iter([*stopping, *non_finite, *incidents]), None)
-
-
-def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
-    """Everything `case.toml` states, compared with a report of a run of its `train.py`."""
-    checks = [Check("exit_code", case.expected["exit_code"], exit_code)]
-    if case.benign:
-        found = [one["symptom"] for one in report["incidents"]]
-        return [*checks, Check("status", "clean", report["status"]), Check("incidents", [[]], found)]
-    incident = chosen_incident(report)
-    if incident is None:
-        return [*checks, Check("symptom", case.expected["symptom"], BENIGN)]
-    expected = dict(case.expected)
-    numeric = incident["symptom"].startswith(("nonfinite", "numeric"))
-    if numeric and not expected.get("harmless"):  # the weights are those of before the step, and the step can be repeated
-        expected.setdefault("held", True)
-        expected.setdefault("reproduced", True)
-    origin = incident["origin"] or {}
-    checks += [Check(what, expected[what], incident[what]) for what in _SYMPTOM if what in expected]
-    if case.origin is not None:
-        checks.append(Check("line", "{}:{}".format(*case.origin), f"{origin.get('file')}:{origin.get('line')}"))
-    checks += [Check(what, expected[what], origin.get(what)) for what in _ORIGIN if what in expected]
-    first = next(iter(incident["causes"]), {"cause": None, "location": {}})
-    checks.append(Check("cause", expected["cause"], first["cause"]))
-    if case.fault is not None:
-        place = first["location"] or {}
-        checks.append(Check("fault", "{}:{}".format(*case.fault), f"{place.get('file')}:{place.get('line')}"))
-    return checks
-
-
-def rank_of_cause(case: Case, report: dict[str, Any]) -> int | None:
-    """At which place, from 1, the report names an expected cause; ``None`` if it does not."""
-    incident = chosen_incident(report)
-    wanted = case.expected.get("cause", [])
-    wanted = wanted if isinstance(wanted, list) else [wanted]
-    causes = [one["cause"] for one in incident["causes"]] if incident else []
-    return next((place for place, cause in enumerate(causes, start=1) if cause in wanted), None)
+HEALTHY = ROOT / "tests" / "healthy"
+PART_NAMES = ("open", "sealed", "scary", "twins", "healthy")
 
 
 def run_row(case: Case, timeout: float, keep: Path | None = None) -> dict[str, Any]:
@@ -184,7 +46,7 @@ def run_row(case: Case, timeout: float, keep: Path | None = None) -> dict[str, A
     report, done = watched_run(case.folder, "train.py", timeout, keep / case.name if keep is not None else None)
     if report is None:
         failure = f"no report, exit code {done.exit_code}: {done.stderr.strip().splitlines()[-1:]}"
-        return {"case": case.name, "seconds": round(done.seconds, 2), "failures": [failure]}
+        return {"case": case.name, "seconds": round(done.seconds, 2), "failures": [failure], "seen": False}
     return _row(case, report, done.exit_code, done.seconds)
 
 
@@ -206,35 +68,90 @@ def _row(case: Case, report: dict[str, Any], exit_code: int, seconds: float) -> 
     incident = chosen_incident(report)
     checks = judge(case, report, exit_code)
     verdicts = {check.what: check.ok for check in checks}
-    return {
+    row = {
         "case": case.name,
         "symptom": incident["symptom"] if incident else BENIGN,
         "step": incident["step"] if incident else None,
-        "line": verdicts.get("line"),
+        "line": verdicts.get("line", False if case.origin is not None and incident is None else None),
+        "place": verdicts.get("fault", False if case.fault is not None and incident is None else None),
         "cause": next((one["cause"] for one in incident["causes"]), None) if incident else None,
-        "rank": rank_of_cause(case, report),
-        "samples": verdicts.get("samples"),
+        "rank": None,
+        "samples": _samples(verdicts, case, incident),
         "seconds": round(seconds, 2),
+        "steps": report["run"]["steps"],
+        "alarms": len(report["incidents"]),
         "failures": [str(check) for check in checks if not check.ok],
     }
+    if not case.benign:
+        row["seen"] = verdicts.get("symptom", False)
+        row["rank"] = _rank_of_cause(case, incident)
+        row["first"], row["top3"] = row["rank"] == 1, row["rank"] is not None and row["rank"] <= 3
+        wanted = _wanted(case)
+        row["ranked"] = [(one["probability"], one["cause"] in wanted) for one in incident["causes"]] if incident else []
+    return row
+
+
+def _wanted(case: Case) -> list[str]:
+    wanted = case.expected.get("cause", [])
+    return wanted if isinstance(wanted, list) else [wanted]
+
+
+def _rank_of_cause(case: Case, incident: dict[str, Any] | None) -> int | None:
+    """At which place, from 1, the report names an expected cause; ``None`` if it does not."""
+    causes = [one["cause"] for one in incident["causes"]] if incident else []
+    return next((place for place, cause in enumerate(causes, start=1) if cause in _wanted(case)), None)
+
+
+def _samples(verdicts: dict[str, bool], case: Case, incident: dict[str, Any] | None) -> bool | None:
+    """Whether rows and data-set indices are right; ``None`` where no single sample is guilty."""
+    stated = [case.expected[what] for what in ("samples", "dataset_indices") if case.expected.get(what)]
+    if not stated:
+        return None
+    return incident is not None and all(verdicts.get(what, True) for what in ("samples", "dataset_indices"))
 
 
 def run_twin_row(case: Case, timeout: float) -> dict[str, Any]:
     """One line of the table: the twin of `case`, watched and bare. Nothing may be found, and both print the same."""
-    report, done = watched_run(case.folder, "train_fixed.py", timeout)
-    bare = _runners().run_bare(["train_fixed.py"], case.folder, timeout=timeout)
+    return _healthy_row(f"{case.name} (twin)", case.folder, "train_fixed.py", timeout)
+
+
+def _healthy_row(name: str, folder: Path, script: str, timeout: float) -> dict[str, Any]:
+    """A healthy script, watched and bare: nothing may be found, and both print the same."""
+    report, done = watched_run(folder, script, timeout)
+    bare = _runners().run_bare([script], folder, timeout=timeout)
     failures = [] if report is not None else [f"no report, exit code {done.exit_code}"]
-    if report is not None and report["status"] != "clean":
+    if report is not None and report["incidents"]:
         failures.append(f"status: {report['status']}, {[one['symptom'] for one in report['incidents']]}")
     if (done.exit_code, done.stdout) != (bare.exit_code, bare.stdout):
         failures.append("does not print what the bare run prints")
     found = chosen_incident(report) if report else None
     return {
-        "case": f"{case.name} (twin)",
+        "case": name,
         "symptom": found["symptom"] if found else BENIGN,
         "step": found["step"] if found else None,
         "seconds": round(done.seconds, 2),
+        "steps": report["run"]["steps"] if report else 0,
+        "alarms": len(report["incidents"]) if report else 0,
         "failures": failures,
+    }
+
+
+def run_healthy_row(path: Path, timeout: float) -> dict[str, Any]:
+    """A script of `tests/healthy`, in a folder of its own, because some of them write files."""
+    alone = path.parent == HEALTHY
+    with tempfile.TemporaryDirectory(prefix="healthy-") as made:
+        folder = Path(made, "run")
+        if alone:
+            folder.mkdir()
+            shutil.copy(path, folder)
+        else:
+            shutil.copytree(path.parent, folder)
+        report, done = watched_run(folder, path.name, timeout)
+    failures = [] if report is not None else [f"no report, exit code {done.exit_code}"]
+    alarms = [one["symptom"] for one in report["incidents"]] if report else []
+    return {
+        "case": path.stem if alone else path.parent.name, "seconds": round(done.seconds, 2), "alarms": len(alarms),
+        "steps": report["run"]["steps"] if report else 0, "failures": failures + ([f"found {alarms}"] if alarms else []),
     }
 
 
@@ -257,59 +174,128 @@ def _runners() -> Any:
     return importlib.import_module("forkserver")
 
 
+# -- telling ---------------------------------------------------------------------------------------------------------
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "NO"
     return "-" if value is None else str(value)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
+HEADS = ("case", "symptom", "step", "line", "place", "cause", "rank", "samples", "seconds")
+
+
+def table(rows: Sequence[dict[str, Any]], heads: Sequence[str] = HEADS) -> str:
     """`rows` as a Markdown table, with a line for every disagreement below it."""
-    heads = ("case", "symptom", "step", "line", "cause", "rank", "samples", "seconds")
-    cells = [list(heads), *([_cell(row.get(head)) for head in heads] for row in rows)]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
-    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells)
-    lines = ["| " + " | ".join(line) + " |" for line in padded]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    lines = aligned(heads, [[_cell(row.get(head)) for head in heads] for row in rows])
     failing = [row for row in rows if row["failures"]]
     lines += ["", f"{len(rows) - len(failing)} of {len(rows)} as expected"]
     lines += [f"  {row['case']}: {failure}" for row in failing for failure in row["failures"]]
     return "\n".join(lines)
 
 
+def aligned(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table whose columns line up, to be read as it stands."""
+    cells = [list(heads), *map(list, rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(heads))]
+    padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells)
+    lines = ["| " + " | ".join(line) + " |" for line in padded]
+    return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
+
+
+def summary(parts: dict[str, list[dict[str, Any]]]) -> str:
+    """The figures: shares with their 95 % intervals, open and sealed cases apart, false alarms, and how far the
+    probabilities can be trusted."""
+    failing = {name: [row for row in parts.get(name, ()) if "seen" in row] for name in ("open", "sealed")}
+    shares = [(name, dict(figures(rows))) for name, rows in failing.items() if rows]
+    lines = []
+    if shares:
+        names = list(shares[0][1])
+        lines += aligned(["share (95 % interval)", *(f"{name} cases" for name, _ in shares)],
+                          [[what, *(told[what] for _, told in shares)] for what in names])
+    quiet = {name: rows for name in ("twins", "scary", "healthy") if (rows := parts.get(name))}
+    if quiet:
+        counted = []
+        for name, found in [*quiet.items(), ("together", [row for rows in quiet.values() for row in rows])]:
+            steps, alarms = sum(row.get("steps") or 0 for row in found), sum(row.get("alarms") or 0 for row in found)
+            per = f"{1e4 * alarms / steps:.2f} (below {1e4 * rate_at_most(alarms, steps):.2f})" if steps else "-"
+            counted.append([name, str(len(found)), str(steps), str(alarms), per])
+        lines += ["", *aligned(["healthy", "scripts", "steps", "false alarms", "in 10,000 steps (95 % limit)"], counted)]
+    for name, rows in failing.items():
+        if rows:
+            lines += ["", f"Probabilities of the causes, {name} cases; expected calibration error {calibration_error(rows):.3f}:", ""]
+            lines += aligned(["probability said", "causes", "mean", "right (95 % interval)"], reliability(rows))
+    return "\n".join(lines)
+
+
+def _rows_of(part: str, timeout: float, keep: Path | None, rerank: Path | None) -> Iterator[dict[str, Any]]:
+    if part == "healthy":
+        scripts = [*HEALTHY.glob("*.py"), *HEALTHY.glob("*/train.py")] if rerank is None else []
+        for path in sorted(scripts):
+            yield run_healthy_row(path, timeout)
+        return
+    folders = {"open": [""], "sealed": ["sealed"], "scary": ["scary"], "twins": ["", "sealed"]}[part]
+    run: Callable[[Case], dict[str, Any]] = lambda case: run_row(case, timeout, keep)  # noqa: E731
+    for case in read_gallery(*folders):
+        if (part == "twins" and not case.has_twin) or (rerank is not None and not (rerank / case.name).is_dir()):
+            continue
+        if part in ("open", "sealed") and case.benign:
+            continue
+        if case.missing:
+            print(f"{case.name}: left out, {', '.join(case.missing)} is not installed", file=sys.stderr)
+        elif rerank is not None:
+            yield rerank_row(case, rerank / case.name)
+        elif part == "twins":
+            yield run_twin_row(case, timeout)
+        else:
+            yield run(case)
+    if part == "scary" and rerank is None:
+        yield from (run(case) for case in read_gallery("") if case.benign)
+
+
+def _only(words: Sequence[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    rows = []
+    for case in read_gallery("", "scary", "sealed"):
+        if any(word in case.name for word in words):
+            rows.append(run_row(case, options.timeout, options.keep))
+            if options.twins and case.has_twin:
+                rows.append(run_twin_row(case, options.timeout))
+    return rows
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns 1 if anything is not as expected."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--part", action="append", choices=PART_NAMES, help="only this part (may be said twice)")
     parser.add_argument("--only", default="", metavar="WORDS", help="cases whose name contains one of these (a,b,c)")
-    parser.add_argument("--twins", action="store_true", help="run the healthy twins as well")
+    parser.add_argument("--twins", action="store_true", help="with --only, run the healthy twins as well")
     parser.add_argument("--json", metavar="FILE", help="write the rows as JSON, - for stdout")
     parser.add_argument("--timeout", type=float, default=180.0, metavar="SECONDS", help="for each run (default 180)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the recordings")
     parser.add_argument("--rerank", type=Path, metavar="DIR", help="rank the causes of kept recordings again, run nothing")
     options = parser.parse_args(arguments)
     words = [word for word in options.only.split(",") if word]
-    cases = [case for case in read_gallery() if not words or any(word in case.name for word in words)]
-    rows = []
-    for case in cases:
-        if case.missing:
-            print(f"{case.name}: left out, {', '.join(case.missing)} is not installed", file=sys.stderr)
-            continue
-        if options.rerank is not None:
-            if (options.rerank / case.name).is_dir():
-                rows.append(rerank_row(case, options.rerank / case.name))
-            continue
-        rows.append(run_row(case, options.timeout, options.keep))
-        if options.twins and case.has_twin:
-            rows.append(run_twin_row(case, options.timeout))
-        if sys.stderr.isatty():
-            print(f"{len(rows)}: {rows[-1]['case']}", file=sys.stderr)
-    if options.json == "-":
-        print(json.dumps(rows, indent=1))
+    parts: dict[str, list[dict[str, Any]]] = {}
+    if words:
+        parts["chosen"] = _only(words, options)
     else:
-        if options.json:
-            Path(options.json).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        print(table(rows))
-    return 1 if any(row["failures"] for row in rows) else 0
+        for part in options.part or (("open", "sealed") if options.rerank is not None else PART_NAMES):
+            rows = parts[part] = []
+            for row in _rows_of(part, options.timeout, options.keep, options.rerank):
+                rows.append(row)
+                if sys.stderr.isatty():
+                    print(f"{part} {len(rows)}: {row['case']}", file=sys.stderr)
+    if options.json:
+        told = json.dumps(parts, indent=1) + "\n"
+        sys.stdout.write(told) if options.json == "-" else Path(options.json).write_text(told, encoding="utf-8")
+    if options.json != "-":
+        for part, rows in parts.items():
+            heads = ("case", "symptom", "step", "seconds", "steps", "alarms") if part in ("scary", "twins", "healthy") else HEADS
+            print(f"### {part}\n\n{table(rows, heads)}\n")
+        if not words:
+            print(summary(parts))
+    return 1 if any(row["failures"] for rows in parts.values() for row in rows) else 0
 
 
 if __name__ == "__main__":

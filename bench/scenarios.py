@@ -26,8 +26,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from _cases import Case, read_gallery
 from _pairs import machine, markdown, save
-from gallery import Case, read_gallery
 
 HERE = Path(__file__).resolve().parent
 TOOLS = (

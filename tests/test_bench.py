@@ -62,3 +62,19 @@ def test_every_peer_raises_its_alarm() -> None:
     lines = told.splitlines()
     assert len(lines) >= 12
     assert all(line.startswith(("False quiet", "True alarm")) for line in lines), told
+
+
+def test_shares_and_probabilities_are_counted_right() -> None:
+    """Against published values: Wilson's interval of 0 in 10 is 0 to 0.278, of 81 in 263 is 0.255 to 0.366."""
+    sys.path.insert(0, str(BENCH))
+    try:
+        from _figures import calibration_error, rate_at_most, reliability, wilson
+    finally:
+        sys.path.pop(0)
+    assert [round(end, 3) for end in wilson(0, 10)] == [0.0, 0.278]
+    assert [round(end, 3) for end in wilson(81, 263)] == [0.255, 0.366]
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert rate_at_most(0, 30_000) == 1e-4
+    rows = [{"ranked": [(0.5, True), (0.5, False)]}, {"ranked": [(1.0, False)]}, {}]
+    assert [(line[0], line[1]) for line in reliability(rows)] == [("0.4 to 0.6", "2"), ("0.99 to 1", "1")]
+    assert round(calibration_error(rows), 3) == 0.333

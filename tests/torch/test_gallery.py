@@ -17,17 +17,21 @@ TIMEOUT = 180.0
 
 
 def _bench() -> ModuleType:
-    """`bench/gallery.py`, which reads cases and compares them with reports."""
+    """`bench/gallery.py`, which runs cases; `bench/_cases.py` beside it compares them with reports."""
     spec = importlib.util.spec_from_file_location("bench_gallery", ROOT / "bench" / "gallery.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(ROOT / "bench"))  # where its own modules lie
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
     return module
 
 
 BENCH = _bench()
-CASES = {case.name: case for case in BENCH.read_gallery("", "scary", "sealed")}
+JUDGE = sys.modules["_cases"]
+CASES = {case.name: case for case in JUDGE.read_gallery("", "scary", "sealed")}
 OPEN = [name for name, case in CASES.items() if not case.sealed]
 """Cases whose report is stated and kept. What the sealed ones give is measured by the benchmark, never tuned for."""
 FIELDS = {
@@ -53,7 +57,7 @@ def test_report_is_as_the_case_states(name: str) -> None:
     case = _usable(name)
     report, done = BENCH.watched_run(case.folder, "train.py", TIMEOUT)
     assert report is not None, done.stderr
-    checks = BENCH.judge(case, report, done.exit_code)
+    checks = JUDGE.judge(case, report, done.exit_code)
     assert [str(check) for check in checks if not check.ok] == []
 
     bare = run_bare(["train.py"], case.folder, timeout=TIMEOUT)
@@ -89,15 +93,15 @@ def test_case_is_complete(name: str) -> None:
     if not case.benign:
         assert {"stopped", "step", "cause"} <= set(case.expected)
         assert case.origin is not None or case.fault is not None or case.expected.get("reproduced") is False
-    for marker, stated in ((BENCH.MARKER, "origin_file"), (BENCH.FAULT, "fault_file")):
-        marks = {path.name: BENCH.marked(path, marker) for path in case.folder.glob("*.py")}
-        expected = 1 if stated in case.expected or (marker == BENCH.MARKER and case.expected.get("reproduced") is False) else 0
+    for marker, stated in ((JUDGE.MARKER, "origin_file"), (JUDGE.FAULT, "fault_file")):
+        marks = {path.name: JUDGE.marked(path, marker) for path in case.folder.glob("*.py")}
+        expected = 1 if stated in case.expected or (marker == JUDGE.MARKER and case.expected.get("reproduced") is False) else 0
         assert sum(map(len, marks.values())) == expected
         assert not any(lines for file, lines in marks.items() if file.endswith("_fixed.py"))
 
 
 def test_names_of_cases_are_unique() -> None:
-    folders = [case.folder for case in BENCH.read_gallery("", "scary", "sealed")]
+    folders = [case.folder for case in JUDGE.read_gallery("", "scary", "sealed")]
     assert len({folder.name for folder in folders}) == len(folders)
 
 
@@ -129,11 +133,11 @@ def _case(folder: Path, **changes: Any) -> Any:
     spelled = {True: "true", False: "false"}
     lines = [f"{key} = {spelled[value] if isinstance(value, bool) else repr(value)}" for key, value in stated.items()]
     (folder / "case.toml").write_text("\n".join(lines) + "\n")
-    return BENCH.read_case(folder)
+    return JUDGE.read_case(folder)
 
 
 def _disagreements(case: Any, report: dict[str, Any], exit_code: int = 3) -> list[str]:
-    return [check.what for check in BENCH.judge(case, report, exit_code) if not check.ok]
+    return [check.what for check in JUDGE.judge(case, report, exit_code) if not check.ok]
 
 
 def test_a_right_report_is_accepted(tmp_path: Path) -> None:
@@ -180,7 +184,7 @@ def test_the_place_of_the_first_cause_is_compared(tmp_path: Path) -> None:
 
 def test_one_line_may_carry_both_marks(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("x = 1\ny = x / 0  # <- origin  # <- fault\nz = '# <- fault'\n")
-    assert BENCH.marked(tmp_path / "train.py") == BENCH.marked(tmp_path / "train.py", BENCH.FAULT) == [2]
+    assert JUDGE.marked(tmp_path / "train.py") == JUDGE.marked(tmp_path / "train.py", JUDGE.FAULT) == [2]
 
 
 def test_anything_found_in_a_benign_case_is_refused(tmp_path: Path) -> None:
@@ -193,4 +197,4 @@ def test_a_case_must_mark_one_line(tmp_path: Path) -> None:
     _case(tmp_path / "case")
     (tmp_path / "case" / "train.py").write_text("x = 1\n")
     with pytest.raises(ValueError, match="one line must end in"):
-        BENCH.read_case(tmp_path / "case")
+        JUDGE.read_case(tmp_path / "case")
