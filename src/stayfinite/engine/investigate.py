@@ -11,7 +11,7 @@ import time
 
 import msgspec
 
-from stayfinite.engine.ports import Investigation, Listener, Outcome, ReplayRequest
+from stayfinite.engine.ports import FindBirth, Investigation, Listener, Outcome, ReplayRequest
 from stayfinite.records.incident import Case, Incident, Origin, ReplaySummary
 from stayfinite.records.numbers import Number
 from stayfinite.records.tensor import TensorStats
@@ -28,6 +28,7 @@ def investigate(
     *,
     repeatable: str | None,
     budget: float,
+    birth: FindBirth | None = None,
 ) -> Investigation:
     """Replay the held step of `case` and say where and why it failed.
 
@@ -36,6 +37,7 @@ def investigate(
     - `live`: what the step came to when it ran for the user.
     - `repeatable`: ``None`` if the step can be repeated, else why not.
     - `budget`: seconds for replays; no new one is begun once they are spent.
+    - `birth`: finds out who made the value at the origin, where it was bad before the step.
 
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
@@ -61,7 +63,7 @@ def investigate(
     if trace is not None:
         listener.stage(incident_id(case), "locate")
         found = localize(trace, case.symptom, case.exception)
-        case = msgspec.structs.replace(case, origin=found.origin, not_located=found.reason, path=found.path)
+        case = msgspec.structs.replace(case, origin=found.origin or case.origin, not_located=found.reason, path=found.path)
     if case.origin is None and case.symptom.detector == "nonfinite-learning-rate":
         # no operation of the step makes a rate: it is where the step was asked for that it does harm
         rate = Origin(
@@ -69,6 +71,10 @@ def investigate(
             inputs=(_number("lr", case.symptom.value),),
         )
         case = msgspec.structs.replace(case, origin=rate, not_located="")
+    if case.origin is not None and birth is not None:
+        born = birth(case)
+        if born is not None:
+            case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, birth=born))
     listener.located(case)
     listener.stage(incident_id(case), "rank")
     return Incident(

@@ -33,6 +33,7 @@ _SINKS: dict[str, SinkKind] = {
     "nonfinite-buffer": "buffer",
     "nonfinite-parameter": "parameter",
     "nonfinite-moment": "moment",
+    "frozen-moment": "moment",
 }
 
 _MASK_READERS = frozenset({"softmax", "log_softmax", "logsumexp", "attention", "max", "max_pool", "sort"})
@@ -103,6 +104,9 @@ def localize(trace: Trace, symptom: Symptom, exception: ExceptionInfo | None = N
 
     **Arguments**: `exception`: what ended the step, if anything did; its location is used where the trace has none.
     """
+    spoiled = _spoiled(trace, symptom)
+    if spoiled is not None:
+        return spoiled
     sinks = _choose(trace, symptom)
     if not sinks:
         if exception is not None:
@@ -118,6 +122,21 @@ def localize(trace: Trace, symptom: Symptom, exception: ExceptionInfo | None = N
     if not answers:
         return Localized(None, "the non-finite values could not be followed to where they began")
     return min(answers, key=lambda answer: answer[0])[1]
+
+
+def _spoiled(trace: Trace, symptom: Symptom) -> Localized | None:
+    """The origin of a symptom that names state which was bad before the step computed anything: that state, at the line that
+    read it first. Whatever harm it did comes after it, if it did any."""
+    wanted = _SINKS.get(symptom.detector)
+    if wanted not in ("parameter", "buffer", "moment"):
+        return None
+    for place, leaf in enumerate(trace.leaves):
+        if leaf.kind == wanted and leaf.name in symptom.names:
+            node = -1 - place
+            sink = Sink(kind=wanted, name=leaf.name, stats=leaf.stats, source=node)
+            graph = _Graph(trace)
+            return _at_leaf(graph, node, sink, set(graph.calls), None)
+    return None
 
 
 def _choose(trace: Trace, symptom: Symptom) -> list[Sink]:

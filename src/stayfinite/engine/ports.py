@@ -7,7 +7,7 @@ that yields requests and is sent outcomes.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -17,6 +17,7 @@ from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
 from stayfinite.records.numbers import Number
 from stayfinite.records.series import Window
+from stayfinite.records.survey import Birth
 from stayfinite.records.trace import Trace
 
 
@@ -44,6 +45,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 Investigation = Generator[ReplayRequest, Outcome, Incident]
+FindBirth = Callable[[Case], Birth | None]
+"""Asked of a case whose origin is known: who made the value, if it was bad before the step computed anything."""
 
 
 class Readings(Protocol):
@@ -63,7 +66,8 @@ class Investigate(Protocol):
     """`engine.investigate.investigate`, handed to the session of a framework."""
 
     def __call__(
-        self, case: Case, live: Outcome, listener: Listener, *, repeatable: str | None, budget: float
+        self, case: Case, live: Outcome, listener: Listener, *, repeatable: str | None, budget: float,
+        birth: FindBirth | None = None,
     ) -> Investigation:
         """Begin the investigation of a held step."""
 

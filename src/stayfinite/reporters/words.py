@@ -43,6 +43,7 @@ _BECAME = {
     "nonfinite-parameter": ("a parameter", "the parameter", "became"),
     "nonfinite-buffer": ("a buffer", "the buffer", "became"),
     "nonfinite-moment": ("an optimizer moment", "the optimizer moment", "became"),
+    "frozen-moment": ("an optimizer moment", "the optimizer moment", "was left at"),
     "nonfinite-learning-rate": ("the learning rate", "the learning rate", "became"),
     "divergence": ("the loss", "the loss", "diverged to"),
     "loss-spike": ("the loss", "the loss", "jumped to"),
@@ -62,7 +63,7 @@ def headline(symptom: Symptom, exception: tuple[str, str] | None = None) -> str:
     if symptom.detector in _BECAME:
         bare, named, verb = _BECAME[symptom.detector]
         subject = bare if not symptom.names else f"{named} of {enumerate_names(symptom.names)}"
-        if symptom.detector in ("nonfinite-parameter", "nonfinite-buffer") and symptom.names:
+        if symptom.detector in ("nonfinite-parameter", "nonfinite-buffer", "frozen-moment") and symptom.names:
             subject = f"{named if len(symptom.names) == 1 else named + 's'} {enumerate_names(symptom.names)}"
         if bare == named:
             subject = bare

@@ -18,6 +18,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.rewrite.blocks import Block
+
+OWN_CODE = "the parameters are updated by the script's own code"
 SMALL = 20_000
 """Gradients with fewer elements are laid end to end: below this the call costs more than the memory pass."""
 TOGETHER = 65_536
@@ -141,6 +145,21 @@ def unpredictable(optimizer: Optimizer) -> str | None:
     if _has_narrow(optimizer):
         return "parameters are float16, where an epsilon is lost and an update overflows with ordinary gradients"
     return None
+
+
+def undo_reason(block: Block, subjects: Subjects, learned: str | None, steps_in_backward: bool) -> str:
+    """Why passes of `block` run over an undo copy, or an empty text if gradients tell what an update will do. `learned`: that
+    it writes parameters by itself, seen before."""
+    if block.by_hand or not subjects.optimizers:
+        return OWN_CODE
+    if learned is not None:
+        return learned
+    if steps_in_backward:
+        return "an optimizer steps inside the backward pass"
+    if "data" in block.attributes:
+        return "the script writes to `.data`, which leaves no mark on a parameter"
+    foreign = [o for o in subjects.optimizers if not type(o).__module__.startswith("torch.optim")]
+    return unpredictable(foreign[0]) or "" if foreign else ""
 
 
 def _has_narrow(optimizer: Optimizer) -> bool:

@@ -19,8 +19,9 @@ from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.finding import Warning
-from stayfinite.records.incident import Case, Configuration, Incident, ReplaySummary, Symptom
+from stayfinite.records.incident import Case, Configuration, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.numbers import to_float, to_number
+from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.runtime import Attempt
 
 REPLAYED_OFTEN = 3
@@ -55,8 +56,14 @@ class Incidents:
         self._relative = relative
         self._spent = 0.0
         self._known: dict[tuple[str, ...], tuple[int, Incident]] = {}
+        self._told = False
         self._kept: set[str] = set()
         """Incidents whose step was stored, or found too large to be."""
+
+    @property
+    def told(self) -> bool:
+        """True if any step has failed so far."""
+        return bool(self._known) or self._told
 
     def finite_symptoms(self) -> Failure | None:
         """Tell what the finite detectors saw; a failure if the run is to stop there (``--stop-on``)."""
@@ -195,8 +202,9 @@ class Incidents:
 
         **Raises** `TrainingHalted` when the incident stops the run.
         """
+        self._told = True
         case = Case(
-            _symptom(failure), windows=self._readings.windows(),
+            _symptom(failure), origin=_of_state(failure, subjects), windows=self._readings.windows(),
             parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
             configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
         )
@@ -206,6 +214,8 @@ class Incidents:
             reason = f"what repeats steps broke before: {shield.failures['transaction']}"
         if ended:
             reason = "the step was seen to be bad after the script had ended"
+        elif failure.before:
+            reason = "it was seen when no step was running"
         incident: Incident | None = None
         with shield.shielded(INVESTIGATION, _WITHOUT):
             investigation = self._investigate(case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0)
@@ -274,6 +284,21 @@ def _symptom(failure: Failure) -> Symptom:
     return Symptom(
         failure.detector, failure.step, failure.series, to_number(failure.value), names=failure.names,
         location=failure.location,
+    )
+
+
+def _of_state(failure: Failure, subjects: Subjects) -> Origin | None:
+    """The origin of a failure that is bad state and no operation: the state itself, where it was seen."""
+    if not failure.before or not failure.names:
+        return None
+    name = failure.names[0]
+    kind = failure.series
+    known: tuple[TensorStats, ...] = ()
+    stats = next((s for s in _part("parameters", lambda: describe.parameters(subjects), known) if s.name == name), None)
+    return Origin(
+        phase="load", op=kind, native_op="", location=failure.location,
+        parameter=name.rpartition(" of ")[2] if kind != "buffer" else None, buffer=name if kind == "buffer" else None,
+        inputs=(stats,) if stats is not None else (),
     )
 
 

@@ -199,8 +199,10 @@ class Inquiry:
                         raise broken[0]
                     if left:
                         break
-                if self._failure is not None and self._failure.detector in ("nonfinite-parameter", "nonfinite-buffer"):
+                if self._failure is not None and self._failure.series in ("parameter", "buffer"):
                     watcher.note_state([*self._subjects.parameters, *self._subjects.buffers])
+                elif self._failure is not None and self._failure.series == "moment" and self._failure.at == "end":
+                    watcher.note_state([moment for o in self._subjects.optimizers for _, moment in hold.state_tensors(o)])
                 if self._failure is not None and self._failure.at == "end":
                     for value in describe.bad_scalars(self._frame.f_locals):
                         watcher.note_found(value)
@@ -265,6 +267,15 @@ def hold_back(scene: Scene, failure: Failure) -> None:
         with suppress(Unrepeatable):
             window.passes[0].saved.restore_trained()
     finally:
+        generators()
+
+
+def put_back(late: Failure) -> None:
+    """What the host wrote since a step that a latch held, where no pass is running any more."""
+    if late.window is not None and not late.committed:
+        generators = generator_states()
+        for undo in late.window.undo:
+            undo()
         generators()
 
 

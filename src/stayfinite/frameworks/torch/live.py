@@ -84,14 +84,17 @@ class Live:
         """Told when an update is asked for, before it is judged."""
         self.committed: Callable[[], None] = lambda: None
         """Told when an update was taken and is fit to stay."""
+        self.state: Callable[[Optimizer, int], Failure | None] = lambda _optimizer, _step: None
+        """Asked about parameters and buffers, once loss and gradients are fit."""
+        self.saved: Callable[..., None] = lambda **_kwargs: None
         self.training_begins: Callable[[], None] = lambda: None
         """Told when an optimizer is made: what was remembered of an earlier training can go."""
         self.unwrapped_steps = 0
         """Updates taken outside any block: held if bad, never repeated."""
         self._locate = locate
         self._name = name
-        self.losses = Losses(readings, self._defers)
-        self._clipping = Clipping(self._defers)
+        self.losses = Losses(readings, self.defers)
+        self._clipping = Clipping(self.defers)
         self._latching = Latching(readings, self.losses, self._clipping, name)
         self._scaler: weakref.ref[Any] | None = None
         self._scaling: set[int] = set()
@@ -151,8 +154,7 @@ class Live:
         here = self.current
         window = self.window
         first = window is not None and not any(one.backward for one in window.passes)
-        if first and not self.wiped and not self._cleared_by_hand():
-            self.alive = True
+        self.alive = self.alive or (first and not self.wiped and not self._cleared_by_hand())
         if here is not None:
             here.backward = True
         stepped = here.stepped if here is not None else []
@@ -163,10 +165,10 @@ class Live:
         self.in_backward += 1
 
     def _cleared_by_hand(self) -> bool:
-        optimizers = list(self.updates.of) or list(self.made)
+        optimizers = [*self.updates.of] or [*self.made]
         return all(p.grad is None for o in optimizers for g in o.param_groups for p in g["params"])
 
-    def _defers(self, tensor: Tensor) -> bool:
+    def defers(self, tensor: Tensor) -> bool:
         """True if a number of `tensor` is collected and not read at once."""
         return self.current is not None and (tensor.device.type != "cpu" or self._latching.everywhere)
 
@@ -212,6 +214,10 @@ class Live:
         self.checkpoint = self._locate()
         self.checkpoint_step = self.updates.coming
 
+    def state_saved(self, *, asked: bool) -> None:
+        if self.current is None:
+            self.saved(asked=asked)
+
     # -- the verdict ---------------------------------------------------------------------------------------------
 
     def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -244,7 +250,8 @@ class Live:
         series = self.updates.gradient_series(optimizer)
         self.readings.read(series, step, self.clip.norm if self.clip is not None else norm)
         failure = verdicts.of_gradients(optimizer, step, self._coming, norm, self.clip, self._name, self._locate)
-        if failure is not None and failure.series == "gradient_norm":
+        failure = failure or self.state(optimizer, step)
+        if failure and failure.series == "gradient_norm":
             failure.series = series
         if self._leave_if(failure):
             self._watch_over(optimizer, "", void=True)
@@ -260,7 +267,7 @@ class Live:
     def _gradient_norm(self, optimizer: Optimizer) -> float:
         grads = self._in_use = hold.bare_gradients(optimizer)
         covered = self._clipping.covers(len(grads))  # clipping read the same gradients a moment ago
-        together = bool(grads) and not covered and self._defers(grads[0])
+        together = bool(grads) and not covered and self.defers(grads[0])
         if together:
             grads = self._in_use = hold.dense(grads)
         norm = math.nan

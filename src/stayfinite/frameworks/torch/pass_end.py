@@ -13,20 +13,20 @@ from torch import Tensor
 
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Scene, bad_loss
 from stayfinite.frameworks.torch.subjects import Subjects
 
 
 class PassEnd:
-    """`every`: steps between looks at parameters and buffers, which cost a pass over them each. `skips`: a bad update is
-    left out as a whole, so a bad micro-batch waits for the update it belongs to."""
+    """`looks` at parameters, buffers and moments. `skips`: a bad update is left out as a whole, so a bad micro-batch waits for
+    the update it belongs to."""
 
-    def __init__(self, live: Live, name: Callable[[Tensor], str], every: int, *, skips: bool = False) -> None:
+    def __init__(self, live: Live, name: Callable[[Tensor], str], looks: Looks, *, skips: bool = False) -> None:
         self._live = live
         self._name = name
-        self._every = every
-        self._next_look = 0
+        self._looks = looks
         self._skips = skips
         self._norm = Norm()
 
@@ -39,13 +39,15 @@ class PassEnd:
             if failure is not None:
                 return failure
             if scene.window.by_hand and here.backward:
-                self._live.updates.count_by_hand()
+                failure = self._looks.buffers(scene, self._live.updates.count_by_hand())
+                if failure is not None:
+                    return failure
         if bad is not None and not here.stepped:
             if self._skips and scene.window.accumulates and not self._live.wiped:
                 return None  # the update will be asked for, and judged by the losses of all its passes
             return self._judge_unstepped(subjects, bad)
         if here.stepped:
-            return self._look(subjects)
+            return self._look(scene)
         if not here.backward and not here.losses:
             return self._judge_names(scene)
         return None
@@ -72,24 +74,14 @@ class PassEnd:
             return ()
         return tuple(hold.nonfinite((self._name(p), p.detach()) for p in subjects.parameters))[:10]
 
-    def _look(self, subjects: Subjects) -> Failure | None:
-        """Every so often look at parameters and buffers: others write them too."""
+    def _look(self, scene: Scene) -> Failure | None:
+        """Every so often look at parameters, buffers and moments: others write them too."""
         step = self._live.updates.last
-        if step < self._next_look:
+        if not self._looks.due(scene, step):
             return None
-        self._next_look = step + self._every
-        late = self._live.settle_latch()  # a look waits for the device anyway
-        if late is not None:
-            return late
-        names = self._bad_parameters(subjects)
-        if names:
-            return Failure("nonfinite-parameter", step, "parameter", hold.worst(subjects.parameters), names, held=False)
-        floating = [(subjects.buffer_names[id(b)], b) for b in subjects.buffers if b.is_floating_point() and _is_written(b)]
-        if floating and not hold.norm([b for _, b in floating]) < math.inf:
-            names = tuple(hold.nonfinite(floating))[:10]
-            if names:
-                return Failure("nonfinite-buffer", step, "buffer", hold.worst(b for _, b in floating), names)
-        return None
+        # a look waits for the device anyway
+        seldom = any(map(self._live.defers, scene.subjects.parameters[:1]))
+        return self._live.settle_latch() or self._looks.everything(scene, step, seldom=seldom)
 
     def _judge_names(self, scene: Scene) -> Failure | None:
         """The script left the step before any backward: because its own test found a bad loss?"""
@@ -103,7 +95,3 @@ class PassEnd:
                 return Failure("nonfinite-loss", self._live.updates.coming, "loss", number, (name,), "end", committed=True)
         return None
 
-
-def _is_written(buffer: Tensor) -> bool:
-    """True if the buffer was ever changed in place; tables and masks are not, and may hold infinities on purpose."""
-    return buffer._version > 0

@@ -52,6 +52,10 @@ class Failure:
     """The window it happened in, where that is not the one that is open."""
     asked: int | None = None
     """Updates asked for before it in that window; None: all but the last."""
+    before: bool = False
+    """What it names was bad before the step computed anything."""
+    known_finite: int | None = None
+    """The last update after which that was seen to be finite (-1: before the first one); None: not looked at before."""
 
 
 class Loss:
@@ -106,6 +110,8 @@ class Pass:
     """Gradient norms as `hold.norm` gives them, where the pass is to be compared with its repetitions."""
     originals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """(scaled, original) pairs a gradient scaler made in this pass."""
+    spoiled: list[Tensor] = field(default_factory=list)
+    """Parameters that were bad when it began."""
 
 
 @dataclass

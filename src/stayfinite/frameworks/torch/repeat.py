@@ -187,3 +187,5 @@ class Repeat:
     def state_loaded(self, source: str) -> None:
         """Nothing to learn in a repetition."""
 
+    def state_saved(self, *, asked: bool) -> None:
+        """Nothing to learn in a repetition."""

@@ -70,6 +70,9 @@ class Watcher(Protocol):
     def state_loaded(self, source: str) -> None:
         """`torch.load` or `load_state_dict` was called."""
 
+    def state_saved(self, *, asked: bool) -> None:
+        """`torch.save` is about to write or, where it is only `asked` for, a module's `state_dict` about to be made."""
+
 
 class Sensors:
     """All patches of one session. `attach` makes them, `detach` restores every patched attribute.
@@ -118,6 +121,10 @@ class Sensors:
             torch.nn.Module, "load_state_dict", None,
             lambda _result, *_args, **_kwargs: self.watcher.state_loaded("a state dict"),
         )
+
+        # what is saved now may be kept for good, over the last state that was finite
+        self._wrap(torch, "save", lambda *_args, **_kwargs: self.watcher.state_saved(asked=False), None)
+        self._wrap(torch.nn.Module, "state_dict", lambda *_args, **_kwargs: self.watcher.state_saved(asked=True), None)
 
     def detach(self) -> None:
         """Stop listening and leave torch as it was found."""

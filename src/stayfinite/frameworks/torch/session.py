@@ -22,8 +22,9 @@ from stayfinite.errors import LeaveAttempt, TrainingHalted
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.incidents import Incidents
-from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters
+from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters, put_back
 from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.pass_end import PassEnd
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
@@ -50,7 +51,6 @@ from stayfinite.rewrite.saved import Saved
 from stayfinite.rewrite.state import Plan
 from stayfinite.rewrite.undo import Undo
 
-_OWN_CODE = "the parameters are updated by the script's own code"
 FIRST_LOOKS = 4
 """Windows of a block in which versions of parameters are compared before the update: a habit shows at once."""
 LONGEST_WINDOW = 512
@@ -67,11 +67,14 @@ class Session:
         self.live.training_begins = self._forget
         self.live.asked = self._before_update
         self.live.committed = self._after_commit
+        self.live.state = self._judge_state
+        self.live.saved = self._last_look
         self.live.exact = options.replay_every > 0
         self.sensors = Sensors(self.live)
         self.replays = ReplayLog()
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative)
-        self._pass_end = PassEnd(self.live, self._name, options.every, skips=options.on_incident == "skip")
+        self._state = Looks(self._name, options.every)
+        self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}
         self._subjects: dict[int, tuple[Plan, Subjects, Written]] = {}
@@ -97,8 +100,9 @@ class Session:
         """Leave torch as it was found; tell what the last steps came to, if that has not been looked at."""
         late = self.live.settle_latch()
         if late is not None:
-            self._put_back(late)
+            put_back(late)
             self._outside_any_block(late, ended=True)
+        self._last_look(ended=True)
         runtime.set_driver(None)
         self.sensors.detach()
 
@@ -270,9 +274,10 @@ class Session:
         if window is None or self._block is not block or len(window.passes) >= LONGEST_WINDOW:
             window = self._window = self._begin(block, subjects, known[2], generators)
             self._block = block
+        spoiled = self._state.begin(block, subjects, known[2], window.versions, self.live.updates.coming) if not window.passes else []
         attempt = Attempt(self._exit)
         saved = Saved(plan, local_names, global_names, self._objects, trainers=window.by_hand)
-        here = Pass(saved, generators, attempt)
+        here = Pass(saved, generators, attempt, spoiled=spoiled)
         window.passes.append(here)
         self.live.begin_pass(here, window)
         return Scene(block, frame, plan, subjects, window, here)
@@ -289,7 +294,7 @@ class Session:
         window.accumulates = block.id in self._accumulate
         window.by_hand = block.by_hand or not subjects.optimizers
         window.zeroes = self.live.zeroes
-        reason = self._needs_undo_copy(block, subjects)
+        reason = hold.undo_reason(block, subjects, self._by_hand.get(block.id), self.live.steps_in_backward)
         if reason:
             window.reason = reason
             copies = [parameter_undo(subjects.parameters), *map(optimizer_undo, subjects.optimizers)]
@@ -304,18 +309,6 @@ class Session:
     def _rehearsals_due(self) -> bool:
         every = self.options.replay_every
         return bool(every) and self.live.updates.coming % every == 0
-
-    def _needs_undo_copy(self, block: Block, subjects: Subjects) -> str:
-        if block.by_hand or not subjects.optimizers:
-            return _OWN_CODE
-        if block.id in self._by_hand:
-            return self._by_hand[block.id]
-        if self.live.steps_in_backward:
-            return "an optimizer steps inside the backward pass"
-        if "data" in block.attributes:
-            return "the script writes to `.data`, which leaves no mark on a parameter"
-        foreign = [o for o in subjects.optimizers if not type(o).__module__.startswith("torch.optim")]
-        return hold.unpredictable(foreign[0]) or "" if foreign else ""
 
     def _before_update(self) -> None:
         """Learn, from the first windows of a block, whether it writes parameters before an optimizer does."""
@@ -339,11 +332,16 @@ class Session:
             if scene.window.parameters is None:
                 scene.window.committed.append(light_undo(scene.subjects, self._subjects[scene.block.id][2].again()))
 
+    def _judge_state(self, optimizer: torch.optim.Optimizer, step: int) -> Failure | None:
+        """What the step read and wrote beside parameters, once its loss and gradients are fit."""
+        return self._state.before_update(self._scene, optimizer, step) if self._scene is not None else None
+
     def _close_pass(self, scene: Scene) -> bool:
         """Learn from a pass that has ended. **Returns** True if its window stays open: it was a micro-batch."""
         here = scene.here
         here.attempt.on_exit = None
         here.originals.clear()
+        self._state.end(scene.block)
         if here.failure is None and not here.stepped and not scene.window.by_hand and here.backward:
             if not self._learn(scene):
                 return True
@@ -355,7 +353,7 @@ class Session:
         """Notice parameters that were written although no optimizer stepped."""
         if not moved_parameters(scene):
             return False
-        self._by_hand.setdefault(scene.block.id, _OWN_CODE)
+        self._by_hand.setdefault(scene.block.id, hold.OWN_CODE)
         return True
 
     def _forget(self) -> None:
@@ -366,13 +364,15 @@ class Session:
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         return list(self.live.made)
 
-    def _put_back(self, late: Failure) -> None:
-        """What the host wrote since a step that a latch held, where no pass is running any more."""
-        if late.window is not None and not late.committed:
-            generators = generator_states()
-            for undo in late.window.undo:
-                undo()
-            generators()
+    def _last_look(self, *, asked: bool = False, ended: bool = False) -> None:
+        """Outside of any pass: the script ends, or saves its state. A bad one is told; before it is saved, it stops the run."""
+        if self._busy or self._incidents.told:
+            return
+        failure = self._state.last(self.live.updates.last, asked=asked)
+        known = self._state.latest
+        if failure is not None and known is not None:
+            failure.location = failure.location if ended else self._user_location()
+            self._incidents.outside_any_block(failure, known.subjects, ended=ended)
 
     def _outside_any_block(self, failure: Failure, *, ended: bool = False) -> None:
         self._incidents.outside_any_block(failure, Subjects([], self._optimizers(), lambda _value: None), ended=ended)

@@ -113,6 +113,14 @@ class Written:
             self._first = None
         return self.again()
 
+    def moving(self) -> list[Tensor]:
+        """The floating-point buffers that may have been written since the step began."""
+        for place, (buffer, version) in enumerate(zip(self.buffers, self._versions, strict=True)):
+            if version != buffer._version:
+                self._moving.add(self._modules[place])
+        pairs = zip(self.buffers, self._modules, strict=True)
+        return [b for b, module in pairs if module in self._moving and b.is_floating_point() and not b.requires_grad]
+
     def again(self) -> list[Undo]:
         """The same in the middle of a step, where another update of it follows."""
         for place, (buffer, module, version) in enumerate(zip(self.buffers, self._modules, self._versions, strict=True)):
