@@ -80,10 +80,12 @@ class Known:
 
 
 class Looks:
-    """`every`: updates between two looks at everything. `name` gives a tensor's name."""
+    """`every`: updates between two looks at everything. `name` gives a tensor's name; `waits` says whether its values lie on a
+    device that would have to be waited for."""
 
-    def __init__(self, name: Callable[[Tensor], str], every: int) -> None:
+    def __init__(self, name: Callable[[Tensor], str], every: int, waits: Callable[[Tensor], bool]) -> None:
         self._name = name
+        self._waits = waits
         self._every = every
         self.known: dict[int, Known] = {}
         self.latest: Known | None = None
@@ -171,7 +173,7 @@ class Looks:
         )
 
     def _of_buffers(self, known: Known, step: int, at: Any, optimizer: Optimizer | None) -> Failure | None:
-        buffers = [b for b in (*known.written.moving(), *known.replaced()) if b.device.type == "cpu"]
+        buffers = [b for b in (*known.written.moving(), *known.replaced()) if not self._waits(b)]
         if not buffers or known.buffers.read(buffers) < math.inf:
             return None
         bad = [b for b in buffers if id(b) not in known.passed_over and harmful(b)]
@@ -186,10 +188,11 @@ class Looks:
         known = self.known.get(scene.block.id)
         return known is not None and (step >= known.next_look or bool(scene.here.spoiled))
 
-    def everything(self, scene: Scene, step: int, *, seldom: bool) -> Failure | None:
-        """After update `step`: a look at all there is. `seldom`: it waits for a device, so the first ones are not closer
-        together than the later ones."""
+    def everything(self, scene: Scene, step: int) -> Failure | None:
+        """After update `step`: a look at all there is. Where it waits for a device, the first ones are not closer together
+        than the later ones."""
         known = self.known[scene.block.id]
+        seldom = any(map(self._waits, known.subjects.parameters[:1]))
         known.next_look = step + (self._every if seldom else max(1, min(self._every, step)))
         known.looks += 1
         spoiled = self._still_bad(scene)
@@ -197,10 +200,10 @@ class Looks:
             failure = self._of_parameters(known, spoiled, step, "end", None)
             failure.held = False
             return failure
-        failure = self._look(known, step, moments=known.looks % MOMENTS == 1)
+        bad = self._look(known, step, moments=known.looks % MOMENTS == 1)
         if seldom or known.looks > HABIT_LOOKS or self._every == 1:
             known.reading = math.nan
-        return failure
+        return bad
 
     def _look(self, known: Known, step: int, *, moments: bool) -> Failure | None:
         subjects = known.subjects

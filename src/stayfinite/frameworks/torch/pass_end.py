@@ -80,8 +80,7 @@ class PassEnd:
         if not self._looks.due(scene, step):
             return None
         # a look waits for the device anyway
-        seldom = any(map(self._live.defers, scene.subjects.parameters[:1]))
-        return self._live.settle_latch() or self._looks.everything(scene, step, seldom=seldom)
+        return self._live.settle_latch() or self._looks.everything(scene, step)
 
     def _judge_names(self, scene: Scene) -> Failure | None:
         """The script left the step before any backward: because its own test found a bad loss?"""

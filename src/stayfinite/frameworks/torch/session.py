@@ -73,7 +73,7 @@ class Session:
         self.sensors = Sensors(self.live)
         self.replays = ReplayLog()
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative)
-        self._state = Looks(self._name, options.every)
+        self._state = Looks(self._name, options.every, self.live.defers)
         self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}
