@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from stayfinite.reporters.document import Report
 
 
+_PRECURSORS = frozenset({"divergence", "loss-spike", "gradient-spike", "gradient-explosion"})
+"""Finite symptoms that belong to the history of a failure that comes after them."""
+
+
 class Watching:
     """A run that is watched. Implements `engine.ports.Listener`.
 
@@ -83,12 +87,13 @@ class Watching:
         if runtime.is_driven():
             return  # a script that calls `watch` runs under `stayfinite run` or `replay`, which watches it already
         with shield.shielded("torch session"):
+            from stayfinite.engine.examine import examine
             from stayfinite.engine.investigate import investigate
             from stayfinite.engine.monitor import ALWAYS, Monitor
             from stayfinite.frameworks.torch.session import Session
 
             monitor = Monitor((*ALWAYS, *self.options.stop_on))
-            self.session = Session(self, self.options, investigate, monitor)
+            self.session = Session(self, self.options, investigate, monitor, examine)
             self.session.install()
             with shield.shielded("child processes"):
                 self._watch_children()
@@ -166,7 +171,10 @@ class Watching:
             for early in self._finite:
                 self.recorder.open()
                 self.recorder.append(early)
-            self.incidents += self._finite
+                self.incidents.append(early)
+                if early.case.survey is not None and early.id not in self._told:
+                    self._told.add(early.id)
+                    self._tell(early)
         status: Status = "failed" if failed else "incident" if self.incidents else "clean"
         torch = sys.modules.get("torch")
         self.recorder.close(
@@ -194,11 +202,28 @@ class Watching:
 
     def finite(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
         self._finite.append(Incident(id=f"{symptom.detector}-{symptom.series}", case=Case(symptom, windows=windows), stopped=False))
+        self._say_finite(symptom)
+
+    def _say_finite(self, symptom: Symptom) -> None:
         if not self._quiet:
             print(
                 f"stayfinite: step {symptom.step}: {symptom.detector}: {symptom.series} {show(symptom.value)}, "
                 f"{symptom.limit}; training goes on", file=sys.stderr,
             )
+
+    def examined(self, incident: Incident) -> None:
+        symptom = incident.case.symptom
+        if symptom.detector not in _PRECURSORS:
+            self._say_finite(symptom)
+            self.recorder.open()
+            self.incident(incident)
+            return
+        for place, early in enumerate(self._finite):
+            if (early.case.symptom.detector, early.case.symptom.series) == (symptom.detector, symptom.series):
+                self._finite[place] = incident
+                return
+        self._finite.append(incident)
+        self._say_finite(symptom)
 
     def stage(self, incident: str, name: str) -> None:
         self.recorder.append(Stage(incident=incident, name=name))  # type: ignore[arg-type]

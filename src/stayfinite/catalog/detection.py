@@ -21,9 +21,10 @@ from stayfinite.records.numbers import Number, is_finite, to_float, to_number
 from stayfinite.records.series import Window
 
 Series = Literal[
-    "loss", "gradient_norm", "parameter_norm", "buffer_norm", "moment_norm", "learning_rate"
+    "loss", "gradient_norm", "parameter_norm", "buffer_norm", "moment_norm", "learning_rate", "moved_share", "clip_factor"
 ]
-"""Series that detectors watch. Norms are L2 over everything of that kind in the step."""
+"""Series that detectors watch. Norms are L2 over everything of that kind in the step. `moved_share`: of the parameters that
+differ from the look before; `clip_factor`: by which clipping by norm scales the gradients."""
 
 FINITE_STATE = "a finite state is the definition of a step that can be committed"
 

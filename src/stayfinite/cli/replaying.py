@@ -48,6 +48,9 @@ class _Found:
     def finite(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
         """The recording told of it already."""
 
+    def examined(self, incident: Incident) -> None:
+        """The same."""
+
     def stage(self, incident: str, name: str) -> None:
         self.records.append(Stage(incident=incident, name=name))  # type: ignore[arg-type]
 

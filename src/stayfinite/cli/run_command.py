@@ -79,7 +79,7 @@ def command(
     target = Target(None, module, arguments) if module is not None else Target(arguments[0], None, arguments[1:])
     options = Options(
         on_incident=on_incident, budget=budget, every=every, stop_on=frozenset(stop_on), keep_case=not no_case,
-        replay_every=_replay_every(),
+        replay_every=_steps_from("STAYFINITE_REPLAY_EVERY"), survey_every=_steps_from("STAYFINITE_SURVEY_EVERY"),
     )
     return run(
         target, options,
@@ -101,8 +101,8 @@ def _check_stop_on(asked: tuple[str, ...]) -> None:
                 raise click.UsageError(f"--stop-on {name}: no such finite symptom; there are {', '.join(known)}")
 
 
-def _replay_every() -> int:
-    text = os.environ.get("STAYFINITE_REPLAY_EVERY", "0") or "0"
+def _steps_from(variable: str) -> int:
+    text = os.environ.get(variable, "0") or "0"
     if not text.isdigit():
-        raise click.UsageError(f"STAYFINITE_REPLAY_EVERY is {text!r}; it must be a whole number of steps")
+        raise click.UsageError(f"{variable} is {text!r}; it must be a whole number of steps")
     return int(text)

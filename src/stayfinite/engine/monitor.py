@@ -13,8 +13,9 @@ from stayfinite.records.series import Window
 
 DEPTH = 256
 """Readings kept per series: enough to see a ramp of a few hundred steps, 4 kB per series."""
-ALWAYS = ("divergence",)
-"""Finite detectors that run always; spikes recover, so they are looked for only where somebody asked."""
+ALWAYS = ("divergence", "dead-gradient", "stalled-update", "gradient-explosion", "plateau")
+"""Finite detectors that run always; spikes recover, so they are looked for only where somebody asked. Only a divergence is
+told at once: the others are suspicions, and a repetition of a step has to show a mechanism."""
 
 
 class Monitor:
@@ -32,18 +33,21 @@ class Monitor:
             for series in module.WATCHES:
                 self._watching.setdefault(series, []).append((name, module.Running()))
 
-    def read(self, series: str, step: int, value: float) -> None:
-        """Add one reading."""
+    def read(self, series: str, step: int, value: float) -> bool:
+        """Add one reading. **Returns** True if a detector fired at it."""
         ring = self._rings.get(series)
         if ring is None:
             ring = self._rings[series] = collections.deque(maxlen=DEPTH)
         ring.append((step, value))
+        fired = False
         for name, running in self._watching.get(series, ()):
             found = running.update(step, value)
             if found is not None:
+                fired = True
                 self._found.append(
                     Symptom(name, found.step, series, found.value, limit=found.limit, limit_source=found.limit_source)
                 )
+        return fired
 
     def take(self) -> list[Symptom]:
         """Finite symptoms since the last call."""

@@ -17,14 +17,15 @@ from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
 from stayfinite.records.numbers import Number
 from stayfinite.records.series import Window
-from stayfinite.records.survey import Birth
+from stayfinite.records.survey import Birth, Survey
 from stayfinite.records.trace import Trace
 
 
 class ReplayRequest(msgspec.Struct, frozen=True):
-    """One repetition of the held step: plainly (`control`), or under the microscope (`trace`)."""
+    """One repetition of the held step: plainly (`control`), under the microscope that follows non-finite values (`trace`), or
+    under the same one looking at the finite ones as well (`survey`)."""
 
-    purpose: Literal["control", "trace"]
+    purpose: Literal["control", "trace", "survey"]
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -42,6 +43,7 @@ class Outcome(msgspec.Struct, frozen=True):
     exception: ExceptionInfo | None = None
     unrepeatable: str | None = None
     seconds: float = 0.0
+    survey: Survey | None = None
 
 
 Investigation = Generator[ReplayRequest, Outcome, Incident]
@@ -49,11 +51,23 @@ FindBirth = Callable[[Case], Birth | None]
 """Asked of a case whose origin is known: who made the value, if it was bad before the step computed anything."""
 
 
+class Examined(msgspec.Struct, frozen=True):
+    """What a survey came to. `incident`: ``None`` if there is nothing to tell; `certain`: one survey is enough to tell it,
+    else another one has to say the same; `whole`: nothing that an optimizer has is reached by a gradient."""
+
+    incident: Incident | None = None
+    certain: bool = False
+    whole: bool = False
+
+
+Examination = Generator[ReplayRequest, Outcome, Examined]
+
+
 class Readings(Protocol):
     """Where sensors put their numbers."""
 
-    def read(self, series: str, step: int, value: float) -> None:
-        """Add one reading. Costs one append."""
+    def read(self, series: str, step: int, value: float) -> bool:
+        """Add one reading. Costs one append. **Returns** True if a finite detector fired at it."""
 
     def windows(self) -> tuple[Window, ...]:
         """The latest readings of every series."""
@@ -72,6 +86,13 @@ class Investigate(Protocol):
         """Begin the investigation of a held step."""
 
 
+class Examine(Protocol):
+    """`engine.examine.examine`, handed to the session of a framework."""
+
+    def __call__(self, case: Case, listener: Listener, *, repeatable: str | None) -> Examination:
+        """Begin the examination of a step whose numbers are finite."""
+
+
 class Listener(Protocol):
     """Takes what a session finds. Calls arrive in the order things happen, from the training thread."""
 
@@ -80,6 +101,9 @@ class Listener(Protocol):
 
     def finite(self, symptom: Symptom, windows: tuple[Window, ...]) -> None:
         """A symptom with finite values: told, and the training goes on."""
+
+    def examined(self, incident: Incident) -> None:
+        """A failure whose numbers stay finite, with its case and causes; one told by `finite` before is complete now."""
 
     def stage(self, incident: str, name: str) -> None:
         """The named stage of an investigation begins; what was found before is complete."""

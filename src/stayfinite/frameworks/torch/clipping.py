@@ -30,11 +30,15 @@ class Clipping:
     def __init__(self, defers: Callable[[Tensor], bool]) -> None:
         self._defers = defers
         self._count = 0
+        self.clip: Clip | None = None
+        self.last: Clip | None = None
+        """The calls of the last step that had any."""
         self.forget()
 
     def forget(self) -> None:
         """The step they were for is over."""
-        self.clip: Clip | None = None
+        self.last = self.clip or self.last
+        self.clip = None
         self.pending: list[tuple[float | None, Tensor, int]] = []
         """Limit, norm and parameters covered of calls whose norm has not been read."""
 

@@ -18,6 +18,7 @@ from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, show
 from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.surveys import SUSPICIONS
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Configuration, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.numbers import to_float, to_number
@@ -59,6 +60,8 @@ class Incidents:
         self._told = False
         self._kept: set[str] = set()
         """Incidents whose step was stored, or found too large to be."""
+        self.suspect: Callable[[Symptom], None] = lambda _symptom: None
+        """Told of finite symptoms that a survey may explain."""
 
     @property
     def told(self) -> bool:
@@ -67,13 +70,27 @@ class Incidents:
 
     def finite_symptoms(self) -> Failure | None:
         """Tell what the finite detectors saw; a failure if the run is to stop there (``--stop-on``)."""
-        for symptom in self._readings.take():
+        for symptom in [*self._readings.take(), *self._live.pulse.take()]:
+            if symptom.detector in SUSPICIONS:
+                self.suspect(symptom)
+                continue
             if symptom.detector in self._options.stop_on:
                 return Failure(
                     symptom.detector, symptom.step, symptom.series, to_float(symptom.value), committed=True, finite=symptom
                 )
             self._listener.finite(symptom, self._readings.windows())
+            self.suspect(symptom)
         return None
+
+    def finite_case(self, symptom: Symptom, scene: Scene) -> Case:
+        """The case of a symptom whose numbers are finite; `scene`: a step in which it can be looked into."""
+        failure = Failure(symptom.detector, symptom.step, symptom.series, to_float(symptom.value), committed=True, finite=symptom)
+        case = self._case(failure, scene)
+        clip = self._live.clipped  # the step is over, and what it clipped forgotten
+        if clip is None:
+            return case
+        configuration = msgspec.structs.replace(case.configuration, clip_norm=clip.limit, clipped_norm=to_number(clip.norm))
+        return msgspec.structs.replace(case, configuration=configuration)
 
     def handle(self, failure: Failure, scene: Scene, inquire: Callable[[], Inquiry]) -> Iterator[Attempt]:
         """Yield the repetitions that the investigation asks for, then tell and, if so wanted, halt. Whatever of this

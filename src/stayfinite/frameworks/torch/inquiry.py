@@ -154,7 +154,7 @@ class Inquiry:
     def repeat(self, request: ReplayRequest, sensors: Sensors, live: Watcher) -> Generator[Attempt, None, Outcome]:
         """Yield the window's attempts once more; the value is what they came to."""
         attempt = self._here.attempt
-        tracer = self._tracer() if request.purpose == "trace" else None
+        tracer = self._tracer(survey=request.purpose == "survey") if request.purpose != "control" else None
         watcher = Repeat(self._failure, self._stop_at, void=self._void, tracer=tracer, name=self._name)
         compiled = "force_eager" if tracer is not None else "default"
         left = False
@@ -226,14 +226,18 @@ class Inquiry:
         assert self._post is not None and self._moments is not None
         return self._post.differing() + self._moments.differing()
 
-    def _tracer(self) -> Tracer:
+    def _tracer(self, *, survey: bool) -> Tracer:
         # imported here: a run without incidents loads no tracer
         from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
         names = describe.tensors_of(self._here.saved.names)
-        return Tracer(
-            self._subjects.roots, names, self._subjects.optimizers, is_user_file, self._relative, self._subjects.parameter_names
-        )
+        subjects, surveyor = self._subjects, None
+        if survey:
+            from stayfinite.frameworks.torch.tracing.mode import SENSOR
+            from stayfinite.frameworks.torch.tracing.survey import Surveyor
+
+            surveyor = Surveyor(SENSOR, subjects.parameters, subjects.parameter_names, subjects.owned)
+        return Tracer(subjects.roots, names, subjects.optimizers, is_user_file, self._relative, subjects.parameter_names, surveyor)
 
 
 # -- the state round a failure -----------------------------------------------------------------------------------

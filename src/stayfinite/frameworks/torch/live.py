@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,37 +27,22 @@ from stayfinite.frameworks.torch.latch import Armed
 from stayfinite.frameworks.torch.latching import Latching
 from stayfinite.frameworks.torch.losses import Losses
 from stayfinite.frameworks.torch.norms import Norm
-from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Window
+from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Watched, Window
+from stayfinite.frameworks.torch.pulse import Pulse
 from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo, together
 from stayfinite.frameworks.torch.updates import Updates
 from stayfinite.records.location import Location
 from stayfinite.rewrite.undo import Undo
 
 
-@dataclass(frozen=True)
-class Watched:
-    """A step that runs over an undo copy: what puts parameters and optimizer state back, and why it was taken.
-
-    `losses`: how many the pass had before the step, so that those of a closure can be told; `void`: the step is known to
-    be bad, and is undone whatever it comes to.
-    """
-
-    undo: Undo
-    reason: str
-    losses: int = 0
-    void: bool = False
-
-    @property
-    def note(self) -> str:
-        """What the hold cost."""
-        return f"undo copy of the parameters and moments: {self.reason}"
-
-
 class Live:
     """The watcher of live steps (`sensors.Watcher`). Between passes it only counts."""
 
-    def __init__(self, readings: Readings, locate: Callable[[], Location], name: Callable[[Tensor], str]) -> None:
+    def __init__(
+        self, readings: Readings, locate: Callable[[], Location], name: Callable[[Tensor], str], every: int = 50
+    ) -> None:
         self.readings = readings
+        self.pulse = Pulse(readings, name, every)
         self.current: Pass | None = None
         self.window: Window | None = None
         self.updates = Updates(readings)
@@ -114,6 +98,11 @@ class Live:
     def clip(self) -> Clip | None:
         """The clipping calls since the last step."""
         return self._clipping.clip
+
+    @property
+    def clipped(self) -> Clip | None:
+        """Those of the last step that had any."""
+        return self._clipping.last
 
     @property
     def scale(self) -> float | None:
@@ -229,6 +218,8 @@ class Live:
         if self.in_backward:
             self.steps_in_backward = True
         self.asked()
+        if self.pulse.due(step):
+            self.pulse.gradients(optimizer, step)
         if id(optimizer) in self._left_out:
             self._left_out.discard(id(optimizer))
             self._watch_over(optimizer, "", void=True)
@@ -248,7 +239,7 @@ class Live:
         if self.exact and here is not None:
             here.norms.append(hold.norm(hold.gradients(optimizer)))
         series = self.updates.gradient_series(optimizer)
-        self.readings.read(series, step, self.clip.norm if self.clip is not None else norm)
+        jumped = self.updates.read_gradient(optimizer, step, norm, self.clip)
         failure = verdicts.of_gradients(optimizer, step, self._coming, norm, self.clip, self._name, self._locate)
         failure = failure or self.state(optimizer, step)
         if failure and failure.series == "gradient_norm":
@@ -261,8 +252,12 @@ class Live:
             reason = reason or "its moments were loaded, and nothing is known of them yet"
         if reason is None and norm * max(1.0, *map(abs, hold.rates(optimizer)), 1.0) > hold.SUSPECT_NORM:
             reason = f"a gradient norm of {norm:.3g} may overflow the update"
+        if jumped and reason is None:
+            reason = "its gradient is looked into"
         if reason is not None:
             self._watch_over(optimizer, reason)
+        if jumped and self.current is not None and self.window is not None and id(optimizer) in self._pending:
+            self.window.keep_copy(self._pending[id(optimizer)].undo, optimizer)
 
     def _gradient_norm(self, optimizer: Optimizer) -> float:
         grads = self._in_use = hold.bare_gradients(optimizer)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Options:
     """How a session behaves. `budget`: seconds for replays; `every`: steps between looks at parameters and buffers;
-    `replay_every`: repeat each Nth healthy step twice, for self-tests; `folder`: locations are relative to it; `wraps`: the
-    loops of scripts are wrapped when they are loaded."""
+    `replay_every`: repeat each Nth healthy step twice, for self-tests; `survey_every`: survey each Nth, for self-tests;
+    `folder`: locations are relative to it; `wraps`: the loops of scripts are wrapped when they are loaded."""
 
     on_incident: str = "stop"
     budget: float = 60.0
@@ -19,3 +19,4 @@ class Options:
     stop_on: frozenset[str] = frozenset()
     keep_case: bool = True
     wraps: bool = True
+    survey_every: int = 0

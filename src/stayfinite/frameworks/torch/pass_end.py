@@ -47,6 +47,8 @@ class PassEnd:
                 return None  # the update will be asked for, and judged by the losses of all its passes
             return self._judge_unstepped(subjects, bad)
         if here.stepped:
+            if self._live.pulse.due(self._live.updates.last):
+                self._live.pulse.parameters(list(self._live.updates.of), self._live.updates.last)
             return self._look(scene)
         if not here.backward and not here.losses:
             return self._judge_names(scene)

@@ -144,10 +144,36 @@ class Window:
     kept: frozenset[int] = frozenset()
     """`id` of what `undo` puts back although it is a parameter: averaged weights, whatever no optimizer owns."""
 
+    def keep_copy(self, undo: Undo, optimizer: Optimizer) -> None:
+        """`undo` is a copy of all that `optimizer` is about to write. If that is the first update of this window, the window can
+        be repeated after it was taken."""
+        if self.parameters is None and not self.by_hand and sum(len(one.stepped) for one in self.passes) == 1:
+            self.parameters = undo
+            self.copied = frozenset({id(optimizer), *(id(p) for group in optimizer.param_groups for p in group["params"])})
+
     @property
     def losses(self) -> list[Loss]:
         """Losses of all passes, in order."""
         return [loss for one in self.passes for loss in one.losses]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A step that runs over an undo copy: what puts parameters and optimizer state back, and why it was taken.
+
+    `losses`: how many the pass had before the step, so that those of a closure can be told; `void`: the step is known to
+    be bad, and is undone whatever it comes to.
+    """
+
+    undo: Undo
+    reason: str
+    losses: int = 0
+    void: bool = False
+
+    @property
+    def note(self) -> str:
+        """What the hold cost."""
+        return f"undo copy of the parameters and moments: {self.reason}"
 
 
 @dataclass

@@ -23,6 +23,30 @@ class ReplayLog:
     differed: list[dict[str, Any]] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
 
+    surveyed: int = 0
+    survey_notes: list[dict[str, Any]] = field(default_factory=list)
+    """What forced surveys changed, could not look into, or would have told."""
+
+    def note_survey(self, step: int, outcome: Outcome | None, wrong: int, told: list[str], refused: str | None) -> None:
+        """Count one forced survey of a healthy step; `wrong`: tensors that were not put back."""
+        self.surveyed += outcome is not None and outcome.survey is not None
+        unseen = list(outcome.survey.unseen) if outcome is not None and outcome.survey is not None else []
+        if outcome is not None and outcome.survey is None:
+            unseen.append("no survey came of it")
+        if wrong or told or refused or unseen:
+            self.survey_notes.append({"step": step, "wrong": wrong, "told": told, "refused": refused, "unseen": unseen})
+
+    def as_plain(self) -> dict[str, Any]:
+        """For the log of the self-tests."""
+        return {
+            "replayed": self.replayed,
+            "agreed": self.agreed,
+            "differed": self.differed,
+            "not_replayed": self.refused,
+            "surveyed": self.surveyed,
+            "survey_notes": self.survey_notes,
+        }
+
     def refuse(self, reason: str) -> None:
         """A healthy step could not be repeated."""
         self.refused[reason] = self.refused.get(reason, 0) + 1

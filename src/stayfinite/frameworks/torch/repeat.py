@@ -79,6 +79,8 @@ class Repeat:
     def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if id(optimizer) not in self._scaling:
             self._asked += 1
+        if self._tracer is not None:
+            self._tracer.note_update(optimizer, taken=False)
         closure = hold.closure_of(args, kwargs)
         if not closure:
             grads = hold.gradients(optimizer)
@@ -107,6 +109,8 @@ class Repeat:
     def after_step(self, optimizer: Optimizer) -> None:
         for parameter, gradient in self._hidden.pop(id(optimizer), ()):
             parameter.grad = gradient
+        if self._tracer is not None:
+            self._tracer.note_update(optimizer, taken=True)
         failure = self._failure
         if failure is not None and failure.at == "after step" and self._asked > self._stop_at:
             tensors = [(self._name(p), p.detach()) for g in optimizer.param_groups for p in g["params"]]
@@ -152,6 +156,7 @@ class Repeat:
             fingerprint=fingerprint(self._losses, self._norms, names),
             losses=shown(self._losses),
             trace=self._tracer.finish() if self._tracer is not None else None,
+            survey=self._tracer.survey if self._tracer is not None else None,
             exception=self._exception,
             unrepeatable=self.unrepeatable,
             seconds=time.monotonic() - self._started,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stayfinite import shield
-from stayfinite.engine.ports import Investigate, Listener, Readings
+from stayfinite.engine.ports import Examine, Investigate, Listener, Readings
 from stayfinite.errors import LeaveAttempt, TrainingHalted
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.generators import generator_states
@@ -41,6 +41,7 @@ from stayfinite.frameworks.torch.state import (
     together,
 )
 from stayfinite.frameworks.torch.subjects import Subjects, namer
+from stayfinite.frameworks.torch.surveys import Surveys
 from stayfinite.records.finding import Warning
 from stayfinite.records.location import Location
 from stayfinite.rewrite import runtime
@@ -60,9 +61,11 @@ LONGEST_WINDOW = 512
 class Session:
     """See the module. `install` patches torch and takes over rewritten loops; `close` puts everything back."""
 
-    def __init__(self, listener: Listener, options: Options, investigate: Investigate, readings: Readings) -> None:
+    def __init__(
+        self, listener: Listener, options: Options, investigate: Investigate, readings: Readings, examine: Examine | None = None,
+    ) -> None:
         self.options = options
-        self.live = Live(readings, self._user_location, self._name)
+        self.live = Live(readings, self._user_location, self._name, options.every)
         self.live.unhooked = self._outside_any_block
         self.live.training_begins = self._forget
         self.live.asked = self._before_update
@@ -75,6 +78,9 @@ class Session:
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative)
         self._state = Looks(self._name, options.every, self.live.defers)
         self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
+        case = self._incidents.finite_case
+        self._surveys = Surveys(listener, options, examine, readings, self.live, self.sensors, case, self.replays)
+        self._incidents.suspect = self._surveys.suspect
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}
         self._subjects: dict[int, tuple[Plan, Subjects, Written]] = {}
@@ -103,6 +109,7 @@ class Session:
             put_back(late)
             self._outside_any_block(late, ended=True)
         self._last_look(ended=True)
+        self._surveys.close()
         runtime.set_driver(None)
         self.sensors.detach()
 
@@ -113,34 +120,23 @@ class Session:
 
     def closing_warnings(self) -> list[Warning]:
         """What the report should say about the run as a whole."""
-        told = []
-        if self.live.unwrapped_steps and shield.is_off("transaction"):
-            told.append(Warning(
-                "not-wrapped",
-                f"{self.live.unwrapped_steps} updates were taken after what repeats steps had broken: they are held when "
-                "they go bad, and cannot be replayed",
-            ))
-        elif self.live.unwrapped_steps:
-            told.append(Warning(
-                "not-wrapped",
-                f"{self.live.unwrapped_steps} updates were taken outside a loop that could be wrapped: they are held when "
-                "they go bad, and cannot be replayed",
-            ))
+        taken = self.live.unwrapped_steps
+        if not taken:
+            return []
+        if shield.is_off("transaction"):
+            how = "after what repeats steps had broken"
+        else:
+            how = "outside a loop that could be wrapped"
             if not self.replays.replayed:
                 self.replays.refuse("the update is taken outside a loop that could be wrapped")
-        return told
+        text = f"{taken} updates were taken {how}: they are held when they go bad, and cannot be replayed"
+        return [Warning("not-wrapped", text)]
 
     def rehearsed(self) -> dict[str, Any]:
         """What forced repetitions said in this process, as plain values."""
         blocks = [block for block in runtime.blocks.values() if block.id in runtime.entered]
-        return {
-            "blocks": [f"{os.path.basename(block.file)}:{block.line}" for block in blocks],
-            "steps": self.steps,
-            "replayed": self.replays.replayed,
-            "agreed": self.replays.agreed,
-            "differed": self.replays.differed,
-            "not_replayed": self.replays.refused,
-        }
+        places = [f"{os.path.basename(block.file)}:{block.line}" for block in blocks]
+        return {"blocks": places, "steps": self.steps, **self.replays.as_plain()}
 
     # -- the driver ----------------------------------------------------------------------------------------------
 
@@ -185,8 +181,8 @@ class Session:
             if failure is not None:
                 where = scene.of_failure(failure)
                 yield from self._guarded(self._incidents.handle(failure, where, partial(self._inquire, where, failure)))
-            elif scene.window.full is not None and (here.stepped or scene.window.by_hand):
-                yield from self._guarded(self._rehearse(scene))
+            elif (scene.window.full is not None or self._surveys.busy) and (here.stepped or scene.window.by_hand):
+                yield from self._guarded(self._look_again(scene))
         finally:
             self.live.current = self._scene = self._inquiry = None
             self._busy = False
@@ -195,6 +191,12 @@ class Session:
                 if self._close_pass(scene):
                     self._window = window
             self.live.window = self._window  # an undo copy must not live on beside the next one
+
+    def _look_again(self, scene: Scene) -> Iterator[Attempt]:
+        """Repeat a healthy step, because a detector suspects something of it or to see that it can be."""
+        yield from self._surveys.go_on(scene, partial(self._inquire, scene, None))
+        if scene.window.full is not None and self.options.replay_every:
+            yield from self._rehearse(scene)
 
     def _rehearse(self, scene: Scene) -> Iterator[Attempt]:
         """Repeat a healthy step; if that breaks, what the step left stays."""
@@ -261,7 +263,7 @@ class Session:
             plan = self._plans[block.id] = Plan(block, local_names, global_names, self._objects)
         known = self._subjects.get(block.id)
         if known is None or known[0] is not plan:
-            subjects = Subjects(plan.met, self._optimizers(), namer(local_names, global_names))
+            subjects = Subjects(plan.met, list(self.live.made), namer(local_names, global_names))
             written = known[2] if known is not None else None
             loose = [p for p in subjects.parameters if id(p) not in subjects.owned] if subjects.optimizers else []
             tensors = [*subjects.buffers, *loose]
@@ -302,7 +304,7 @@ class Session:
             window.copied = frozenset((*subjects.parameter_names, *map(id, subjects.optimizers)))
         if self.live.alive:
             window.gradients = gradient_undo(subjects.parameters)
-        if self._rehearsals_due():
+        if self._rehearsals_due() or self._surveys.due(subjects):
             window.full = Snapshot(subjects)
         return window
 
@@ -361,9 +363,6 @@ class Session:
             self._plans.clear()
             self._subjects.clear()
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        return list(self.live.made)
-
     def _last_look(self, *, asked: bool = False, ended: bool = False) -> None:
         """Outside of any pass: the script ends, or saves its state. A bad one is told; before it is saved, it stops the run."""
         if self._busy or self._incidents.told:
@@ -375,7 +374,7 @@ class Session:
             self._incidents.outside_any_block(failure, known.subjects, ended=ended)
 
     def _outside_any_block(self, failure: Failure, *, ended: bool = False) -> None:
-        self._incidents.outside_any_block(failure, Subjects([], self._optimizers(), lambda _value: None), ended=ended)
+        self._incidents.outside_any_block(failure, Subjects([], list(self.live.made), lambda _value: None), ended=ended)
 
     # -- names and places ----------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 
 from stayfinite.engine.ports import Readings
 from stayfinite.frameworks.torch import hold
+from stayfinite.frameworks.torch.clipping import Clip
 
 
 class Updates:
@@ -43,6 +44,14 @@ class Updates:
         for group, rate in enumerate(hold.rates(optimizer), groups):
             self._readings.read(f"learning_rate{_suffix(group)}", number, rate)
         return number
+
+    def read_gradient(self, optimizer: Optimizer, number: int, norm: float, clip: Clip | None) -> bool:
+        """Read the norm of the gradients `optimizer` is about to use, and by how much clipping scaled them. **Returns** True if
+        a finite detector fired."""
+        fired = self._readings.read(self.gradient_series(optimizer), number, clip.norm if clip is not None else norm)
+        if clip is not None and clip.limit is not None and clip.norm > 0.0:
+            fired |= self._readings.read("clip_factor", number, min(1.0, clip.limit / clip.norm))
+        return fired
 
     def gradient_series(self, optimizer: Optimizer) -> str:
         """The series of gradient norms of `optimizer`: `gradient_norm`, `gradient_norm[1]` of the second one to step."""

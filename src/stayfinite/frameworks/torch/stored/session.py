@@ -83,7 +83,7 @@ class ReplaySession(Session):
         if self._busy or not self._is_meant(block):
             return (Attempt(),)
         self._entries += 1
-        different = self._stored.resolve(frame.f_locals, self._optimizers())
+        different = self._stored.resolve(frame.f_locals, list(self.live.made))
         if self._entries < ENTRIES and (different or _is_compiled(frame, self._stored.modules)):
             return (Attempt(),)
         return self._replay(block, frame, different)
@@ -150,7 +150,7 @@ class ReplaySession(Session):
         _bind(frame, stored.rebound)
         local_names, global_names = frame.f_locals, frame.f_globals
         plan = Plan(block, local_names, global_names, self._objects)
-        subjects = Subjects(plan.met, self._optimizers(), namer(local_names, global_names))
+        subjects = Subjects(plan.met, list(self.live.made), namer(local_names, global_names))
         self._subjects[block.id] = (plan, subjects, Written(subjects.buffers, subjects.buffer_names))
         window = Window(
             [], gradients=gradient_undo(subjects.parameters), versions=[p._version for p in subjects.parameters]

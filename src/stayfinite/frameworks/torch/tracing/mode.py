@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,6 +27,9 @@ from stayfinite.frameworks.torch.tracing.operands import names_of
 from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.frameworks.torch.tracing.recipes import Operand, argument, numbers_of, operands_of, recipe_of
 
+if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.tracing.survey import Surveyor
+
 SENSOR = "tracer"
 
 _COPY = 1 << 22
@@ -41,7 +44,7 @@ _KEEP = 1 << 30
 
 class Microscope(TorchDispatchMode):
     """**Arguments**: `frames`, `modules`, `phases`, `judge`: see their classes; `unseen(text)` is told what could not
-    be looked into. `paused` calls are passed on unseen."""
+    be looked into; `surveyor`: is shown every call as well. `paused` calls are passed on unseen."""
 
     supports_higher_order_operators = True
 
@@ -52,12 +55,14 @@ class Microscope(TorchDispatchMode):
         phases: Phases,
         judge: Judge,
         unseen: Callable[[str], None],
+        surveyor: Surveyor | None = None,
     ) -> None:
         super().__init__()
         self.paused = False
         self.count = 0
         self._frames, self._modules, self._phases, self._judge, self._unseen = frames, modules, phases, judge, unseen
-        self._nodes = NodeCalls()
+        self.nodes = NodeCalls()
+        self._surveyor = surveyor
         self._kept_bytes = 0
 
     def __torch_dispatch__(
@@ -119,13 +124,13 @@ class Microscope(TorchDispatchMode):
         self.count += max((operand.place for operand in call.operands), default=0) + 1 if recipe.listed else 1
         call.phase = self._phases.of(call.spot, recipe.kind, node is not None, lambda: self._updates(call))
         if node is not None and call.phase == "backward":
-            call.joined = self._nodes.find(node)
+            call.joined = self.nodes.find(node)
         self._place(call, node)
         if not recipe.view:
             call.numbers = numbers_of(recipe, args, kwargs)
             if recipe.base != "lift_fresh":
                 self._look(call)
-        if self._nodes.awaits() and any(operand.tensor.requires_grad for operand in call.operands):
+        if self.nodes.awaits() and any(operand.tensor.requires_grad for operand in call.operands):
             self._remember(call)
         return call
 
@@ -199,7 +204,7 @@ class Microscope(TorchDispatchMode):
             )
         else:
             forward = Forward(call.index, call.recipe, call.spot, call.module, call.phase, call.parameter, call.numbers)
-        if not self._nodes.note(forward):
+        if not self.nodes.note(forward):
             return
         call.remember = forward
         if call.recipe.singular:
@@ -230,8 +235,11 @@ class Microscope(TorchDispatchMode):
 
     def _end(self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """What is to be known after it ran."""
+        if not call.recipe.view:
+            self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe()))
+        if self._surveyor is not None:
+            self._surveyor.saw(call, args, kwargs, result, self._judge.around.batch_size)
         if call.recipe.view:
             return
-        self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe()))
         if call.phase == "open" and isinstance(result, torch.Tensor) and result.dim() == 0 and is_number(result):
             self._phases.reduced(call.spot)

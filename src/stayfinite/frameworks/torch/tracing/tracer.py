@@ -43,7 +43,9 @@ from stayfinite.frameworks.torch.tracing.leaves import Surroundings, sink
 from stayfinite.frameworks.torch.tracing.mode import SENSOR, Microscope
 from stayfinite.frameworks.torch.tracing.modules import Modules
 from stayfinite.frameworks.torch.tracing.phase import Phases
+from stayfinite.frameworks.torch.tracing.survey import Surveyor
 from stayfinite.records.numbers import to_number
+from stayfinite.records.survey import Survey
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Magnitude, Sink, Trace
 
@@ -62,6 +64,7 @@ class Tracer:
     - `optimizers`: whose moments are looked at, and whose parameters the roots may not have.
     - `is_user_file(filename)`: whether a file is the user's own code; `relative(filename)`: its spelling in records.
     - `parameter_names`: id(parameter) -> dotted name, where the caller knows better.
+    - `surveyor`: looks at the finite values as well, where somebody asked for a survey.
 
     **Fields**: `batch`: may be added to until the block is left, with the names the step itself has bound.
     """
@@ -74,6 +77,7 @@ class Tracer:
         is_user_file: Callable[[str], bool],
         relative: Callable[[str], str],
         parameter_names: Mapping[int, str] | None = None,
+        surveyor: Surveyor | None = None,
     ) -> None:
         self.batch: dict[str, object] = dict(batch)
         self._unseen: dict[str, int] = {}
@@ -84,12 +88,15 @@ class Tracer:
         self._judge = Judge(self._flow, self._around, self._frames)
         self._modules = Modules(roots, self._model_begins, self._model_ends)
         self._phases = Phases(self._modules, self._around.note_moments)
-        self._mode = Microscope(self._frames, self._modules, self._phases, self._judge, self._note_unseen)
+        self._surveyor = surveyor
+        self._mode = Microscope(self._frames, self._modules, self._phases, self._judge, self._note_unseen, surveyor)
         self._stack = contextlib.ExitStack()
         self._sinks: list[Sink] = []
         self._gradients: dict[str, Magnitude] = {}
         self._bad_gradients: set[str] = set()
         self._trace: Trace | None = None
+        self.survey: Survey | None = None
+        """What the surveyor saw; after `finish`."""
         self._batch_size: int | None = None
         self._given: tuple[TensorStats, ...] = ()
         """`Trace.model_inputs`."""
@@ -110,6 +117,9 @@ class Tracer:
             with torch._C.DisableTorchFunction():
                 for name, parameter in self._around.parameters.items():
                     stack.callback(self._follow(name, parameter))
+            if self._surveyor is not None:
+                stack.callback(self._surveyor.detach)
+                self._surveyor.attach(self._flow)
             stack.enter_context(self._mode)
             self._stack = stack.pop_all()
         return self
@@ -181,10 +191,19 @@ class Tracer:
         """Call with what `torch.autograd.backward` was given (a tensor, or a sequence of tensors), before it runs."""
         with shield.shielded(SENSOR), quietly():
             self._phases.backward_begins(self._mode.count)
+            if self._surveyor is not None:
+                roots = [value for value in tree_leaves(loss) if isinstance(value, torch.Tensor)]
+                self._surveyor.backward_begins(roots, self._mode.nodes)
             for value in tree_leaves(loss):
                 part = dense(value) if isinstance(value, torch.Tensor) and is_number(value) else None
                 if part is not None and is_bad(part):
                     self._sinks.append(sink("loss", "loss", part, self._flow))
+
+    def note_update(self, optimizer: torch.optim.Optimizer, *, taken: bool) -> None:
+        """Call when an update is asked for, and (`taken`) when it was taken."""
+        if self._surveyor is not None:
+            with shield.shielded(SENSOR):
+                (self._surveyor.after_step if taken else self._surveyor.before_step)(optimizer)
 
     def note_exception(self, error: BaseException) -> None:
         """Call with the exception that ended the step, inside the block or after it."""
@@ -209,12 +228,15 @@ class Tracer:
                 self._given,
             )
             self._batch_size = self._around.batch_size
+            if self._surveyor is not None:
+                with shield.shielded(SENSOR):
+                    self.survey = self._surveyor.finish(self._frames, self._phases, unseen)
             self._forget()
         return self._trace
 
     def _forget(self) -> None:
         """Let go of every tensor and module: the trace is all that remains."""
-        for name in ("_flow", "_around", "_judge", "_modules", "_phases", "_mode", "_frames"):
+        for name in ("_flow", "_around", "_judge", "_modules", "_phases", "_mode", "_frames", "_surveyor"):
             delattr(self, name)
         self.batch.clear()
 

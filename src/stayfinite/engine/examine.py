@@ -1,0 +1,63 @@
+"""From the suspicion that nothing is learned, or that something explodes, to an incident: one survey, the mechanism, the
+causes. The numbers of the step are finite, so nothing is held and nothing stops.
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from stayfinite.engine.ports import Examination, Examined, Listener, ReplayRequest
+from stayfinite.records.incident import Case, Incident, ReplaySummary
+from stayfinite.records.trace import Trace
+
+TOLD_ANYWAY = frozenset({"divergence", "loss-spike", "gradient-spike"})
+"""Symptoms that are facts by themselves: they are told whatever the survey says."""
+
+
+def examine(case: Case, listener: Listener, *, repeatable: str | None) -> Examination:
+    """Survey a step after the symptom of `case`.
+
+    **Arguments**: `repeatable`: ``None`` if the step can be repeated, else why not.
+
+    **Returns** a generator of replay requests whose value says what there is to tell.
+    """
+    # imported here: a run without suspicions loads no catalog
+    from stayfinite.engine.investigate import incident_id
+    from stayfinite.engine.mechanisms import mechanism
+    from stayfinite.engine.rank import rank
+
+    started = time.monotonic()
+    reason = repeatable
+    if reason is None:
+        outcome = yield ReplayRequest("survey")
+        reason = outcome.unrepeatable
+        if reason is None and outcome.failed:
+            return Examined()  # the step is not finite: what watches for that has the word
+        case = msgspec.structs.replace(case, survey=outcome.survey, trace=outcome.trace or Trace())
+    case = msgspec.structs.replace(case, replay=ReplaySummary(same_inputs=reason is None, not_tested=reason))
+    if reason is not None:
+        case = msgspec.structs.replace(case, survey=None, not_located=f"no step could be looked into: {reason}")
+        told = case.symptom.detector in TOLD_ANYWAY or _is_whole(case)
+        if not told:
+            return Examined()
+        return Examined(Incident(id=incident_id(case), case=case, diagnosis=rank(case), stopped=False), certain=True)
+    found = mechanism(case)
+    if found is not None:
+        case = msgspec.structs.replace(case, origin=found.origin, not_located=found.reason)
+    elif case.symptom.detector in TOLD_ANYWAY:
+        case = msgspec.structs.replace(case, not_located="every operation of the step gave finite values")
+    else:
+        return Examined()
+    incident = Incident(
+        id=incident_id(case), case=case, diagnosis=rank(case), stopped=False, seconds=time.monotonic() - started
+    )
+    return Examined(incident, certain=found is None or found.certain, whole=found is not None and found.whole)
+
+
+def _is_whole(case: Case) -> bool:
+    """True if the symptom itself says that no gradient arrives anywhere, with a loss that asks for one."""
+    losses = case.window("loss").values
+    series = case.symptom.series.startswith("gradient_norm")
+    return case.symptom.detector == "dead-gradient" and series and bool(losses) and losses[-1] != 0.0

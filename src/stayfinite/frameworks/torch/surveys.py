@@ -1,0 +1,230 @@
+"""Failures whose numbers stay finite: a suspicion, one repeated step under the microscope, and what there is to tell.
+
+    suspicion  --next step: snapshot before it-->  survey after it  -->  told | once more, later | wait | dropped
+
+A suspicion costs a run at most three repeated steps, inside the budget for replays. What a survey does not explain is not
+told. A gradient that was alive and died is told only when it stayed dead: a clipped objective comes back with new data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+
+import msgspec
+
+from stayfinite import shield
+from stayfinite.engine.ports import Examine, Examined, Listener, Outcome, Readings
+from stayfinite.errors import TrainingHalted
+from stayfinite.frameworks.torch import describe
+from stayfinite.frameworks.torch.inquiry import Inquiry, is_void
+from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.options import Options
+from stayfinite.frameworks.torch.passes import Scene
+from stayfinite.frameworks.torch.rehearsal import ReplayLog
+from stayfinite.frameworks.torch.room import lacking
+from stayfinite.frameworks.torch.sensors import Sensors
+from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.records.incident import Case, Incident, Symptom
+from stayfinite.records.numbers import to_float
+from stayfinite.rewrite.runtime import Attempt
+
+MOST = 3
+"""Steps that are surveyed in a run."""
+COPIES = 3
+"""Of the state: before the step, after it, and the surveyor's own."""
+AGAIN_AFTER = 20
+"""Updates between two surveys that must agree; also those a gradient must stay dead for, once it was alive."""
+SUSPICIONS = frozenset({"dead-gradient", "stalled-update", "gradient-explosion", "plateau"})
+"""Detectors that only suspect."""
+
+
+class Surveys:
+    """The surveys of one session. `examine`: ``None`` where nothing is surveyed; `case(symptom, scene)` describes the step a
+    survey is taken of."""
+
+    def __init__(
+        self, listener: Listener, options: Options, examine: Examine | None, readings: Readings, live: Live, sensors: Sensors,
+        case: Callable[[Symptom, Scene], Case], log: ReplayLog,
+    ) -> None:
+        self._listener = listener
+        self._options = options
+        self._examine = examine
+        self._readings = readings
+        self._live = live
+        self._sensors = sensors
+        self._case = case
+        self._log = log
+        self._pending: list[Symptom] = []
+        self._waiting: list[Incident] = []
+        self._parts: dict[str, int] = {}
+        """Incidents of a part of the network: when the first survey found them."""
+        self._told: set[str] = set()
+        self._taken = 0
+        self._not_before = 0
+        self._spent = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """True if the end of the coming pass matters here."""
+        return bool(self._pending or self._waiting)
+
+    def suspect(self, symptom: Symptom) -> None:
+        """A detector fired on finite numbers."""
+        if self._examine is not None and self._taken < MOST and all(symptom.detector != other.detector for other in self._pending):
+            self._pending.append(symptom)
+
+    def due(self, subjects: Subjects) -> bool:
+        """True if everything has to be copied before the window that begins now."""
+        if self._is_forced():
+            return True
+        if not self._pending or self._live.updates.coming < self._not_before:
+            return False
+        return lacking(subjects, COPIES) is None
+
+    def _is_forced(self) -> bool:
+        every = self._options.survey_every
+        return bool(every) and self._live.updates.coming % every == 0
+
+    def go_on(self, scene: Scene, inquire: Callable[[], Inquiry]) -> Iterator[Attempt]:
+        """A healthy update was taken: tell what has been waited for, and survey the step if it has to be.
+
+        **Raises** `TrainingHalted` where the user wants to stop at what is told.
+        """
+        self._settle()
+        no_room = lacking(scene.subjects, COPIES)
+        if self._pending and self._live.updates.last >= self._not_before and (no_room or not is_void(scene.window)):
+            yield from self._survey(scene, inquire, no_room)
+        elif scene.window.full is not None and self._options.survey_every:
+            yield from self._try_out(scene, inquire)
+
+    def _survey(self, scene: Scene, inquire: Callable[[], Inquiry], no_room: str | None) -> Iterator[Attempt]:
+        asked, self._pending = self._pending, []
+        self._taken += 1
+        started = time.monotonic()
+        cases = [self._case(symptom, scene) for symptom in asked]
+        if self._spent > self._options.budget:
+            no_room = "the replay budget was spent before"
+        if no_room is not None:
+            for case in cases:
+                examined, _ = yield from self._conduct(case, no_room, None, None)
+                self._conclude(case.symptom, examined)
+            return
+        results: list[tuple[Symptom, Examined]] = []
+        inquiry = inquire()
+        outcome: Outcome | None = None
+        wrong = 1
+        try:
+            for case in cases:
+                examined, outcome = yield from self._conduct(case, inquiry.unrepeatable, inquiry, outcome)
+                results.append((case.symptom, examined))
+        finally:
+            wrong = inquiry.finish()
+        self._spent += time.monotonic() - started
+        if wrong:
+            self._taken = MOST
+        for symptom, examined in results:
+            self._conclude(symptom, examined)
+
+    def _conduct(
+        self, case: Case, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None
+    ) -> Generator[Attempt, None, tuple[Examined, Outcome | None]]:
+        """Have `case` examined, and answer all requests with the one repetition there is."""
+        assert self._examine is not None
+        work = self._examine(case, self._listener, repeatable=reason)
+        answer: Outcome | None = None
+        while True:
+            try:
+                request = work.send(answer) if answer is not None else next(work)
+            except StopIteration as finished:
+                return finished.value, outcome
+            if outcome is None:
+                assert inquiry is not None
+                outcome = yield from inquiry.repeat(request, self._sensors, self._live)
+            answer = outcome
+
+    def _conclude(self, symptom: Symptom, examined: Examined) -> None:
+        incident, now = examined.incident, self._live.updates.last
+        if incident is None:
+            return
+        if not examined.certain:
+            first = self._parts.setdefault(incident.id, now)
+            if now - first < AGAIN_AFTER:
+                self._not_before = first + AGAIN_AFTER
+                if self._taken < MOST:
+                    self._pending.append(symptom)
+                return
+        if examined.whole and symptom.series == "gradient_norm" and self._was_alive():
+            self._waiting.append(incident)
+            return
+        self._tell(incident)
+
+    def _norms(self) -> list[tuple[int, float]]:
+        window = next((one for one in self._readings.windows() if one.series == "gradient_norm"), None)
+        return [] if window is None else [(s, to_float(v)) for s, v in zip(window.steps, window.values, strict=True)]
+
+    def _was_alive(self) -> bool:
+        return any(value != 0.0 for _, value in self._norms())
+
+    def _settle(self, *, ended: bool = False) -> None:
+        """Tell what was waited for, if it stayed dead long enough (`ended`: to the end), and drop it if it came back."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        for incident in waiting:
+            since = [value for step, value in self._norms() if step >= incident.case.symptom.step]
+            if any(value != 0.0 for value in since):
+                continue
+            if ended or len(since) >= AGAIN_AFTER:
+                self._tell(incident)
+            else:
+                self._waiting.append(incident)
+
+    def _tell(self, incident: Incident) -> None:
+        key = incident.id if incident.case.origin is not None else incident.case.symptom.detector
+        if key in self._told:
+            return
+        self._told.add(key)
+        stops = incident.case.symptom.detector in self._options.stop_on
+        if stops:
+            incident = msgspec.structs.replace(incident, stopped=True, outcome="stopped")
+        with shield.shielded("telling an incident"):
+            (self._listener.incident if stops else self._listener.examined)(incident)
+        if stops:
+            raise TrainingHalted(describe.summary(incident), incident)
+
+    def close(self) -> None:
+        """The run ends: what stayed dead is told, and what was seen outside any block."""
+        with shield.shielded("transaction"):
+            self._settle(ended=True)
+            for symptom in self._readings.take():
+                if symptom.detector == "dead-gradient" and not self._is_dead_to_the_end(symptom):
+                    continue
+                if symptom.detector in ("dead-gradient", "divergence") and self._live.unwrapped_steps:
+                    self._listener.finite(symptom, self._readings.windows())
+
+    def _is_dead_to_the_end(self, symptom: Symptom) -> bool:
+        losses = next((one.values for one in self._readings.windows() if one.series == "loss"), ())
+        dead = all(value == 0.0 for step, value in self._norms() if step >= symptom.step)
+        return dead and bool(losses) and losses[-1] != 0.0
+
+    def _try_out(self, scene: Scene, inquire: Callable[[], Inquiry]) -> Iterator[Attempt]:
+        """For self-tests: survey a healthy step, and note what would be told if everything were suspected of it."""
+        step = self._live.updates.last
+        symptoms = [Symptom(name, step, "gradient_norm", 0.0) for name in sorted(SUSPICIONS)]
+        cases = [self._case(symptom, scene) for symptom in symptoms]
+        inquiry = inquire()
+        outcome: Outcome | None = None
+        told: list[str] = []
+        try:
+            if inquiry.unrepeatable is None:
+                for case in cases:
+                    examined, outcome = yield from self._conduct(case, None, inquiry, outcome)
+                    found = examined.incident
+                    if found is not None:
+                        origin = found.case.origin
+                        place = f"{origin.op} at line {origin.location.line}" if origin is not None else found.case.not_located
+                        told.append(f"{case.symptom.detector}: {place}")
+        finally:
+            wrong = inquiry.finish()
+        self._log.note_survey(step, outcome, wrong, told, inquiry.unrepeatable)
