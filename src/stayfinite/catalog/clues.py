@@ -15,6 +15,7 @@ from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import Number, is_finite, to_float
+from stayfinite.records.survey import Birth, Maker
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Leaf, LeafKind, OpCall
 
@@ -192,6 +193,23 @@ def message(case: Case) -> str:
 def raised(case: Case, pattern: str) -> bool:
     """True if the step ended with an exception whose text matches `pattern`."""
     return case.exception is not None and re.search(pattern, case.exception.message, re.IGNORECASE) is not None
+
+
+def birth(case: Case) -> Birth | None:
+    """Who made the value at the origin, where it was bad before the step and somebody found out."""
+    return case.origin.birth if case.origin is not None else None
+
+
+def made_by(case: Case) -> Maker:
+    """What that was; empty if it is not known."""
+    made = birth(case)
+    return made.by if made is not None else ""
+
+
+def birth_location(case: Case) -> Location:
+    """The line of the birth; where the failure was born if there is none."""
+    made = birth(case)
+    return made.location if made is not None and made.location.file else origin_location(case)
 
 
 def bad_leaf(case: Case, of: LeafKind) -> Leaf | None:

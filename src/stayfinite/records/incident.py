@@ -99,6 +99,9 @@ class OptimizerInfo(msgspec.Struct, frozen=True):
     location: Location = UNKNOWN_LOCATION
     schedulers: tuple[str, ...] = ()
     scheduled_at: Location = UNKNOWN_LOCATION
+    rated_at: Location = UNKNOWN_LOCATION
+    """The line whose formula made a rate that is not finite, negative, or ten times the first one; and how, in words."""
+    rated: str = ""
 
 
 class Configuration(msgspec.Struct, frozen=True):

@@ -141,6 +141,11 @@ class Survey(msgspec.Struct, frozen=True):
 SearchedIn = Literal["data set", "setup", "between steps", "evaluation", "step", "source"]
 
 
+Maker = Literal["", "checkpoint", "constructor", "schedule", "write"]
+"""A state that was loaded; a constructor that left memory as it was; a formula for a rate; the script's own code that wrote
+state outside of any step."""
+
+
 class Birth(msgspec.Struct, frozen=True):
     """Who made a value that was bad before the failing step computed anything.
 
@@ -157,3 +162,5 @@ class Birth(msgspec.Struct, frozen=True):
     step: int | None = None
     op: str = ""
     inputs: tuple[TensorStats, ...] = ()
+    by: Maker = ""
+    """What it was that made it, where that is known."""

@@ -30,8 +30,8 @@ pytorch/pytorch#1206, facebookresearch/SparseConvNet#190
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import bad_leaf, finite, inputs, state_born
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import bad_leaf, finite, inputs, made_by, state_born
+from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -47,7 +47,9 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 def evidence(case: Case) -> list[Evidence]:
     """Whether a buffer was bad before the step, and since when."""
     found = [_state(case)]
-    if case.symptom.step == 0 and case.configuration.checkpoint is not None:
+    if made_by(case) in ("checkpoint", "constructor"):
+        found.append(Evidence(f"it was bad in the {made_by(case)} already", -6.0, "checkpoint"))
+    elif case.symptom.step == 0 and case.configuration.checkpoint is not None:
         found.append(Evidence("it may have come with the state that was loaded", -3.0, "checkpoint"))
     return found
 

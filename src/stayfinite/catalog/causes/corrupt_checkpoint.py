@@ -29,7 +29,7 @@ cardwing/Codes-for-PVKD#9, deepmodeling/deepmd-kit#5519
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import origin_location, otherwise_ordinary, state_born
+from stayfinite.catalog.clues import birth, birth_location, made_by, otherwise_ordinary, state_born
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -50,6 +50,11 @@ def evidence(case: Case) -> list[Evidence]:
     """Whether a state was loaded, and whether it was bad before the first step."""
     found = [_state(case)]
     damaged = otherwise_ordinary(case)
+    made = birth(case)
+    if made is not None and made.by == "checkpoint":
+        return [*found, Evidence(made.how, 6.0, "checkpoint")]
+    if made is not None and made.by in ("constructor", "write"):
+        return [*found, Evidence(made.how, -9.0, "checkpoint")]
     if case.configuration.checkpoint is None and case.overwritten:
         found.append(
             Evidence(f"`{case.overwritten[0]}` was written again after it had been initialised", 2.0, "checkpoint")
@@ -85,4 +90,6 @@ def _state(case: Case) -> Evidence:
 
 def locate(case: Case) -> Location:
     """Where the state was loaded; else where its bad value was first used."""
-    return case.configuration.checkpoint or origin_location(case)
+    if made_by(case):
+        return birth_location(case)
+    return case.configuration.checkpoint or birth_location(case)

@@ -29,7 +29,7 @@ NVIDIA-NeMo/RL#3544, NVIDIA/apex#480, NVIDIA/apex#180, EvolvingLMMs-Lab/OneVisio
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import bad_leaf, optimizer_location, phase, state_born
+from stayfinite.catalog.clues import bad_leaf, birth, birth_location, made_by, optimizer_location, phase, state_born
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
@@ -46,7 +46,10 @@ def evidence(case: Case) -> list[Evidence]:
     if state_born(case) == "moment" or (moment is not None and phase(case) in ("optimizer", "")):
         name = f" `{moment.name}`" if moment is not None else ""
         found = [Evidence(f"the moment{name} was non-finite before the step", 9.0, "origin-leaf")]
-        if case.configuration.checkpoint is not None:
+        made = birth(case)
+        if made is not None and made.by == "checkpoint":
+            found.append(Evidence(made.how, 4.0, "checkpoint"))
+        elif case.configuration.checkpoint is not None:
             found.append(Evidence("the script loaded a state before", 1.5, "checkpoint"))
         return found
     return [Evidence("no moment was bad before the step", -9.0, "origin-leaf")]
@@ -54,4 +57,6 @@ def evidence(case: Case) -> list[Evidence]:
 
 def locate(case: Case) -> Location:
     """Where the state was loaded; else where the optimizer was constructed."""
+    if made_by(case):
+        return birth_location(case)
     return case.configuration.checkpoint or optimizer_location(case)

@@ -51,6 +51,9 @@ def evidence(case: Case) -> list[Evidence]:
         loss = growth(case, "loss")
         if growth_bits(loss) > 0.0:
             found.append(Evidence(told("the loss", loss), growth_bits(loss), "loss-history"))
+    rated = next((optimizer.rated for optimizer in case.configuration.optimizers if optimizer.rated), "")
+    if rated and found[0].bits > 0.0:
+        found.append(Evidence(rated, 2.0, "formula"))
     names = [name for optimizer in case.configuration.optimizers for name in optimizer.schedulers]
     if names:
         found.append(Evidence(f"the rate is set by {names[0]}", 1.0, "scheduler"))
@@ -58,7 +61,10 @@ def evidence(case: Case) -> list[Evidence]:
 
 
 def locate(case: Case) -> Location:
-    """Where the schedule was made; without one, where the optimizer was."""
+    """The line whose formula gave the rate; else where the schedule was made; without one, where the optimizer was."""
+    rated = next((optimizer.rated_at for optimizer in case.configuration.optimizers if optimizer.rated_at.file), None)
+    if rated is not None:
+        return rated
     made = (optimizer.scheduled_at for optimizer in case.configuration.optimizers)
     return next((place for place in made if place.file), optimizer_location(case))
 

@@ -30,8 +30,8 @@ meta-pytorch/torchrec#2648
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import origin_location as locate
-from stayfinite.catalog.clues import otherwise_ordinary, state_born
+from stayfinite.catalog.clues import birth, otherwise_ordinary, state_born
+from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -53,6 +53,11 @@ def evidence(case: Case) -> list[Evidence]:
     found = [_state(case)]
     if case.symptom.step > 0:
         found.append(Evidence(f"{case.symptom.step} steps went well before", -4.0, "step"))
+    made = birth(case)
+    if made is not None and made.by == "constructor":
+        return [*found, Evidence(made.how, 5.0, "written")]
+    if made is not None and made.by in ("checkpoint", "write"):
+        return [*found, Evidence(made.how, -9.0, "written")]
     if case.overwritten:
         found.append(Evidence(f"`{case.overwritten[0]}` had been initialised, and was written again", -6.0, "written"))
     elif otherwise_ordinary(case) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from types import FrameType
 from typing import TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from stayfinite import shield
 from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
+from stayfinite.frameworks.torch.births.finding import Births
 from stayfinite.frameworks.torch.inquiry import Inquiry, copies_needed, hold_back, moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
@@ -22,6 +24,7 @@ from stayfinite.frameworks.torch.surveys import SUSPICIONS
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Configuration, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.numbers import to_float, to_number
+from stayfinite.records.survey import Birth
 from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.runtime import Attempt
 
@@ -47,7 +50,9 @@ class Incidents:
         live: Live,
         sensors: Sensors,
         relative: Callable[[str], str],
+        births: Births,
     ) -> None:
+        self._births = births
         self._listener = listener
         self._options = options
         self._investigate = investigate
@@ -149,7 +154,8 @@ class Incidents:
         incident: Incident | None = None
         with shield.shielded(INVESTIGATION, _WITHOUT):
             investigation = self._investigate(
-                case, live_outcome, self._listener, repeatable=unrepeatable, budget=max(0.0, self._options.budget - self._spent)
+                case, live_outcome, self._listener, repeatable=unrepeatable, budget=max(0.0, self._options.budget - self._spent),
+                birth=lambda located: self._birth(located, scene.subjects, scene.frame),
             )
             incident = yield from self.conduct(investigation, inquiry)
         if incident is None:
@@ -235,7 +241,10 @@ class Incidents:
             reason = "it was seen when no step was running"
         incident: Incident | None = None
         with shield.shielded(INVESTIGATION, _WITHOUT):
-            investigation = self._investigate(case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0)
+            investigation = self._investigate(
+                case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0,
+                birth=lambda located: self._birth(located, subjects, None),
+            )
             while incident is None:
                 try:
                     next(investigation)
@@ -253,6 +262,15 @@ class Incidents:
         if stops:
             raise TrainingHalted(describe.summary(incident), incident)
 
+    def _birth(self, case: Case, subjects: Subjects, frame: FrameType | None) -> Birth | None:
+        with shield.shielded("the search for who made bad state", _WITHOUT):
+            return self._births.of(case, subjects, frame)
+        return None
+
+    def _configuration(self, subjects: Subjects, frame: FrameType) -> Configuration:
+        described = describe.configuration(subjects, self._live)
+        return self._births.configured(described, self._readings.windows(), subjects, frame)
+
     def _case(self, failure: Failure, scene: Scene) -> Case:
         error = failure.error
         bound = scene.frame.f_locals | (scene.window.passes[-1].saved.names if failure.late else {})  # of the bad step, not of this one
@@ -265,7 +283,7 @@ class Incidents:
             batch=_part("batch", lambda: describe.batch(names), ()),
             batch_size=_part("batch size", lambda: describe.batch_size(own) or describe.batch_size(names), None),
             parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
-            configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
+            configuration=_part("configuration", lambda: self._configuration(subjects, scene.frame), Configuration()),
             exception=_part("exception", lambda: describe.exception_info(error, self._relative), None) if error else None,
             overwritten=_part("parameters", lambda: describe.overwritten(subjects, versions), ()),
         )

@@ -47,14 +47,15 @@ class Known:
     """What is known of the state that one block works on.
 
     `ended`: version of each parameter when the last pass was over. `finite_after`: the last update after which all
-    parameters were seen to be finite; -1 before the first one. `passed_over`: `id` of what was not finite when it was
-    first seen and need not be (a prefilled memory, a best value so far, memory that is written before it is read).
+    parameters were seen to be finite; -1 before the first one, ``None`` if they never were. `passed_over`: `id` of what was
+    not finite when it was first seen and need not be (a prefilled memory, a best value so far, memory that is written before
+    it is read).
     """
 
     subjects: Subjects
     written: Written
     ended: list[int] = field(default_factory=list)
-    finite_after: int = -1
+    finite_after: int | None = None
     passed_over: set[int] = field(default_factory=set)
     parameters: Norm = field(default_factory=Norm)
     buffers: Norm = field(default_factory=Norm)
@@ -100,7 +101,7 @@ class Looks:
         if known is None or known.subjects is not subjects:
             before = known
             known = self.known[block.id] = self.latest = Known(subjects, written)
-            return self._first_look(known, before)
+            return self._first_look(known, before, step)
         self.latest = known
         if versions != known.ended:
             moved = [p for p, one, other in zip(subjects.parameters, versions, known.ended, strict=False) if one != other]
@@ -118,12 +119,13 @@ class Looks:
             return []
         return self._bad(known, moved)
 
-    def _first_look(self, known: Known, before: Known | None) -> list[Tensor]:
+    def _first_look(self, known: Known, before: Known | None, step: int) -> list[Tensor]:
         subjects = known.subjects
         if before is not None:
             known.passed_over, known.silent, known.finite_after = before.passed_over, before.silent, before.finite_after
         tensors = [*subjects.parameters, *_floating(subjects.buffers)]
         if hold.norm([t.detach() for t in tensors]) < math.inf:
+            known.finite_after = step - 1
             return []
         bad = [t for t in tensors if hold.nonfinite([("", t.detach())])]
         known.passed_over.update(id(t) for t in bad if id(t) not in subjects.owned)

@@ -80,8 +80,10 @@ class Sensors:
     `watcher` may be exchanged at any time: one judges live steps, another listens to repetitions.
     """
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, *listen: Callable[[Callable[..., None]], None]) -> None:
         self.watcher = watcher
+        self._listen = listen
+        """Hooks of others, made and restored with these."""
         self._restore: list[Callable[[], None]] = []
         self._depth: dict[int, int] = {}
 
@@ -125,6 +127,9 @@ class Sensors:
         # what is saved now may be kept for good, over the last state that was finite
         self._wrap(torch, "save", lambda *_args, **_kwargs: self.watcher.state_saved(asked=False), None)
         self._wrap(torch.nn.Module, "state_dict", lambda *_args, **_kwargs: self.watcher.state_saved(asked=True), None)
+
+        for listen in self._listen:
+            listen(self._wrap)
 
     def detach(self) -> None:
         """Stop listening and leave torch as it was found."""

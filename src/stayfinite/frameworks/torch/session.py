@@ -20,6 +20,7 @@ from stayfinite import shield
 from stayfinite.engine.ports import Examine, Investigate, Listener, Readings
 from stayfinite.errors import LeaveAttempt, TrainingHalted
 from stayfinite.frameworks.torch import describe, hold
+from stayfinite.frameworks.torch.births.finding import Births
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.incidents import Incidents
 from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters, put_back
@@ -73,10 +74,10 @@ class Session:
         self.live.state = self._judge_state
         self.live.saved = self._last_look
         self.live.exact = options.replay_every > 0
-        self.sensors = Sensors(self.live)
-        self.replays = ReplayLog()
-        self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative)
         self._state = Looks(self._name, options.every, self.live.defers)
+        self.sensors = Sensors(self.live, (births := Births(self.live, self._state, self.relative)).loads.listen)
+        self.replays = ReplayLog()
+        self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative, births)
         self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
         case = self._incidents.finite_case
         self._surveys = Surveys(listener, options, examine, readings, self.live, self.sensors, case, self.replays)
