@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 _PRECURSORS = frozenset({"divergence", "loss-spike", "gradient-spike", "gradient-explosion"})
 """Finite symptoms that belong to the history of a failure that comes after them."""
+TOLD_IN_FULL = 5
+"""Incidents of different origins that are told with everything on the terminal; a screen each."""
+TOLD_IN_A_LINE = 20
+"""Those after them, up to this many in all, get a line; the report has as many."""
 
 
 class Watching:
@@ -55,6 +59,8 @@ class Watching:
         self.recorder = Recorder(manifest, folder)
         self.options = options
         self.incidents: list[Incident] = []
+        """Each id once: a training may go bad at every one of a million steps."""
+        self._happened = 0
         self.stopped = False
         self.symptoms = 0
         self.session: Session | None = None
@@ -133,7 +139,9 @@ class Watching:
         for incident in self._children.found:
             self.recorder.open()
             self.recorder.append(incident)
-            self.incidents.append(incident)
+            self._happened += 1
+            if len(self.incidents) < TOLD_IN_A_LINE:
+                self.incidents.append(incident)
             self._told.add(incident.id)
             self.stopped = self.stopped or incident.stopped
 
@@ -245,15 +253,28 @@ class Watching:
 
     def incident(self, incident: Incident) -> None:
         self.recorder.append(incident)
-        self.incidents.append(incident)
+        self._happened += 1
+        known = incident.id in self._told
+        if not known and len(self.incidents) < TOLD_IN_A_LINE:
+            self.incidents.append(incident)
         self.stopped = self.stopped or incident.stopped
         if self.family is not None:
             from stayfinite.children import send
 
             send(self.family, incident)
-        if incident.id not in self._told:
-            self._told.add(incident.id)
+        if known or len(self._told) >= TOLD_IN_A_LINE:
+            return
+        self._told.add(incident.id)
+        if len(self._told) <= TOLD_IN_FULL:
             self._tell(incident)
+        elif not self._quiet:
+            self._tell_in_a_line(incident)
+
+    def _tell_in_a_line(self, incident: Incident) -> None:
+        symptom, origin = incident.case.symptom, incident.case.origin
+        place = f", born in {origin.op} at {origin.location.file}:{origin.location.line}" if origin is not None else ""
+        with contextlib.suppress(OSError):
+            print(f"stayfinite: step {symptom.step}: {symptom.detector}{place}; the report has the rest", file=sys.stderr)
 
     def _tell(self, incident: Incident) -> None:
         if self._quiet:
@@ -269,10 +290,12 @@ class Watching:
 
     def tell_end(self, report: Report) -> None:
         """One line about repeats, if there was more than was told."""
-        extra = len(self.incidents) - len(self._told)
+        extra = self._happened - len(self._told)
         if extra > 0 and not self._quiet:
+            others = len(self._told) >= TOLD_IN_A_LINE
+            way = "too, in these or other ways" if others else "in the same way"
             with contextlib.suppress(OSError):
-                print(f"stayfinite: {extra} further steps failed in the same way", file=sys.stderr)
+                print(f"stayfinite: {extra} further steps failed {way}", file=sys.stderr)
 
 
 def manifest_of(script: str, argv: tuple[str, ...], *, module: str | None = None, folder: str = "") -> Manifest:

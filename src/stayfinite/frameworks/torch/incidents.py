@@ -29,7 +29,9 @@ from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.runtime import Attempt
 
 REPLAYED_OFTEN = 3
-"""Times the same symptom is investigated in one run; later ones are counted."""
+"""Times in a row that the same symptom, investigated, comes from the same origin: from then on it is counted."""
+STORED = 3
+"""Steps stored for a replay in one run: each may take 256 MB, and the first ones say most."""
 INVESTIGATION = "investigation"
 """What repeats and explains a step; once it broke, bad steps are held and told without it."""
 _UNWRAPPED = "watch() cannot wrap a loop that runs already; give the step to guard.step, or use `stayfinite run`"
@@ -151,6 +153,8 @@ class Incidents:
             unrepeatable = "the step itself is finite"
         elif shield.is_off(INVESTIGATION):
             unrepeatable = _broke()
+        elif previous is not None and self._spent > self._options.budget:
+            unrepeatable = f"the {self._options.budget:g} s for repetitions were spent on earlier incidents"
         incident: Incident | None = None
         with shield.shielded(INVESTIGATION, _WITHOUT):
             investigation = self._investigate(
@@ -163,7 +167,8 @@ class Incidents:
         elif incident.case.origin is None and failure.finite is None and shield.is_off(INVESTIGATION):
             incident = msgspec.structs.replace(incident, case=msgspec.structs.replace(incident.case, not_located=_broke()))
         self._spent += incident.seconds
-        self._known[key] = (seen + 1, incident)
+        again = previous is not None and previous.id == incident.id
+        self._known[key] = (seen + 1 if again else 1, incident)
         return incident
 
     def conduct(self, investigation: Investigation, inquiry: Inquiry | None) -> Generator[Attempt, None, Incident]:
@@ -204,6 +209,10 @@ class Incidents:
     def _keep_case(self, incident: Incident, scene: Scene, inquiry: Inquiry) -> None:
         """Store the step for `stayfinite replay`, the first time this incident happens."""
         if not self._options.keep_case or incident.id in self._kept:
+            return
+        if len(self._kept) >= STORED:
+            told = f"the step of incident {incident.id} is not stored: {STORED} steps of this run are"
+            self._listener.warning(Warning("case-not-kept", f"{told}; a replay runs the script from its start"))
             return
         self._kept.add(incident.id)
         with shield.shielded("stored step"):
