@@ -9,6 +9,7 @@ weights.
 Comments before the first statement of a script set what is expected of it:
 
     # replay: none, reason: ...   the step cannot be repeated; if it is left unreplayed, the run says why
+    # replay: learns, reason: ... some steps are not repeated, all for this reason, and others are
     # process: fresh              needs an interpreter of its own: it spawns processes or runs a compiler
 """
 
@@ -39,6 +40,7 @@ class Script:
     path: Path
     whole_folder: bool
     unrepeatable: str | None
+    learns: str | None
     fresh: bool
 
 
@@ -50,11 +52,13 @@ def _read(path: Path) -> Script:
             break
         head.append(line)
     reason = re.search(r"^# replay: none, reason: (.+)$", "\n".join(head), re.MULTILINE)
+    learns = re.search(r"^# replay: learns, reason: (.+)$", "\n".join(head), re.MULTILINE)
     return Script(
         name=path.parent.name if whole else path.stem,
         path=path,
         whole_folder=whole,
         unrepeatable=reason[1] if reason else None,
+        learns=learns[1] if learns else None,
         fresh="# process: fresh" in head,
     )
 
@@ -157,7 +161,8 @@ def test_replays_change_nothing(script: Script, tmp_path: Path, compiled: dict[s
     if script.unrepeatable is None:
         assert replays.steps >= EVERY
         assert replays.replayed >= 1, replays.refused
-        assert not replays.refused
+        assert bool(replays.refused) == (script.learns is not None)
+        assert all(re.search(script.learns or "", why) for why in replays.refused), replays.refused
     elif replays.replayed == 0 and replays.steps >= EVERY:
         assert replays.refused, f"no step was replayed, and nothing says why: {script.unrepeatable}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from stayfinite.rewrite.growth import Lengths
@@ -45,6 +46,9 @@ class Saved:
         for name in block.stored & block.changed:
             if name in self.names:
                 self._keep(self.names[name], framework, replaced=name in block.replaced)
+        for name in plan.aliases:
+            if name in local_names or name in global_names:
+                self._keep(local_names.get(name, global_names.get(name)), framework, replaced=False)
         for name in block.global_names:
             for module in plan._modules:
                 if name in module.__dict__:
@@ -73,6 +77,11 @@ class Saved:
         for file in plan.files:
             if not file.closed:
                 self._undo.append(file_undo(file))
+
+    @property
+    def kept(self) -> Container[int]:
+        """`id` of the values whose content is put back."""
+        return self._kept.keys()
 
     def restore(self) -> None:
         """Put everything back but the frame's names.

@@ -78,6 +78,10 @@ class Plan:
         """Framework state met on the way: modules, optimizers, schedulers, scalers, bare parameters."""
         self.unrepeatable: str | None = None
         """What was met that cannot be rewound."""
+        self.aliases: set[str] = set()
+        """Learned: names whose value is changed in place under another name, which the source does not tell."""
+        self.changes_items = False
+        """Learned: what `next` gives is changed in place."""
         self.trained: set[int] = set()
         """`id` of the user's own optimizers and averages, and of all that is found below them."""
         self.trainers: list[Any] = []

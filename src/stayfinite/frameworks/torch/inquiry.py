@@ -21,6 +21,7 @@ from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.generators import generator_states
+from stayfinite.frameworks.torch.marks import ITEM, content_undo
 from stayfinite.frameworks.torch.passes import Failure, Scene, Window
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
@@ -69,7 +70,8 @@ class Inquiry:
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
-        self.unrepeatable = unrepeatable or plan.unrepeatable
+        self.unrepeatable = unrepeatable or plan.unrepeatable or _changed_unseen(window)
+        self._post_items = [content_undo(item) for one in window.passes if one.item_undo for kind, item in one.items if kind == "item"]
         self._void = is_void(window)
         self._walked_back = False
         try:
@@ -118,6 +120,8 @@ class Inquiry:
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit
         try:
+            for undo in self._post_items:
+                undo()
             if self._walked_back:  # though in vain, where something refused: all the rest went back
                 with suppress(Unrepeatable):
                     self._post_python.restore()
@@ -191,6 +195,8 @@ class Inquiry:
                 for one in self._window.passes:
                     one.saved.restore()
                     one.generators()
+                    for undo in one.item_undo:
+                        undo()
                     self.items = list(one.items)
                     attempt.names, attempt.again = one.saved.names, True
                     attempt.exit, attempt.value, attempt.error = 0, None, None
@@ -241,6 +247,15 @@ class Inquiry:
 
 
 # -- the state round a failure -----------------------------------------------------------------------------------
+
+
+def _changed_unseen(window: Window) -> str | None:
+    """Why the window cannot be repeated, if it changed what it was given without being known to."""
+    names = sorted({name for one in window.passes for name in one.changed_unseen()})
+    if not names:
+        return None
+    what = "what next() gave" if names[0] == ITEM else f"`{names[0]}`"
+    return f"{what} was changed in place under another name, and had not been copied"
 
 
 def counts(failure: Failure | None) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.optim import Optimizer
 
+from stayfinite.frameworks.torch.marks import Marks
 from stayfinite.frameworks.torch.state import Snapshot
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.incident import Symptom
@@ -110,6 +111,14 @@ class Pass:
     """Gradient norms as `hold.norm` gives them, where the pass is to be compared with its repetitions."""
     originals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """(scaled, original) pairs a gradient scaler made in this pass."""
+    marks: list[Marks] = field(default_factory=list)
+    """What the pass was given, by name and by `next`, with the versions it had."""
+    item_undo: list[Undo] = field(default_factory=list)
+    """Give the tensors that `next` gave their content back, where the block is known to change it."""
+
+    def changed_unseen(self) -> set[str]:
+        """Names of tensors that were changed in place although nothing said so: they cannot be put back."""
+        return {name for marks in self.marks for name in marks.moved(self.saved.kept)}
     spoiled: list[Tensor] = field(default_factory=list)
     """Parameters that were bad when it began."""
 

@@ -26,6 +26,7 @@ from stayfinite.frameworks.torch.incidents import Incidents
 from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters, put_back
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.looks import Looks
+from stayfinite.frameworks.torch.marks import ITEM, Marks, bound, content_undo
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.pass_end import PassEnd
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
@@ -163,6 +164,12 @@ class Session:
             here.items.append(("error", error))
             raise
         here.items.append(("item", item))
+        scene = self._scene
+        if scene is not None and scene.here is here:
+            if scene.plan.changes_items:
+                here.item_undo.append(content_undo(item))
+            else:
+                here.marks.append(Marks([(ITEM, item)], scene.subjects.known))
         return item
 
     def _run(self, block: Block, frame: FrameType) -> Iterator[Attempt]:
@@ -261,7 +268,10 @@ class Session:
         local_names, global_names = frame.f_locals, frame.f_globals
         plan = self._plans.get(block.id)
         if plan is None or not plan.is_current(local_names):
+            learned = plan
             plan = self._plans[block.id] = Plan(block, local_names, global_names, self._objects)
+            if learned is not None:
+                plan.aliases, plan.changes_items = learned.aliases, learned.changes_items
         known = self._subjects.get(block.id)
         if known is None or known[0] is not plan:
             subjects = Subjects(plan.met, list(self.live.made), namer(local_names, global_names))
@@ -281,6 +291,7 @@ class Session:
         attempt = Attempt(self._exit)
         saved = Saved(plan, local_names, global_names, self._objects, trainers=window.by_hand)
         here = Pass(saved, generators, attempt, spoiled=spoiled)
+        here.marks.append(Marks(bound(block.needed, local_names, global_names), subjects.known))
         window.passes.append(here)
         self.live.begin_pass(here, window)
         return Scene(block, frame, plan, subjects, window, here)
@@ -344,6 +355,10 @@ class Session:
         here = scene.here
         here.attempt.on_exit = None
         here.originals.clear()
+        changed = here.changed_unseen()
+        if changed:
+            scene.plan.changes_items = scene.plan.changes_items or ITEM in changed
+            scene.plan.aliases |= changed - {ITEM}
         self._state.end(scene.block)
         if here.failure is None and not here.stepped and not scene.window.by_hand and here.backward:
             if not self._learn(scene):

@@ -69,6 +69,8 @@ class Subjects:
             if id(tensor) not in self.parameter_names:
                 self.parameter_names[id(tensor)] = names(tensor) or f"parameter[{number}]"
                 self.parameters.append(tensor)
+        self.known = frozenset((*self.parameter_names, *self.buffer_names))
+        """`id` of all parameters and buffers with a name in a module, or bare."""
         self.owned = frozenset(id(p) for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"])
         """`id` of the parameters that an optimizer updates."""
         for position, optimizer in enumerate(self.optimizers):
