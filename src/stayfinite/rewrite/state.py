@@ -59,7 +59,11 @@ def _user_modules() -> list[types.ModuleType]:
 class Plan:
     """The objects behind a block's changed names and attributes, as they were when the plan was made."""
 
-    def __init__(self, block: Block, local_names: dict[str, Any], global_names: dict[str, Any], framework: FrameworkState) -> None:
+    def __init__(
+        self, block: Block, local_names: dict[str, Any], global_names: dict[str, Any], framework: FrameworkState,
+        before: Plan | None = None,
+    ) -> None:
+        """`before`: the block's last plan, for what was learned."""
         self.block = block
         self._framework = framework
         self.slots: list[tuple[Any, str]] = []
@@ -78,9 +82,9 @@ class Plan:
         """Framework state met on the way: modules, optimizers, schedulers, scalers, bare parameters."""
         self.unrepeatable: str | None = None
         """What was met that cannot be rewound."""
-        self.aliases: set[str] = set()
+        self.aliases: set[str] = set() if before is None else before.aliases
         """Learned: names whose value is changed in place under another name, which the source does not tell."""
-        self.changes_items = False
+        self.changes_items: bool = before is not None and before.changes_items
         """Learned: what `next` gives is changed in place."""
         self.trained: set[int] = set()
         """`id` of the user's own optimizers and averages, and of all that is found below them."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from torch import Tensor
 from torch.optim import Optimizer
 
-from stayfinite.frameworks.torch.marks import Marks
+from stayfinite.frameworks.torch.marks import ITEM, Marks, content_undo
 from stayfinite.frameworks.torch.state import Snapshot
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.incident import Symptom
@@ -195,6 +195,19 @@ class Scene:
     subjects: Subjects
     window: Window
     here: Pass
+
+    def note_item(self, item: Any) -> None:
+        """`next` gave `item` in this pass: its content is copied where the block is known to change it, else watched."""
+        if self.plan.changes_items:
+            self.here.item_undo.append(content_undo(item))
+        else:
+            self.here.marks.append(Marks([(ITEM, item)], self.subjects.known))
+
+    def learn_aliases(self) -> None:
+        """Remember what this pass changed unseen: from the next one on it is copied."""
+        changed = self.here.changed_unseen()
+        self.plan.changes_items = self.plan.changes_items or ITEM in changed
+        self.plan.aliases |= changed - {ITEM}
 
     def of_failure(self, failure: Failure) -> Scene:
         """The same with the window that `failure` happened in."""

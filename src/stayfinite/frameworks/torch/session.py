@@ -26,7 +26,7 @@ from stayfinite.frameworks.torch.incidents import Incidents
 from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters, put_back
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.looks import Looks
-from stayfinite.frameworks.torch.marks import ITEM, Marks, bound, content_undo
+from stayfinite.frameworks.torch.marks import Marks, bound
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.pass_end import PassEnd
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
@@ -164,12 +164,8 @@ class Session:
             here.items.append(("error", error))
             raise
         here.items.append(("item", item))
-        scene = self._scene
-        if scene is not None and scene.here is here:
-            if scene.plan.changes_items:
-                here.item_undo.append(content_undo(item))
-            else:
-                here.marks.append(Marks([(ITEM, item)], scene.subjects.known))
+        if self._scene is not None:
+            self._scene.note_item(item)
         return item
 
     def _run(self, block: Block, frame: FrameType) -> Iterator[Attempt]:
@@ -268,10 +264,7 @@ class Session:
         local_names, global_names = frame.f_locals, frame.f_globals
         plan = self._plans.get(block.id)
         if plan is None or not plan.is_current(local_names):
-            learned = plan
-            plan = self._plans[block.id] = Plan(block, local_names, global_names, self._objects)
-            if learned is not None:
-                plan.aliases, plan.changes_items = learned.aliases, learned.changes_items
+            plan = self._plans[block.id] = Plan(block, local_names, global_names, self._objects, plan)
         known = self._subjects.get(block.id)
         if known is None or known[0] is not plan:
             subjects = Subjects(plan.met, list(self.live.made), namer(local_names, global_names))
@@ -316,13 +309,9 @@ class Session:
             window.copied = frozenset((*subjects.parameter_names, *map(id, subjects.optimizers)))
         if self.live.alive:
             window.gradients = gradient_undo(subjects.parameters)
-        if self._rehearsals_due() or self._surveys.due(subjects):
+        if (self.options.replay_every and self.live.updates.coming % self.options.replay_every == 0) or self._surveys.due(subjects):
             window.full = Snapshot(subjects)
         return window
-
-    def _rehearsals_due(self) -> bool:
-        every = self.options.replay_every
-        return bool(every) and self.live.updates.coming % every == 0
 
     def _before_update(self) -> None:
         """Learn, from the first windows of a block, whether it writes parameters before an optimizer does."""
@@ -355,10 +344,7 @@ class Session:
         here = scene.here
         here.attempt.on_exit = None
         here.originals.clear()
-        changed = here.changed_unseen()
-        if changed:
-            scene.plan.changes_items = scene.plan.changes_items or ITEM in changed
-            scene.plan.aliases |= changed - {ITEM}
+        scene.learn_aliases()
         self._state.end(scene.block)
         if here.failure is None and not here.stepped and not scene.window.by_hand and here.backward:
             if not self._learn(scene):
