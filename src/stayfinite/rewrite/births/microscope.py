@@ -1,0 +1,311 @@
+"""Watches the user's lines while they run, and remembers which of them made or passed on a bad value.
+
+After each line of the user's own code the names, attributes and items it assigned are looked at, and what a function
+returned. A line with a bad result and no bad operand is a birth. Where an operand was bad already, the line that had made
+that one is its parent, found by memory: a view, a slice and an argument are the memory they look into.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+from stayfinite.records.location import Location
+from stayfinite.rewrite.births.formulas import Formula, Made
+from stayfinite.rewrite.births.sight import first_bad, is_bad, memory_of, words
+from stayfinite.rewrite.births.statements import NotSimple, Statement, evaluate, statements_of
+from stayfinite.rewrite.project import is_user_file
+
+MOST_EVENTS = 20_000
+PER_LINE = 4
+"""Times one line is noted for one target; a loop that hands bad values on is told by its first rounds."""
+
+Trace = Callable[[FrameType, str, Any], Any]
+
+
+class OutOfTime(BaseException):
+    """The deadline of a microscope passed. Derives from BaseException: the user's handlers must not swallow it."""
+
+
+class Event:
+    """A line that ended with a bad value in `target` (source text; ``"return"`` for a function's result).
+
+    `parents`: events that had made what it read; `foreign`: source of bad operands nobody was seen to make. `made`: the
+    operation of its formula that did it; `wrapped`: an integer operation in it that left its range. `owner`: class of the
+    object, for a target ``self.x``.
+    """
+
+    __slots__ = ("filename", "foreign", "function", "line", "made", "node", "owner", "parents", "target", "value", "wrapped")
+
+    def __init__(self, frame: FrameType, line: int, node: ast.AST | None, target: str, value: Any) -> None:
+        self.filename, self.function, self.line = frame.f_code.co_filename, frame.f_code.co_qualname, line
+        self.node, self.target, self.value = node, target, value
+        self.parents: list[Event] = []
+        self.foreign: list[str] = []
+        self.made: Made | None = None
+        self.wrapped: Made | None = None
+        self.owner = ""
+
+    def location(self, relative: Callable[[str], str]) -> Location:
+        """The place as a record."""
+        node = self.node
+        at = (getattr(node, "col_offset", -1), getattr(node, "end_lineno", -1) or -1, getattr(node, "end_col_offset", -1) or -1)
+        line = getattr(node, "lineno", self.line)
+        if isinstance(node, (ast.For, ast.AsyncFor, ast.With, ast.AsyncWith, ast.If, ast.While)):
+            at = (-1, -1, -1)
+        code = linecache.getline(self.filename, line).strip()
+        return Location(file=relative(self.filename), line=line, column=at[0], end_line=at[1], end_column=at[2],
+                        function=self.function, code=code)
+
+    @property
+    def says(self) -> str:
+        """The operation, or the line."""
+        if self.made is not None:
+            return self.made.text
+        values = getattr(self.node, "value", None)
+        if isinstance(values, ast.expr):
+            text = ast.unparse(values)
+            return text if len(text) <= 80 else linecache.getline(self.filename, self.line).strip()
+        return linecache.getline(self.filename, self.line).strip()
+
+
+class Microscope:
+    """Watches the thread that enters it. `limit`: finite values of at least this magnitude are bad as well;
+    `deadline`: `time.monotonic()` at which `OutOfTime` is raised in the watched code."""
+
+    def __init__(self, limit: float = math.inf, deadline: float = math.inf) -> None:
+        self.limit = limit
+        self.events: list[Event] = []
+        self.wraps: list[Event] = []
+        """Lines whose integer arithmetic left the range of its type: their results are finite."""
+        self._deadline = deadline
+        self._of: dict[tuple[str, int], list[Event]] = {}
+        self._counts: dict[tuple[CodeType, int, str], int] = {}
+        self._open: list[_Watch] = []
+        self._user: dict[str, bool] = {}
+        self._calls = 0
+        self._before: Any = None
+        self._busy = False
+
+    def __enter__(self) -> Microscope:
+        self._before = sys.gettrace()
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        sys.settrace(self._before)
+        self._open.clear()
+
+    def of(self, value: object) -> list[Event]:
+        """The events that made (the memory of) `value`, in the order they happened."""
+        return self._of.get(memory_of(value), [])
+
+    def _called(self, frame: FrameType, event: str, arg: Any) -> Trace | None:
+        self._calls += 1
+        if not self._calls % 256:
+            self._check_time()
+        filename = frame.f_code.co_filename  # code objects hash their whole content
+        known = self._user.get(filename)
+        if known is None:
+            known = self._user[filename] = is_user_file(filename) and not filename.startswith("<")
+        if not known:
+            return None
+        watch = _Watch(self, frame)
+        self._open.append(watch)
+        return watch
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise OutOfTime("the time for watching lines was spent")
+
+    def caller_of(self, watch: _Watch) -> _Watch | None:
+        """The watched frame below `watch`; closes it and what was left open above it."""
+        while self._open:
+            top = self._open.pop()
+            if top is watch:
+                return self._open[-1] if self._open else None
+        return None
+
+    def note(self, frame: FrameType, statement: Statement | None, target: str, value: Any, names: Mapping[str, Any],
+             inner: list[Event]) -> Event | None:
+        """A line ended with a bad `value`."""
+        line = frame.f_lineno if statement is None else statement.node.lineno
+        count = self._counts.get((frame.f_code, line, target), 0)
+        if count >= PER_LINE or len(self.events) >= MOST_EVENTS:
+            return None
+        self._counts[frame.f_code, line, target] = count + 1
+        event = Event(frame, line, statement.node if statement is not None else None, target, value)
+        event.parents = list(inner)
+        for chain in statement.reads if statement is not None else ():
+            self._note_read(event, chain, names, frame.f_globals, statement)
+        if not event.parents and not event.foreign and statement is not None:
+            formula = Formula(names, frame.f_globals, self.limit)
+            for expression in _expressions(statement):
+                formula.look(expression)
+            event.made, event.wrapped = formula.made, formula.wrapped
+        self.events.append(event)
+        self._of.setdefault(memory_of(value), []).append(event)
+        return event
+
+    def _note_read(self, event: Event, chain: ast.expr, names: Mapping[str, Any], outer: Mapping[str, Any],
+                   statement: Statement | None) -> None:
+        try:
+            value = evaluate(chain, names, outer)
+        except NotSimple:
+            return
+        if not is_bad(value, self.limit) or callable(value):
+            return
+        if statement is not None and statement.in_place and value is event.value and not self.of(value):
+            return  # it is what the line changed
+        made = [one for one in self.of(value) if one is not event]
+        if made:
+            event.parents += [one for one in made if one not in event.parents]
+        else:
+            event.foreign.append(ast.unparse(chain))
+
+    def roots(self, start: Event) -> list[Event]:
+        """The births that `start` comes from, in the order they happened."""
+        seen: set[int] = set()
+        found: list[Event] = []
+        waiting = [start]
+        while waiting:
+            event = waiting.pop()
+            if id(event) in seen:
+                continue
+            seen.add(id(event))
+            if event.parents:
+                waiting += event.parents
+            else:
+                found.append(event)
+        place = {id(event): at for at, event in enumerate(self.events)}
+        return sorted(found, key=lambda one: place.get(id(one), -1))
+
+
+def _expressions(statement: Statement) -> list[ast.expr]:
+    node = statement.node
+    if isinstance(node, ast.AugAssign):
+        left = ast.copy_location(_loaded(node.target), node)
+        return [ast.copy_location(ast.BinOp(left, node.op, node.value), node)]
+    return list(statement.values)
+
+
+def _loaded(target: ast.expr) -> ast.expr:
+    expression = ast.parse(ast.unparse(target), mode="eval").body
+    return expression
+
+
+class _Watch:
+    """One frame under the microscope."""
+
+    __slots__ = ("_before", "_inner", "_own", "_pending", "_scope", "_statements")
+
+    def __init__(self, scope: Microscope, frame: FrameType) -> None:
+        self._scope = scope
+        self._statements = statements_of(frame.f_code.co_filename)
+        self._pending: Statement | None = None
+        self._before: dict[str, Any] | None = None
+        self._inner: list[Event] = []
+        self._own = not frame.f_code.co_name.startswith("<") or frame.f_code.co_name == "<module>"
+
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "line":
+            scope = self._scope
+            scope._calls += 1
+            if not scope._calls % 256:
+                scope._check_time()
+            if not self._own:
+                return self
+            statement = self._statements.get(frame.f_lineno)
+            if statement is not self._pending:
+                self._finish(frame)
+                self._pending = statement
+                self._before = dict(frame.f_locals) if statement is not None and statement.rebinds else None
+        elif event == "return":
+            self._return(frame, arg)
+        return self
+
+    def _finish(self, frame: FrameType) -> None:
+        statement, before, inner = self._pending, self._before, self._inner
+        self._pending, self._before, self._inner = None, None, []
+        if statement is None or not statement.targets:
+            return
+        names = frame.f_locals
+        for target in statement.targets:
+            found = self._target(target, statement, names, frame.f_globals)
+            if found is None or not is_bad(found[1], self._scope.limit):
+                continue
+            event = self._scope.note(frame, statement, found[0], found[1], before if before is not None else names, inner)
+            if event is not None and isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                event.owner = type(names.get(target.value.id)).__name__
+            if event is not None and isinstance(target, ast.Subscript):
+                self._also(target, names, frame.f_globals, event)
+
+    def _also(self, target: ast.Subscript, names: Mapping[str, Any], outer: Mapping[str, Any], event: Event) -> None:
+        """What was put into a list or dict makes the whole of it bad."""
+        try:
+            whole = evaluate(target.value, names, outer)
+        except NotSimple:
+            return
+        held = self._scope._of.setdefault(memory_of(whole), [])
+        if event not in held:
+            held.append(event)
+
+    def _target(
+        self, target: ast.expr, statement: Statement, names: Mapping[str, Any], outer: Mapping[str, Any]
+    ) -> tuple[str, Any] | None:
+        try:
+            value = evaluate(target, names, outer)
+        except NotSimple:
+            if not isinstance(target, ast.Subscript):
+                return None
+            try:
+                value = evaluate(target.value, names, outer)
+            except NotSimple:
+                return None
+        if isinstance(statement.node, ast.Expr) and isinstance(value, list):
+            return ast.unparse(target), value[-1:]  # what was appended; the rest was looked at before
+        return ast.unparse(target), value
+
+    def _return(self, frame: FrameType, value: Any) -> None:
+        pending, inner = self._pending, list(self._inner)
+        self._finish(frame)
+        caller = self._scope.caller_of(self)
+        if value is None or not is_bad(value, self._scope.limit):
+            return
+        known = self._scope.of(value)
+        if known:
+            given = known[-1:]
+        elif self._own:
+            returned = pending if pending is not None and isinstance(pending.node, (ast.Return, ast.Expr)) else None
+            made = self._scope.note(frame, returned, "return", value, frame.f_locals, inner)
+            given = [made] if made is not None else []
+        else:
+            given = self._nameless(frame, value, inner)
+        if caller is not None:
+            caller._inner += [one for one in given if one not in caller._inner]
+
+    def _nameless(self, frame: FrameType, value: Any, inner: list[Event]) -> list[Event]:
+        """A lambda's or comprehension's result: the statement it stands in is read with its own names."""
+        statement = self._statements.get(frame.f_lineno)
+        if frame.f_code.co_name != "<lambda>" or statement is None:
+            return inner
+        lambdas = [part for part in ast.walk(statement.node) if isinstance(part, ast.Lambda) and part.lineno <= frame.f_lineno]
+        fitting = [one for one in lambdas if [a.arg for a in one.args.args] == list(frame.f_code.co_varnames[: frame.f_code.co_argcount])]
+        body = fitting[-1].body if len(fitting) == 1 else None
+        own = None
+        if body is not None:
+            from stayfinite.rewrite.births.statements import chains
+
+            node = ast.copy_location(ast.Expr(body), body)
+            own = Statement(node, (), (body,), tuple(chains(body)))
+        made = self._scope.note(frame, own, "return", value, frame.f_locals, inner)
+        return [made] if made is not None else []
+
+
+__all__ = ["Event", "Microscope", "OutOfTime", "first_bad", "words"]
