@@ -19,6 +19,7 @@ from stayfinite.cli.program import CannotStart, Target, become, code_of, find
 from stayfinite.cli.tracebacks import exit_code, print_traceback, trim
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch.options import Options
+from stayfinite.rewrite.births.second_run import Program
 from stayfinite.rewrite.loader import Rewriter, execute
 from stayfinite.watching import Watching, manifest_of
 
@@ -48,7 +49,8 @@ def run(
     name = target.module or target.script or ""
     try:
         manifest = manifest_of(name, target.arguments, module=target.module, folder=here)
-        watching = Watching(manifest, replace(options, folder=here), folder=folder, quiet=quiet, color=color)
+        program = Program(manifest.script, manifest.module, manifest.argv, manifest.working_directory, here)
+        watching = Watching(manifest, replace(options, folder=here, program=program), folder=folder, quiet=quiet, color=color)
         rewriter = Rewriter(here, _note_unwrapped) if rewrite else None
         main = become(target, path, package, rewriter)
         watching.attach(rewrite=rewrite)

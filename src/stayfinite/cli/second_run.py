@@ -69,7 +69,7 @@ def _serve(request: Request) -> Answer:
     runtime.set_driver(_Stop(request.wanted.passes))
     scope = Microscope(to_float(request.wanted.limit), time.monotonic() + request.seconds)
     ended = "it came to its end"
-    with _written_to_nobody(), _unwatched_imports(), quiet() as silence:
+    with _WrittenToNobody(), _UnwatchedImports(), quiet() as silence:
         main_module = become(target, path, package, rewriter)
         try:
             with scope:
@@ -91,7 +91,7 @@ def _relative_to(folder: str) -> Callable[[str], str]:
     return relative
 
 
-class _unwatched_imports:  # noqa: N801  (used as a function)
+class _UnwatchedImports:
     """Packages of others are imported with the microscope off: a framework takes a million calls to load."""
 
     def __enter__(self) -> None:
@@ -109,7 +109,7 @@ class _unwatched_imports:  # noqa: N801  (used as a function)
             finally:
                 sys.settrace(watching)
 
-        builtins.__import__ = imported
+        setattr(builtins, "__import__", imported)  # noqa: B010  (an assignment would have to repeat its type)
 
     def __exit__(self, *_error: object) -> None:
         builtins.__import__ = self._import
@@ -125,7 +125,7 @@ class _unwatched_imports:  # noqa: N801  (used as a function)
         return self._foreign[top]
 
 
-class _written_to_nobody:  # noqa: N801  (used as a function)
+class _WrittenToNobody:
     """Files the script opens for writing are the null device: what the first run wrote is there, and stays as it is."""
 
     def __enter__(self) -> None:
@@ -136,7 +136,7 @@ class _written_to_nobody:  # noqa: N801  (used as a function)
                 file, mode = os.devnull, mode.replace("x", "w")
             return self._open(file, mode, *args, **kwargs)
 
-        builtins.open = io.open = opened  # type: ignore[assignment]
+        builtins.open = io.open = opened
         self._makers = {name: getattr(os, name) for name in ("mkdir", "makedirs")}
         for name in self._makers:
             setattr(os, name, lambda *_args, **_kwargs: None)

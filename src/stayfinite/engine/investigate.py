@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 
 import msgspec
 
@@ -28,6 +29,7 @@ def investigate(
     *,
     repeatable: str | None,
     budget: float,
+    look_back: Callable[[Case], Case] | None = None,
     birth: FindBirth | None = None,
 ) -> Investigation:
     """Replay the held step of `case` and say where and why it failed.
@@ -37,6 +39,7 @@ def investigate(
     - `live`: what the step came to when it ran for the user.
     - `repeatable`: ``None`` if the step can be repeated, else why not.
     - `budget`: seconds for replays; no new one is begun once they are spent.
+    - `look_back`: adds to a located case which items of the data set it concerns and who made what was bad before.
     - `birth`: finds out who made the value at the origin, where it was bad before the step.
 
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
@@ -71,6 +74,8 @@ def investigate(
             inputs=(_number("lr", case.symptom.value),),
         )
         case = msgspec.structs.replace(case, origin=rate, not_located="")
+    if look_back is not None and case.origin is not None:
+        case = look_back(case)
     if case.origin is not None and birth is not None:
         born = birth(case)
         if born is not None:

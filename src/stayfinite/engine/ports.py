@@ -82,8 +82,10 @@ class Investigate(Protocol):
     def __call__(
         self, case: Case, live: Outcome, listener: Listener, *, repeatable: str | None, budget: float,
         birth: FindBirth | None = None,
+        look_back: Callable[[Case], Case] | None = None,
     ) -> Investigation:
-        """Begin the investigation of a held step."""
+        """Begin the investigation of a held step. `look_back`: adds to a located case what the framework knows of the time
+        before the step."""
 
 
 class Examine(Protocol):

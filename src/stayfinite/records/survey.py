@@ -154,8 +154,8 @@ class Birth(msgspec.Struct, frozen=True):
     - `how`: in words, as it stands in a report ("`(x - lo) / (hi - lo)` gave NaN for item 431").
     - `searched_in`: how it was found. `step`: the earlier update it happened after; ``None`` for before the first.
     - `op`: canonical `OpKind` where an operator is known; `inputs`: what went into it.
-    - `made_by`: kind of what made the operand that did it (``"std"`` for a divisor that is a standard deviation; ``"ptp"`` for
-      a largest minus a smallest value); `made_at`: its line.
+    - `operand_by`: kind of what made the operand that did it (``"std"`` for a divisor that is a standard deviation; ``"ptp"`` for
+      a largest minus a smallest value); `operand_at`: its line.
     - `wrapped`: an integer operation on the way left the range of its type, in words; empty if none did. `wrapped_at`: its line.
     """
 
@@ -167,7 +167,7 @@ class Birth(msgspec.Struct, frozen=True):
     inputs: tuple[TensorStats, ...] = ()
     by: Maker = ""
     """What it was that made it, where that is known."""
-    made_by: str = ""
-    made_at: Location = UNKNOWN_LOCATION
+    operand_by: str = ""
+    operand_at: Location = UNKNOWN_LOCATION
     wrapped: str = ""
     wrapped_at: Location = UNKNOWN_LOCATION

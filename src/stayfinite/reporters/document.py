@@ -15,6 +15,7 @@ from stayfinite.records.diagnosis import Applicability, Experiment, VerdictName
 from stayfinite.records.incident import Absorbed, Configuration, Outcome, ReplaySummary
 from stayfinite.records.manifest import Status
 from stayfinite.records.numbers import Number
+from stayfinite.records.survey import SearchedIn
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import LeafKind, Phase, Scalar, SinkKind
 
@@ -53,6 +54,18 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     excerpt: Excerpt | None
 
 
+class BornReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Who made a value that was bad before the step: the place, `how` in words, how it was found, the earlier step it happened
+    after (``None``: before the first), and the operation with its operands where it is known."""
+
+    location: Place | None
+    how: str
+    searched_in: SearchedIn
+    step: int | None
+    op: str
+    inputs: tuple[TensorStats, ...]
+
+
 class OriginReport(Place, frozen=True, kw_only=True):
     """The first operation that turned finite values into non-finite ones on a path that matters."""
 
@@ -70,6 +83,7 @@ class OriginReport(Place, frozen=True, kw_only=True):
     output: TensorStats | None
     absorbed_at: Place | None
     absorbed: Absorbed
+    born_at: BornReport | None
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from stayfinite.reporters.words import (
     printable,
     reached_words,
     run_words,
+    searched,
     sentence,
     shape,
     was_there,
@@ -89,6 +90,9 @@ def _origin(origin: OriginReport, incident: IncidentReport) -> list[str]:
     lines = _place(origin, origin.excerpt, origin_label(origin), PHASES[origin.phase])
     if origin.absorbed_at is not None:
         lines += _place(origin.absorbed_at, origin.absorbed_at.excerpt, HIDDEN[origin.absorbed])
+    born = origin.born_at
+    if born is not None and born.location is not None:
+        lines += _place(born.location, born.location.excerpt, born.how, searched(born.searched_in, born.step))
     by = "first read by" if was_there(origin.op) else "operation"
     facts = [(by, origin.native_op), ("module", origin.module), ("parameter", origin.parameter)]
     facts += [("buffer", origin.buffer), ("columns", enumerate_names(origin.columns, 8))]

@@ -16,9 +16,11 @@ from stayfinite.records.incident import ExceptionInfo, Incident, Origin, Symptom
 from stayfinite.records.manifest import Status
 from stayfinite.records.numbers import Number, is_finite, to_number
 from stayfinite.records.recording import Record, Recording, Repeats, gather
+from stayfinite.records.survey import Birth
 from stayfinite.reporters.chain import bad_before, chain, reached
 from stayfinite.reporters.document import (
     REPORT_SCHEMA,
+    BornReport,
     CauseReport,
     EvidenceReport,
     ExceptionReport,
@@ -164,6 +166,14 @@ def _origin(origin: Origin, folder: str) -> OriginReport:
         output=origin.output,
         absorbed_at=place(origin.absorbed_at, folder),
         absorbed=origin.absorbed,
+        born_at=_born(origin.birth, folder) if origin.birth is not None else None,
+    )
+
+
+def _born(birth: Birth, folder: str) -> BornReport:
+    return BornReport(
+        location=place(birth.location, folder), how=birth.how, searched_in=birth.searched_in, step=birth.step, op=birth.op,
+        inputs=birth.inputs,
     )
 
 

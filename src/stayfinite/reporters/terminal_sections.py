@@ -28,6 +28,7 @@ from stayfinite.reporters.words import (
     percent,
     reached_words,
     run_words,
+    searched,
     sentence,
     was_there,
 )
@@ -119,6 +120,10 @@ def _source(page: Page, report: Report, incident: IncidentReport) -> None:
     hidden = origin.absorbed_at
     if hidden is not None:
         _place(page, report, hidden, hidden.excerpt, Text(HIDDEN[origin.absorbed], style="bold yellow"), "", style="bold yellow")
+    born = origin.born_at
+    if born is not None and born.location is not None:
+        when = f" {page.signs.bullet} {searched(born.searched_in, born.step)}"
+        _place(page, report, born.location, born.location.excerpt, safe(born.how, "bold yellow"), when, style="bold yellow")
 
 
 def _place(

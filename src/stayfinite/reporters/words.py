@@ -9,6 +9,7 @@ from functools import lru_cache
 from stayfinite.catalog.ops import op_kind
 from stayfinite.records.incident import Absorbed, Incident, Outcome, ReplaySummary, Symptom
 from stayfinite.records.numbers import is_finite, show
+from stayfinite.records.survey import SearchedIn
 from stayfinite.records.tensor import TensorStats
 from stayfinite.reporters.document import OriginReport, Reached, Report
 
@@ -37,6 +38,15 @@ HIDDEN: dict[Absorbed, str] = {
 }
 """What is said of the line that hid an infinity which the backward pass brought back."""
 
+_SEARCHED: dict[SearchedIn, str] = {
+    "data set": "made while the data set was read",
+    "setup": "made before the first step",
+    "between steps": "made between the steps",
+    "evaluation": "made in an evaluation",
+    "step": "made in an earlier step",
+    "source": "made before the step, as the source has it",
+}
+
 _BECAME = {
     "nonfinite-loss": ("the loss", "the loss", "became"),
     "nonfinite-gradient": ("a gradient", "the gradient", "became"),
@@ -50,6 +60,11 @@ _BECAME = {
     "gradient-spike": ("the gradient norm", "the gradient norm", "jumped to"),
 }
 """Symptom -> subject without a name, subject before a name, verb before the value."""
+
+
+def searched(where: SearchedIn, step: int | None) -> str:
+    """When a value that was bad before the step was made."""
+    return _SEARCHED[where] + (f", after step {step}" if step is not None else "")
 
 
 def headline(symptom: Symptom, exception: tuple[str, str] | None = None) -> str:

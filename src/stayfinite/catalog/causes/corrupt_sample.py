@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import amplitude, finite
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.catalog.histories import too_large
 from stayfinite.catalog.scales import features, outlier, targets
 from stayfinite.records.diagnosis import Evidence

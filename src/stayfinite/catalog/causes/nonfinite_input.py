@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 

@@ -53,8 +53,10 @@ class Incidents:
         sensors: Sensors,
         relative: Callable[[str], str],
         births: Births,
+        look_back: Callable[[Case, Scene, float], Case] | None = None,
     ) -> None:
         self._births = births
+        self._look_back = look_back
         self._listener = listener
         self._options = options
         self._investigate = investigate
@@ -156,10 +158,13 @@ class Incidents:
         elif previous is not None and self._spent > self._options.budget:
             unrepeatable = f"the {self._options.budget:g} s for repetitions were spent on earlier incidents"
         incident: Incident | None = None
+        left = max(0.0, self._options.budget - self._spent)
+        look = self._look_back
         with shield.shielded(INVESTIGATION, _WITHOUT):
             investigation = self._investigate(
-                case, live_outcome, self._listener, repeatable=unrepeatable, budget=max(0.0, self._options.budget - self._spent),
+                case, live_outcome, self._listener, repeatable=unrepeatable, budget=left,
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
+                look_back=None if look is None else lambda located: look(located, scene, left),
             )
             incident = yield from self.conduct(investigation, inquiry)
         if incident is None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stayfinite.rewrite.births.second_run import Program
+
 
 @dataclass(frozen=True)
 class Options:
     """How a session behaves. `budget`: seconds for replays; `every`: steps between looks at parameters and buffers;
     `replay_every`: repeat each Nth healthy step twice, for self-tests; `survey_every`: survey each Nth, for self-tests;
-    `folder`: locations are relative to it; `wraps`: the loops of scripts are wrapped when they are loaded."""
+    `folder`: locations are relative to it; `wraps`: the loops of scripts are wrapped when they are loaded; `program`: what
+    runs, if it can be run a second time."""
 
     on_incident: str = "stop"
     budget: float = 60.0
@@ -20,3 +23,4 @@ class Options:
     keep_case: bool = True
     wraps: bool = True
     survey_every: int = 0
+    program: Program | None = None

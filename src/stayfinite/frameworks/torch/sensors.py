@@ -127,7 +127,6 @@ class Sensors:
         # what is saved now may be kept for good, over the last state that was finite
         self._wrap(torch, "save", lambda *_args, **_kwargs: self.watcher.state_saved(asked=False), None)
         self._wrap(torch.nn.Module, "state_dict", lambda *_args, **_kwargs: self.watcher.state_saved(asked=True), None)
-
         for listen in self._listen:
             listen(self._wrap)
 

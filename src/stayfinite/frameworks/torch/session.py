@@ -13,7 +13,6 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stayfinite import shield
@@ -25,6 +24,7 @@ from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.incidents import Incidents
 from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters, put_back
 from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.lookback.looking import LookBack
 from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.marks import Marks, bound
 from stayfinite.frameworks.torch.options import Options
@@ -76,12 +76,12 @@ class Session:
         self.live.saved = self._last_look
         self.live.exact = options.replay_every > 0
         self._state = Looks(self._name, options.every, self.live.defers)
-        self.sensors = Sensors(self.live, (births := Births(self.live, self._state, self.relative)).loads.listen)
-        self.replays = ReplayLog()
-        self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative, births)
+        births, back = Births(self.live, self._state, self.relative), LookBack(self.relative, options.program)
+        self.sensors = Sensors(self.live, births.loads.listen, back.deliveries.listen)
+        self.replays, self.look_back = ReplayLog(), back
+        self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative, births, back)
         self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
-        case = self._incidents.finite_case
-        self._surveys = Surveys(listener, options, examine, readings, self.live, self.sensors, case, self.replays)
+        self._surveys = Surveys(listener, options, examine, readings, self.live, self.sensors, self._incidents.finite_case, self.replays)
         self._incidents.suspect = self._surveys.suspect
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}
@@ -282,6 +282,7 @@ class Session:
             self._block = block
         spoiled = self._state.begin(block, subjects, known[2], window.versions, self.live.updates.coming) if not window.passes else []
         attempt = Attempt(self._exit)
+        self.look_back.note_pass()
         saved = Saved(plan, local_names, global_names, self._objects, trainers=window.by_hand)
         here = Pass(saved, generators, attempt, spoiled=spoiled)
         here.marks.append(Marks(bound(block.needed, local_names, global_names), subjects.known))

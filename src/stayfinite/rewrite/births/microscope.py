@@ -8,6 +8,7 @@ that one is its parent, found by memory: a view, a slice and an argument are the
 from __future__ import annotations
 
 import ast
+import copy
 import linecache
 import math
 import sys
@@ -18,13 +19,17 @@ from typing import Any
 
 from stayfinite.records.location import Location
 from stayfinite.rewrite.births.formulas import Formula, Made
-from stayfinite.rewrite.births.sight import first_bad, is_bad, memory_of, words
-from stayfinite.rewrite.births.statements import NotSimple, Statement, evaluate, statements_of
+from stayfinite.rewrite.births.sight import is_array, is_bad, is_narrow, memory_of
+from stayfinite.rewrite.births.statements import NotSimple, Statement, chains, evaluate, statements_of
 from stayfinite.rewrite.project import is_user_file
 
 MOST_EVENTS = 20_000
 PER_LINE = 4
 """Times one line is noted for one target; a loop that hands bad values on is told by its first rounds."""
+_PARTS = frozenset({"iloc", "loc", "values", "T", "at", "iat"})
+"""Attributes of a table or array that give the same values."""
+_COPIED = 2**20
+"""Bytes of an array that is kept as it was before a line changes it in place."""
 
 Trace = Callable[[FrameType, str, Any], Any]
 
@@ -36,18 +41,20 @@ class OutOfTime(BaseException):
 class Event:
     """A line that ended with a bad value in `target` (source text; ``"return"`` for a function's result).
 
-    `parents`: events that had made what it read; `foreign`: source of bad operands nobody was seen to make. `made`: the
+    `parents`: events that had made what it read; `foreign`: source of bad operands nobody was seen to make, and `held` the
+    source and value of what these were taken from. `made`: the
     operation of its formula that did it; `wrapped`: an integer operation in it that left its range. `owner`: class of the
     object, for a target ``self.x``.
     """
 
-    __slots__ = ("filename", "foreign", "function", "line", "made", "node", "owner", "parents", "target", "value", "wrapped")
+    __slots__ = ("filename", "foreign", "function", "held", "line", "made", "node", "owner", "parents", "target", "value", "wrapped")
 
     def __init__(self, frame: FrameType, line: int, node: ast.AST | None, target: str, value: Any) -> None:
         self.filename, self.function, self.line = frame.f_code.co_filename, frame.f_code.co_qualname, line
         self.node, self.target, self.value = node, target, value
         self.parents: list[Event] = []
         self.foreign: list[str] = []
+        self.held: list[tuple[str, Any]] = []
         self.made: Made | None = None
         self.wrapped: Made | None = None
         self.owner = ""
@@ -153,6 +160,20 @@ class Microscope:
         self._of.setdefault(memory_of(value), []).append(event)
         return event
 
+    def note_wrap(self, frame: FrameType, statement: Statement, target: str, value: Any, names: Mapping[str, Any]) -> None:
+        """Look whether a line that computed whole numbers of few bits left their range."""
+        count = self._counts.get((frame.f_code, -statement.node.lineno, target), 0)
+        if count >= PER_LINE:
+            return
+        self._counts[frame.f_code, -statement.node.lineno, target] = count + 1
+        formula = Formula(names, frame.f_globals)
+        for expression in _expressions(statement):
+            formula.look(expression)
+        if formula.wrapped is not None:
+            event = Event(frame, statement.node.lineno, statement.node, target, value)
+            event.wrapped = formula.wrapped
+            self.wraps.append(event)
+
     def _note_read(self, event: Event, chain: ast.expr, names: Mapping[str, Any], outer: Mapping[str, Any],
                    statement: Statement | None) -> None:
         try:
@@ -163,11 +184,18 @@ class Microscope:
             return
         if statement is not None and statement.in_place and value is event.value and not self.of(value):
             return  # it is what the line changed
-        made = [one for one in self.of(value) if one is not event]
-        if made:
-            event.parents += [one for one in made if one not in event.parents]
-        else:
+        made, whole = self.of(value), chain
+        while not made and isinstance(whole, (ast.Subscript, ast.Attribute)):  # a copied part of what was seen to be made
+            if isinstance(whole, ast.Attribute) and whole.attr not in _PARTS:
+                break
+            whole = whole.value
+            value = evaluate(whole, names, outer)
+            made = self.of(value)
+        made = [one for one in made if one is not event and one not in event.parents]
+        event.parents += made
+        if not event.parents:
             event.foreign.append(ast.unparse(chain))
+            event.held.append((ast.unparse(whole), value))
 
     def roots(self, start: Event) -> list[Event]:
         """The births that `start` comes from, in the order they happened."""
@@ -200,6 +228,23 @@ def _loaded(target: ast.expr) -> ast.expr:
     return expression
 
 
+def _kept(frame: FrameType, statement: Statement) -> dict[str, Any] | None:
+    """The names a line reads, where it is going to bind or change them."""
+    if statement.rebinds:
+        return dict(frame.f_locals)
+    if isinstance(statement.node, ast.AugAssign) and isinstance(statement.node.target, ast.Name):
+        name = statement.node.target.id
+        value: Any = frame.f_locals.get(name)
+        if isinstance(value, (int, float)) or (is_array(value) and getattr(value, "nbytes", 0) <= _COPIED):
+            return {**frame.f_locals, name: value.clone() if hasattr(value, "clone") else copy.copy(value)}
+    return None
+
+
+def _new_in(value: Any, statement: Statement) -> Any:
+    """What a line may have added to `value`: the rest of a list that grows was looked at before."""
+    return value[-1:] if isinstance(statement.node, ast.Expr) and isinstance(value, list) else value
+
+
 class _Watch:
     """One frame under the microscope."""
 
@@ -225,7 +270,7 @@ class _Watch:
             if statement is not self._pending:
                 self._finish(frame)
                 self._pending = statement
-                self._before = dict(frame.f_locals) if statement is not None and statement.rebinds else None
+                self._before = _kept(frame, statement) if statement is not None else None
         elif event == "return":
             self._return(frame, arg)
         return self
@@ -238,7 +283,11 @@ class _Watch:
         names = frame.f_locals
         for target in statement.targets:
             found = self._target(target, statement, names, frame.f_globals)
-            if found is None or not is_bad(found[1], self._scope.limit):
+            if found is None:
+                continue
+            if is_narrow(found[1]) and statement.computes:
+                self._scope.note_wrap(frame, statement, found[0], found[1], before if before is not None else names)
+            if not is_bad(_new_in(found[1], statement), self._scope.limit):
                 continue
             event = self._scope.note(frame, statement, found[0], found[1], before if before is not None else names, inner)
             if event is not None and isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
@@ -268,8 +317,6 @@ class _Watch:
                 value = evaluate(target.value, names, outer)
             except NotSimple:
                 return None
-        if isinstance(statement.node, ast.Expr) and isinstance(value, list):
-            return ast.unparse(target), value[-1:]  # what was appended; the rest was looked at before
         return ast.unparse(target), value
 
     def _return(self, frame: FrameType, value: Any) -> None:
@@ -300,12 +347,7 @@ class _Watch:
         body = fitting[-1].body if len(fitting) == 1 else None
         own = None
         if body is not None:
-            from stayfinite.rewrite.births.statements import chains
-
             node = ast.copy_location(ast.Expr(body), body)
             own = Statement(node, (), (body,), tuple(chains(body)))
         made = self._scope.note(frame, own, "return", value, frame.f_locals, inner)
         return [made] if made is not None else []
-
-
-__all__ = ["Event", "Microscope", "OutOfTime", "first_bad", "words"]

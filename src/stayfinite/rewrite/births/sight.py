@@ -51,6 +51,11 @@ def is_array(value: object) -> bool:
     return isinstance(value, (np.ndarray, np.generic)) or is_tensor(value) or is_table(value)
 
 
+def is_narrow(value: object) -> bool:
+    """True for arrays and tensors of whole numbers, which leave their range without a word."""
+    return is_array(value) and any(name in str(getattr(value, "dtype", "")) for name in ("int8", "int16", "int32"))
+
+
 def _of_tensor(value: Any) -> np.ndarray[Any, Any] | None:
     try:
         values = value.detach()

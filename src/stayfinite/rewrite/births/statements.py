@@ -23,7 +23,8 @@ class Statement:
     """One statement, without the bodies of compound ones.
 
     `targets`: what it binds or changes in place, as expressions; `values`: the expressions it computes; `reads`: the
-    longest chains of names, attributes and simple indices in them. `rebinds`: it binds a name that it reads.
+    longest chains of names, attributes and simple indices in them. `rebinds`: it binds a name that it reads; `computes`: it
+    holds arithmetic.
     """
 
     node: ast.stmt
@@ -33,6 +34,7 @@ class Statement:
     rebinds: bool = False
     in_place: bool = field(default=False)
     """It changes what it names (`x += ...`, `x[i] = ...`, `rows.append(...)`) and does not bind a name anew."""
+    computes: bool = False
 
 
 @functools.lru_cache(maxsize=512)
@@ -85,7 +87,8 @@ def _statement(node: ast.stmt) -> Statement:
     reads = [chain for value in values for chain in chains(value)]
     names = {target.id for target in targets if isinstance(target, ast.Name)}
     read = {part.id for chain in reads for part in ast.walk(chain) if isinstance(part, ast.Name)}
-    return Statement(node, tuple(targets), tuple(values), tuple(reads), bool(names & read) and not in_place, in_place)
+    computes = isinstance(node, ast.AugAssign) or any(isinstance(part, ast.BinOp) for value in values for part in ast.walk(value))
+    return Statement(node, tuple(targets), tuple(values), tuple(reads), bool(names & read) and not in_place, in_place, computes)
 
 
 def _flat(target: ast.expr) -> list[ast.expr]:

@@ -21,18 +21,18 @@ _DEPTH = 6
 def tell(scope: Microscope, event: Event, relative: Callable[[str], str], searched_in: SearchedIn, aside: str = "") -> Birth:
     """The birth at `event`. `aside`: what it happened for, in words (``"item 431"``)."""
     inputs: tuple[TensorStats, ...] = ()
-    made_by, made_at = "", UNKNOWN_LOCATION
+    operand_by, operand_at = "", UNKNOWN_LOCATION
     made = event.made
     if made is not None:
         at = first_bad(made.value, scope.limit)
         inputs = tuple(one for text, value in made.operands if (one := stats_of(text, value, at)) is not None)
         operand = made.operands[-1][0] if made.kind == "div" and len(made.operands) > 1 else made.operands[0][0] if made.operands else ""
-        made_by, made_at = _maker(event.filename, event.line, operand, relative)
+        operand_by, operand_at = _maker(event.filename, event.line, operand, relative)
     wrapped, wrapped_at = _wrap(scope, event, relative)
     return Birth(
         location=event.location(relative), how=_how(scope, event, made, aside), searched_in=searched_in,
         op=made.kind if made is not None and made.kind not in ("ptp", "median", "count") else "", inputs=inputs,
-        made_by=made_by, made_at=made_at, wrapped=wrapped, wrapped_at=wrapped_at,
+        operand_by=operand_by, operand_at=operand_at, wrapped=wrapped, wrapped_at=wrapped_at,
     )
 
 
@@ -68,7 +68,8 @@ def _writes_literal(node: ast.AST | None) -> bool:
     for part in ast.walk(value):
         if isinstance(part, ast.Attribute) and part.attr.lower() in ("nan", "inf", "infinity", "nat", "na"):
             return True
-        if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        text = part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else ""
+        if text.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
             return True
     return False
 
@@ -128,7 +129,8 @@ def _kind(tree: ast.Module, node: ast.expr, line: int, depth: int) -> tuple[str,
         if left is not None and right is not None and (left[0], right[0]) == ("max", "min"):
             return "ptp", max(left[1], right[1])
         return None
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) and node.right.value == 0.5:
+    root = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant)
+    if root and isinstance(node, ast.BinOp) and getattr(node.right, "value", 0) == 0.5:
         deeper = _kind(tree, node.left, line, depth - 1)
         return ("std", deeper[1]) if deeper is not None and deeper[0] == "var" else deeper
     if isinstance(node, ast.Subscript):
@@ -160,8 +162,8 @@ def _assigned(tree: ast.Module, name: str, is_attribute: bool, line: int) -> tup
                 values = node.value.elts if isinstance(node.value, ast.Tuple) else []
                 pairs = list(zip(target.elts, values, strict=False))
             for one, value in pairs:
-                named = one.attr if isinstance(one, ast.Attribute) and is_attribute else one.id if isinstance(one, ast.Name) and not is_attribute else None
-                if named == name:
+                named = one.attr if isinstance(one, ast.Attribute) else one.id if isinstance(one, ast.Name) else None
+                if named == name and isinstance(one, ast.Attribute) == is_attribute:
                     found.append((value, node.lineno))
     before = [one for one in found if one[1] < line]
     return max(before, key=lambda one: one[1]) if before else found[-1] if found else None
