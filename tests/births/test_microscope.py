@@ -17,9 +17,11 @@ STYLES: dict[str, tuple[str, str]] = {
     "a name": ("def make():\n    x = np.array([1.0, 0.0])\n    y = np.log(x)  # here\n    return y\n", "log"),
     "a return": ("def make():\n    x = np.array([1.0, 0.0])\n    return np.log(x)  # here\n", "log"),
     "a lambda": ("f = lambda x: np.log(x)  # here\ndef make():\n    return f(np.array([0.0]))\n", "log"),
-    "a helper": ("def scale(x):\n    s = x.std(0)\n    return (x - x.mean(0)) / s  # here\ndef make():\n    z = scale(np.ones((4, 2)))\n"
+    "a helper": ("def scale(x):\n    s = x.std(0)\n    return (x - x.mean(0)) / s  # here\ndef make():\n"
+                 "    z = scale(np.ones((4, 2)))\n"
                  "    return z.astype('float32')\n", "div"),
-    "an attribute": ("class A:\n    def __init__(self):\n        self.x = np.array([-1.0])\n        self.y = np.sqrt(self.x)  # here\n"
+    "an attribute": ("class A:\n    def __init__(self):\n        self.x = np.array([-1.0])\n        self.y = np.sqrt(self.x)"
+                     "  # here\n"
                      "def make():\n    return A().y\n", "sqrt"),
     "an item": ("def make():\n    x = np.zeros(3)\n    x[1] = float('nan')  # here\n    y = x * 2\n    return y\n", ""),
     "an addition in place": ("def make():\n    x = np.ones(3)\n    z = np.zeros(3)\n    x /= z  # here\n    return x\n", "div"),

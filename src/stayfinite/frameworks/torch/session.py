@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from stayfinite import shield
 from stayfinite.engine.ports import Examine, Investigate, Listener, Readings
@@ -336,7 +337,7 @@ class Session:
             if scene.window.parameters is None:
                 scene.window.committed.append(light_undo(scene.subjects, self._subjects[scene.block.id][2].again()))
 
-    def _judge_state(self, optimizer: torch.optim.Optimizer, step: int) -> Failure | None:
+    def _judge_state(self, optimizer: Optimizer, step: int) -> Failure | None:
         """What the step read and wrote beside parameters, once its loss and gradients are fit."""
         return self._state.before_update(self._scene, optimizer, step) if self._scene is not None else None
 
