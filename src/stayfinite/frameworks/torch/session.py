@@ -132,8 +132,7 @@ class Session:
             how = "outside a loop that could be wrapped"
             if not self.replays.replayed:
                 self.replays.refuse("the update is taken outside a loop that could be wrapped")
-        text = f"{taken} updates were taken {how}: they are held when they go bad, and cannot be replayed"
-        return [Warning("not-wrapped", text)]
+        return [Warning("not-wrapped", f"{taken} updates were taken {how}: they are held when they go bad, and cannot be replayed")]
 
     def rehearsed(self) -> dict[str, Any]:
         """What forced repetitions said in this process, as plain values."""
