@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.passes import Scene, fingerprint
 from stayfinite.frameworks.torch.sensors import Sensors
+from stayfinite.rewrite import runtime
 from stayfinite.rewrite.runtime import Attempt
 
 
@@ -38,7 +40,9 @@ class ReplayLog:
 
     def as_plain(self) -> dict[str, Any]:
         """For the log of the self-tests."""
+        entered = [block for block in runtime.blocks.values() if block.id in runtime.entered]
         return {
+            "blocks": [f"{os.path.basename(block.file)}:{block.line}" for block in entered],
             "replayed": self.replayed,
             "agreed": self.agreed,
             "differed": self.differed,

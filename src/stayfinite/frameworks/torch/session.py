@@ -136,9 +136,7 @@ class Session:
 
     def rehearsed(self) -> dict[str, Any]:
         """What forced repetitions said in this process, as plain values."""
-        blocks = [block for block in runtime.blocks.values() if block.id in runtime.entered]
-        places = [f"{os.path.basename(block.file)}:{block.line}" for block in blocks]
-        return {"blocks": places, "steps": self.steps, **self.replays.as_plain()}
+        return {"steps": self.steps, **self.replays.as_plain()}
 
     # -- the driver ----------------------------------------------------------------------------------------------
 
