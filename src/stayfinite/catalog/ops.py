@@ -12,6 +12,7 @@ Which names go where, where it is not obvious:
   a `Scalar` named ``"exponent"`` or the second input); ``max`` and ``min`` are also amax, amin, maximum, minimum.
 - ``div`` is also true_divide, addcdiv, remainder and fmod; its second operand is the divisor.
 - ``cross_entropy`` is a fused one; a framework that splits it gives ``log_softmax`` and ``nll_loss``.
+- ``count`` is a number of occurrences: bincount, histograms, unique with its counts.
 - ``move`` is everything that only carries values: views, copies, cat, stack, pad, gather without arithmetic.
 - ``input``, ``parameter``, ``buffer``, ``moment`` and ``gradient`` are not operators: they are the kind of an origin
   that was there before the step computed anything.
@@ -271,7 +272,7 @@ _KINDS: tuple[OpKind, ...] = (
     *_carrying("where", "masked_fill", "clamp", "nan_to_num", "max_pool", traits=_traits("selects")),
     OpKind("index", domain="0 <= index < extent", traits=_traits("selects")),
     OpKind("avg_pool", domain="at least one element in the window", traits=_traits("reduction")),
-    *_carrying("scatter", "dropout"),
+    *_carrying("scatter", "dropout", "count"),
     # carrying and making
     *_carrying("move", "fill", "empty", traits=_traits("moves")),
     OpKind("cast", limit=lambda f: f.largest, limit_formula="largest finite of the format cast to",

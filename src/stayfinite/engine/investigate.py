@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from stayfinite.engine.ports import FindBirth, Investigation, Listener, Outcome, ReplayRequest
-from stayfinite.records.incident import Case, Incident, Origin, ReplaySummary
+from stayfinite.records.incident import Case, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.numbers import Number
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Trace
@@ -66,7 +66,10 @@ def investigate(
     if trace is not None:
         listener.stage(incident_id(case), "locate")
         found = localize(trace, case.symptom, case.exception)
-        case = msgspec.structs.replace(case, origin=found.origin or case.origin, not_located=found.reason, path=found.path)
+        case = msgspec.structs.replace(
+            case, symptom=_before_clipping(case.symptom, trace), origin=found.origin or case.origin,
+            not_located=found.reason, path=found.path,
+        )
     if case.origin is None and case.symptom.detector == "nonfinite-learning-rate":
         # no operation of the step makes a rate: it is where the step was asked for that it does harm
         rate = Origin(
@@ -89,6 +92,15 @@ def investigate(
         reproduced=bool(outcomes) and all(outcome.failed for outcome in outcomes) and summary.not_tested is None,
         seconds=time.monotonic() - started,
     )
+
+
+def _before_clipping(symptom: Symptom, trace: Trace) -> Symptom:
+    """`symptom` with the parameters whose gradients were bad as they arrived: clipping by a norm that is not finite has
+    spread the damage to all, or wiped it out, before the step could look."""
+    names = tuple(sink.name for sink in trace.sinks if sink.kind == "gradient")[:10]
+    if symptom.detector != "nonfinite-gradient" or symptom.names or not names:
+        return symptom
+    return msgspec.structs.replace(symptom, names=names)
 
 
 def _summarise(live: Outcome, outcomes: list[Outcome], repeatable: str | None) -> ReplaySummary:

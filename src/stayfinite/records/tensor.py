@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import Number
 
 
@@ -20,6 +21,9 @@ class TensorStats(msgspec.Struct, frozen=True):
       dimension), of a row's largest finite magnitude. Known for the tensors of a batch; empty and ``None`` elsewhere.
     - `culprit_index`, `culprit`: the index of the first element that made the output non-finite, and its value here
       (``None`` where shapes do not line up).
+    - `made_by`: canonical kinds of the operators of the step that made an operand, the last one first, following first
+      operands; copies and casts are left out, and a view without elements is a ``"move"``; at most four. `made_at`: the
+      line of the last one. Empty and ``None`` for what was there before the step.
     """
 
     name: str
@@ -35,6 +39,8 @@ class TensorStats(msgspec.Struct, frozen=True):
     culprit: Number | None = None
     absmax_index: tuple[int, ...] = ()
     typical_row: Number | None = None
+    made_by: tuple[str, ...] = ()
+    made_at: Location | None = None
 
     @property
     def size(self) -> int:

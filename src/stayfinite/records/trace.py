@@ -91,6 +91,36 @@ class Magnitude(msgspec.Struct, frozen=True):
     dtype: str
 
 
+class LossTerm(msgspec.Struct, frozen=True):
+    """One addend of what was differentiated, found by walking back from the loss through sums, means and scalings.
+
+    **Fields**
+
+    - `name`: its source text (``"beta * kl"``). `location`: the line that computed it, before it was scaled; `kind`:
+      canonical `OpKind` of what ran there.
+    - `value`: as it enters the loss, summed over `count` addends of the same line (a loop over heads or time steps);
+      `weight`: what it was multiplied with on the way, 1 if nothing is known.
+    - `gradient`: norm of its own gradient over the parameters, ``"nan"`` if that is not finite or was not taken
+      (`measured`); `parameters`: those whose gradient is not finite by it alone, else those of largest gradient; ten at most.
+    - `source`: the call that made it, as in `OpCall.sources`, where that call is kept; ``None`` elsewhere.
+    - `weighted_at`: the line that multiplied or divided it last; ``None`` if none did.
+    - `group`: terms that reach a common parameter have equal numbers; others do not compete.
+    """
+
+    name: str
+    location: Location
+    kind: str
+    value: Number
+    weight: Number = 1.0
+    count: int = 1
+    gradient: Number = "nan"
+    measured: bool = False
+    parameters: tuple[str, ...] = ()
+    source: int | None = None
+    group: int = 0
+    weighted_at: Location | None = None
+
+
 class Trace(msgspec.Struct, frozen=True, tag="trace"):
     """A replayed step under the microscope. `operations` counts every operator that ran, `calls` keeps those that matter.
 
@@ -106,6 +136,8 @@ class Trace(msgspec.Struct, frozen=True, tag="trace"):
     unseen: tuple[str, ...] = ()
     model_inputs: tuple[TensorStats, ...] = ()
     """What the outermost models were given that autograd did not make, in the order of their calls; eight tensors at most."""
+    terms: tuple[LossTerm, ...] = ()
+    """What the losses of the step are the sum of, where that is more than one thing."""
 
     def call(self, index: int) -> OpCall | None:
         """The kept call with that `index`, or ``None``."""

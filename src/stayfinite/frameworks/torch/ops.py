@@ -126,6 +126,7 @@ _NAMES: dict[str, str] = {
     "scatter": "scatter scatter_add scatter_reduce index_put index_put_impl unsafe_index_put index_add index_copy"
     " index_fill index_reduce put segment_reduce select_scatter slice_scatter diagonal_scatter"
     " as_strided_scatter masked_scatter unsafe_masked_index_put_accumulate",
+    "count": "bincount histc histogram unique unique2 unique_consecutive unique_dim unique_dim_consecutive",
     "dropout": "native_dropout fused_dropout dropout alpha_dropout feature_dropout",
     "move": "view reshape reshape_alias as_strided alias detach clone copy copy_to cat stack expand permute transpose t"
     " select slice narrow squeeze unsqueeze split split_with_sizes chunk unbind diagonal unfold repeat"

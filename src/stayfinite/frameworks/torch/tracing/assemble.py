@@ -11,7 +11,7 @@ from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.frameworks.torch.tracing.judge import Judge
 from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import Magnitude, Sink, Trace
+from stayfinite.records.trace import LossTerm, Magnitude, Sink, Trace
 
 _WHOLE = 600
 """Up to this many calls a trace keeps every step of its paths; a longer one keeps only the places where they turn."""
@@ -30,6 +30,7 @@ def assemble(
     operations: int,
     unseen: tuple[str, ...],
     model_inputs: tuple[TensorStats, ...] = (),
+    terms: tuple[LossTerm, ...] = (),
 ) -> Trace:
     """The trace of a step, with the calls that matter: those on a path to a sink, the forward calls that belong to
     their backward, and a number of births and absorptions beside them."""
@@ -66,6 +67,9 @@ def assemble(
         operations=operations,
         unseen=unseen,
         model_inputs=model_inputs,
+        terms=tuple(
+            msgspec.structs.replace(term, source=term.source if term.source in path else None) for term in terms
+        ),
     )
 
 

@@ -45,9 +45,9 @@ class Kept:
 
 class Forward:
     """One forward call, remembered for its node. `shapes`: of its tensors through which the batch runs; `parameter`:
-    the one it reads, if it reads exactly one."""
+    the one it reads, if it reads exactly one; `value`: what it gave out, where that is one number."""
 
-    __slots__ = ("index", "kept", "kind", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot")
+    __slots__ = ("index", "kept", "kind", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot", "value")
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class Forward:
         self.numbers = numbers
         self.kept: list[Kept] = []
         self.shapes: set[torch.Size] = set()
+        self.value: float | None = None
 
 
 class NodeCalls:

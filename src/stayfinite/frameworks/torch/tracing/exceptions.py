@@ -69,7 +69,7 @@ def _look(draft: Draft, checked: Sequence[tuple[str, torch.Tensor]], inside: Seq
         if wrong is None and bad:
             wrong = bad_mask(part)
         at = first_true(wrong) if wrong is not None and bool(wrong.any()) else None
-        stats.append(describe(part, spelled, at))
+        stats.append(judge.makers.told(describe(part, spelled, at), tensor))
         if wrong is not None and not draft.samples:
             draft.samples = bad_rows(wrong, judge.around.batch_size)
         if bad:

@@ -7,13 +7,23 @@ of carries an owner for each element. A weak reference to the storage keeps its 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from stayfinite.frameworks.torch.stats import bad_mask
+from stayfinite.frameworks.torch.tracing.frames import Spot
 
 NOBODY = -(2**31)
 """Owner of an element that no call made bad. Calls are numbered from 0, leaves from -1 downwards."""
+
+
+class Maker(NamedTuple):
+    """What made a piece of memory: the kinds of the last operators, latest first, and where the latest was called."""
+
+    kinds: tuple[str, ...]
+    spot: Spot
 
 
 class Record:
@@ -21,10 +31,11 @@ class Record:
 
     **Fields**: `known`: all of it was looked at or written during the trace; `source` of the bad values in it, ``None``
     if there are none; `owners`, one per element of `itemsize` bytes, where more than one source is involved; `rows`:
-    the batch runs through it; `gate`: the forward call whose selection shaped this gradient.
+    the batch runs through it; `gate`: the forward call whose selection shaped this gradient; `maker`: what wrote it last
+    in the forward pass.
     """
 
-    __slots__ = ("gate", "itemsize", "keeper", "known", "owners", "rows", "source")
+    __slots__ = ("gate", "itemsize", "keeper", "known", "maker", "owners", "rows", "source")
 
     def __init__(self, keeper: StorageWeakRef) -> None:
         self.keeper = keeper
@@ -34,6 +45,7 @@ class Record:
         self.itemsize = 0
         self.rows = False
         self.gate: object = None
+        self.maker: Maker | None = None
 
     @property
     def finite(self) -> bool:

@@ -30,6 +30,7 @@ from stayfinite.frameworks.torch.tracing.drafts import Call, Draft, Input
 from stayfinite.frameworks.torch.tracing.flow import Flow, covers
 from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.frameworks.torch.tracing.leaves import Surroundings
+from stayfinite.frameworks.torch.tracing.makers import Makers
 from stayfinite.frameworks.torch.tracing.operands import names_of
 from stayfinite.frameworks.torch.tracing.recipes import Operand, outputs_of
 from stayfinite.frameworks.torch.tracing.rows import forbidden, rows_of_output
@@ -50,7 +51,7 @@ class Judge:
 
     **Fields**: `flow`: who made which value; `around`: everything with a name; `drafts`: the calls kept, by index;
     `read_by`: the first call that read each leaf; `raised_by`: calls that raised, by the identity of the exception;
-    `crossings`: numbers that pass between Python and tensors; `last`: the call judged last.
+    `crossings`: numbers that pass between Python and tensors; `makers`: what made the operands; `last`: the call judged last.
     """
 
     def __init__(self, flow: Flow, around: Surroundings, frames: Frames) -> None:
@@ -60,6 +61,7 @@ class Judge:
         self.raised_by: dict[int, tuple[BaseException, int]] = {}
         self.last: Call | None = None
         self.crossings = Crossings(self)
+        self.makers = Makers(flow, frames)
         self._empty: dict[int, Call] = {}
         self._budget = _BUDGET
 
@@ -93,6 +95,8 @@ class Judge:
             self.crossings.ask(call)
         else:
             self._weigh(call, result, frames)
+            if call.phase not in ("backward", "optimizer"):
+                self.makers.note(call, result)
 
     def _weigh(self, call: Call, result: Any, frames: Frame) -> None:
         outputs = self._outputs(call, result)
@@ -237,7 +241,10 @@ class Judge:
         if forward is None:
             return
         if forward.index not in self.drafts:
-            self.drafts[forward.index] = Draft.of_forward(forward, at, shown.shape)
+            joined = self.drafts[forward.index] = Draft.of_forward(forward, at, shown.shape)
+            kept = [one.tensor for one in forward.kept if one.unchanged]
+            if len(kept) == len(joined.inputs):
+                joined.inputs = tuple(map(self.makers.told, joined.inputs, kept))
         for one in inputs:
             gate = one.record.gate if one.record is not None else None
             place = aligned_index(at, one.part.shape, shown.shape)
@@ -275,7 +282,7 @@ class Judge:
             place = None
             if at is not None and shown is not None and call.recipe.aligned:
                 place = aligned_index(at, values.shape, shown.shape)
-            stats.append(describe(values, name, place))
+            stats.append(self.makers.told(describe(values, name, place), operand.tensor))
         draft.inputs = tuple(stats)
         if shown is not None:
             draft.output = describe(shown, "output", at)

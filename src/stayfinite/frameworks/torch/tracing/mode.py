@@ -19,13 +19,21 @@ from stayfinite import shield
 from stayfinite.frameworks.torch.stats import dense, is_bad, is_number, quietly
 from stayfinite.frameworks.torch.tracing.backward import Forward, Kept, NodeCalls
 from stayfinite.frameworks.torch.tracing.drafts import Call, Input
+from stayfinite.frameworks.torch.tracing.facts import COUNTED, facts_of, lines_without_loss
 from stayfinite.frameworks.torch.tracing.flow import covers
 from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.frameworks.torch.tracing.judge import Judge
 from stayfinite.frameworks.torch.tracing.modules import Modules
 from stayfinite.frameworks.torch.tracing.operands import names_of
 from stayfinite.frameworks.torch.tracing.phase import Phases
-from stayfinite.frameworks.torch.tracing.recipes import Operand, argument, numbers_of, operands_of, recipe_of
+from stayfinite.frameworks.torch.tracing.recipes import (
+    Operand,
+    argument,
+    numbers_of,
+    operands_of,
+    outputs_of,
+    recipe_of,
+)
 
 if TYPE_CHECKING:
     from stayfinite.frameworks.torch.tracing.survey import Surveyor
@@ -44,7 +52,8 @@ _KEEP = 1 << 30
 
 class Microscope(TorchDispatchMode):
     """**Arguments**: `frames`, `modules`, `phases`, `judge`: see their classes; `unseen(text)` is told what could not
-    be looked into; `surveyor`: is shown every call as well. `paused` calls are passed on unseen."""
+    be looked into; `surveyor`: is shown every call as well. `paused` calls are passed on unseen. `nodes`: the forward
+    calls by their autograd nodes."""
 
     supports_higher_order_operators = True
 
@@ -241,5 +250,13 @@ class Microscope(TorchDispatchMode):
             self._surveyor.saw(call, args, kwargs, result, self._judge.around.batch_size)
         if call.recipe.view:
             return
+        draft = self._judge.drafts.get(call.index)
+        if draft is not None and call.recipe.kind in COUNTED and call.phase != "backward":
+            draft.numbers = [*draft.numbers, *facts_of(call, args, kwargs, result)]
+            draft.samples = lines_without_loss(call, result) or draft.samples
+        if call.remember is not None:
+            first = next((dense(one) for one in outputs_of(result)), None)
+            if first is not None and first.numel() == 1 and is_number(first):
+                call.remember.value = float(first.real.item())
         if call.phase == "open" and isinstance(result, torch.Tensor) and result.dim() == 0 and is_number(result):
             self._phases.reduced(call.spot)

@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 import torch
 
-from stayfinite.frameworks.torch.stats import is_number
-
 _REFLECTED = {"rsub", "reciprocal"}
 _SAME_AS = {
     "linalg_vector_norm": "norm",
@@ -179,7 +177,7 @@ def names_of(
     **Arguments**: `expression`: the user's source text; `frames`: the library frames between it and the operator.
     """
     shape = shape_of(expression) if expression else Shape()
-    single = sum(1 for _, _, tensor in inputs if is_number(tensor)) == 1
+    single = len(inputs) == 1
     names = []
     for position, name, tensor in inputs:
         found = (

@@ -44,6 +44,7 @@ from stayfinite.frameworks.torch.tracing.mode import SENSOR, Microscope
 from stayfinite.frameworks.torch.tracing.modules import Modules
 from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.frameworks.torch.tracing.survey import Surveyor
+from stayfinite.frameworks.torch.tracing.terms import Terms
 from stayfinite.records.numbers import to_number
 from stayfinite.records.survey import Survey
 from stayfinite.records.tensor import TensorStats
@@ -90,6 +91,7 @@ class Tracer:
         self._phases = Phases(self._modules, self._around.note_moments)
         self._surveyor = surveyor
         self._mode = Microscope(self._frames, self._modules, self._phases, self._judge, self._note_unseen, surveyor)
+        self._terms = Terms(self._mode.nodes, self._around, self._frames)
         self._stack = contextlib.ExitStack()
         self._sinks: list[Sink] = []
         self._gradients: dict[str, Magnitude] = {}
@@ -191,6 +193,7 @@ class Tracer:
         """Call with what `torch.autograd.backward` was given (a tensor, or a sequence of tensors), before it runs."""
         with shield.shielded(SENSOR), quietly():
             self._phases.backward_begins(self._mode.count)
+            self._terms.note(loss)  # before the surveyor listens to the graph: it takes gradients of its own
             if self._surveyor is not None:
                 roots = [value for value in tree_leaves(loss) if isinstance(value, torch.Tensor)]
                 self._surveyor.backward_begins(roots, self._mode.nodes)
@@ -226,6 +229,7 @@ class Tracer:
                 self._mode.count,
                 unseen,
                 self._given,
+                self._terms.found(),
             )
             self._batch_size = self._around.batch_size
             if self._surveyor is not None:
@@ -236,7 +240,7 @@ class Tracer:
 
     def _forget(self) -> None:
         """Let go of every tensor and module: the trace is all that remains."""
-        for name in ("_flow", "_around", "_judge", "_modules", "_phases", "_mode", "_frames", "_surveyor"):
+        for name in ("_flow", "_around", "_judge", "_modules", "_phases", "_mode", "_frames", "_surveyor", "_terms"):
             delattr(self, name)
         self.batch.clear()
 
