@@ -6,6 +6,7 @@ networks, rounded.
 
 from __future__ import annotations
 
+from catalog import window_cases
 from catalog.writing import (
     GAPS,
     HERE,
@@ -64,7 +65,7 @@ def operations() -> list[Written]:
         Written("a scale of -0.1", case(origin("distribution", "forward", [stats("scale", min=-0.1)]),
             detector="numeric-exception", exception=ExceptionInfo("ValueError",
             "Expected parameter scale of distribution Normal to satisfy the constraint GreaterThan(lower_bound=0.0)",
-            HERE)), "domain-error", ("nonfinite-input", "degenerate-decomposition", "unknown")),
+            HERE)), "nonpositive-variance", ("nonfinite-input", "degenerate-decomposition", "unknown")),
         Written("x / 0", case(origin("div", "forward", [stats("x", culprit=0.7), stats("scale", (10,), zero=1,
             min=0.0, culprit=0.0)], inf_of(), "x / scale")), "division-by-zero", ("empty-reduction",
             "zero-norm-vector", "lost-epsilon")),
@@ -138,7 +139,7 @@ def operations() -> list[Written]:
         Written("one value per channel", case(None, detector="numeric-exception",
             exception=ExceptionInfo("ValueError",
             "Expected more than 1 value per channel when training, got input size torch.Size([1, 8])", HERE)),
-            "single-element-variance", ("unknown", "corrupt-buffer", "empty-reduction")),
+            "degenerate-batch-statistics", ("unknown", "corrupt-buffer", "empty-reduction")),
         Written("11 classes for 10", case(None, 0, detector="numeric-exception", exception=ExceptionInfo("IndexError",
             "Target 10 is out of bounds.", HERE)), "label-out-of-range", ("unknown", "domain-error",
             "uninitialized-parameter")),
@@ -335,4 +336,5 @@ def state() -> list[Written]:
     ]
 
 
-WRITTEN: tuple[Written, ...] = (*operations(), *growth(), *state())
+WRITTEN: tuple[Written, ...] = (*operations(), *growth(), *state(), *window_cases.counts(), *window_cases.spreads(),
+                              *window_cases.windows(), *window_cases.sums())

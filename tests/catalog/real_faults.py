@@ -97,7 +97,7 @@ def a_logit_taken_for_a_probability() -> Training:
                     lambda m, b: F.binary_cross_entropy(m(b["x"]), (b["y"] > 0).float()))
 
 
-@fault("domain-error")
+@fault("nonpositive-variance")
 def a_negative_scale() -> Training:
     def loss(model: nn.Module, batch: Batch) -> Tensor:
         out = model(batch["x"])
@@ -251,7 +251,7 @@ def one_advantage() -> Training:
     return Training(model, adam(model), lambda step: regression(rows=1 if step == 4 else 16), loss)
 
 
-@fault("single-element-variance")
+@fault("degenerate-batch-statistics")
 def one_value_per_channel() -> Training:
     model = nn.Sequential(nn.Linear(10, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
     return Training(model, adam(model), lambda step: regression(rows=1 if step == 4 else 16), squares)

@@ -49,7 +49,7 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 def evidence(case: Case) -> list[Evidence]:
     """How many values each variance was taken of."""
     if raised(case, _REFUSED):
-        return [Evidence("the framework refused a single value per channel", 10.0, "exception")]
+        return [Evidence("the framework refused a single value per channel", 8.0, "exception")]
     count = _values_per_group(case)
     found = against_growth(case)
     if count is None:
