@@ -59,6 +59,7 @@ NUMERIC: dict[str, Callable[[], object]] = {
     "array": lambda: np.zeros(2)[place()],
     "array-of-indices": lambda: np.zeros(2)[[place()]],
     "array-take": lambda: np.take(np.zeros(2), place()),
+    "one-value-per-channel": lambda: F.batch_norm(torch.zeros(1, 3), None, None, training=True),
 }
 
 

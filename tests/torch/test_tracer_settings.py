@@ -295,3 +295,40 @@ def test_memory_that_is_filled_to_find_its_use() -> None:
     assert traced.error is None
     assert traced.trace.sinks == ()
     assert [call for call in traced.trace.calls if call.born] == []
+
+
+class Contrast(nn.Module):
+    """A loss of the user's own, whose name does not say so."""
+
+    def forward(self, z: torch.Tensor, aim: torch.Tensor) -> torch.Tensor:
+        picked = z.gather(1, aim[:, None])
+        apart = (z - z.detach()).log()  # <- picked
+        return apart.mean() + picked.mean()
+
+
+@pytest.mark.parametrize(("labels", "phase", "op"), [([0, 1, 2, 3], "loss", "log"), ([0, 1, 2, 7], "loss", "index")])
+def test_a_module_that_makes_one_number_of_what_a_model_gave(labels: list[int], phase: str, op: str) -> None:
+    net, contrast, x = nn.Linear(4, 4), Contrast(), torch.rand(4, 4)
+    aim = torch.tensor(labels)
+
+    def step() -> None:
+        contrast(net(x), aim).backward()
+
+    # the block knows both modules, as it does where both are names of the script
+    traced = trace_step(step, [net, contrast], {"x": x, "aim": aim})
+    detector = "nonfinite-loss" if op == "log" else "numeric-exception"
+    origin = traced.origin(detector).origin
+    assert origin is not None
+    assert (origin.phase, origin.op) == (phase, op)
+
+
+def test_an_activation_that_is_called_on_its_own_stays_forward() -> None:
+    net, root, x = nn.Linear(4, 4), nn.Identity(), torch.rand(4, 4)
+    root.forward = lambda z: (z - z.detach()).log()  # type: ignore[method-assign, assignment]
+
+    def step() -> None:
+        net(root(net(x))).sum().backward()
+
+    origin = trace_step(step, [net, root], {"x": x}).origin("nonfinite-loss").origin
+    assert origin is not None
+    assert origin.phase == "forward"

@@ -45,7 +45,7 @@ _REFUSED = (
 TITLE = "Degenerate matrix decomposition"
 PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=DECOMPOSITIONS, messages=_REFUSED)
-EXAMPLES = ("degenerate-decomposition",)
+EXAMPLES = ("degenerate-decomposition", "diffusion-direction", "ridge-head")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -3,11 +3,12 @@
 What happens
 ------------
 x / 0 is an infinity, 0 / 0 is NaN. Typical divisors are a range (max - min of a constant column), a standard
-deviation of equal values, a predicted scale that underflowed, a count.
+deviation of equal values, a predicted scale that underflowed, a count, the degree of a node without neighbours, which
+a graph convolution takes to the power of -1/2.
 
 How to recognise it
 -------------------
-The origin is a division or reciprocal and the divisor at the bad element is 0.
+The origin is a division, a reciprocal or a negative power, and the divisor at the bad element is 0.
 
 What to do
 ----------
@@ -30,7 +31,7 @@ jindongwang/transferlearning#46, Pointcept/Pointcept#530
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import against_hidden, finite, inputs, kind, offending, operand
+from stayfinite.catalog.clues import against_hidden, exponent, finite, inputs, kind, offending, operand
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.records.diagnosis import Evidence
@@ -39,8 +40,8 @@ from stayfinite.records.numbers import show
 
 TITLE = "Division by zero"
 PRIOR = prior(threads=6)
-APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"div", "reciprocal", "rsqrt"}))
-EXAMPLES = ("division-by-zero",)
+APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"div", "reciprocal", "rsqrt", "pow"}))
+EXAMPLES = ("division-by-zero", "dropped-edges", "digits-closeup")
 
 TINY = 1e-30
 """Divisors below it send ordinary numerators beyond float32, whose largest number is 3.4e38."""
@@ -50,7 +51,11 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 def evidence(case: Case) -> list[Evidence]:
     """The divisor, the numerator, and on which side of the step the value was born."""
-    found = [Evidence(f"the origin is {kind(case).name}", 3.0, "origin-kind"), *against_growth(case)]
+    power = exponent(case) if kind(case).name == "pow" else None
+    if kind(case).name == "pow" and (power is None or power >= 0.0):
+        return [Evidence("the power is not a negative one, so nothing is divided", -9.0, "origin-kind")]
+    here = kind(case).name if power is None else f"a power of {show(power)}"
+    found = [Evidence(f"the origin is {here}", 3.0, "origin-kind"), *against_growth(case)]
     divisor = operand(case)
     name = f"`{divisor.name}`" if divisor is not None else "the divisor"
     if offending(case, lambda x: x == 0.0) is not None:

@@ -53,7 +53,7 @@ APPLIES_TO = Scope(
     }),
     messages=_REFUSED,
 )
-EXAMPLES = ("domain-error",)
+EXAMPLES = ("domain-error", "negative-scale")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -55,7 +55,7 @@ APPLIES_TO = Scope(
     kinds=frozenset(name for name, kind in KINDS.items() if kind.has("reduction")) | {"div"},
     messages=_EMPTY,
 )
-EXAMPLES = ("empty-reduction",)
+EXAMPLES = ("empty-reduction", "molecule-readout", "unlabelled-batch")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
@@ -102,9 +102,18 @@ def _ratio(case: Case) -> list[Evidence]:
         found.append(Evidence("a sum is divided by a sum, as in a masked mean", 4.0, "operand-size"))
     elif numerator.size == 1 and divisor.size == 1:
         found.append(Evidence("both are single numbers, as a sum and a count are", 3.0, "operand-size"))
+    elif divisor.shape[:1] == numerator.shape[:1] and (most := _whole(divisor)) >= 2.0:
+        found.append(Evidence(f"`{divisor.name}` has a whole number for each row, from 0 to {most:.0f}, as counts of members "
+                              "are", 4.0, "operand-size"))
     if _is_count(divisor):
         found.append(Evidence(f"the divisor `{divisor.name}` ({divisor.dtype}) is a count", 3.0, "source-text"))
     return found
+
+
+def _whole(divisor: TensorStats) -> float:
+    """The largest divisor if it is a whole number and the smallest is 0; else 0."""
+    most = finite(divisor.max) or 0.0
+    return most if finite(divisor.min) == 0.0 and most == int(most) else 0.0
 
 
 def _is_count(divisor: TensorStats) -> bool:

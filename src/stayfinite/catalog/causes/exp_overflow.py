@@ -42,7 +42,7 @@ from stayfinite.records.numbers import show
 TITLE = "Exponential overflow"
 PRIOR = prior(threads=6)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"exp", "exp2", "sinh", "cosh"}))
-EXAMPLES = ("exp-overflow",)
+EXAMPLES = ("exp-overflow", "log-cosh-lbfgs", "rate-regression")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -44,7 +44,7 @@ PRIOR = prior(threads=3)
 APPLIES_TO = Scope(
     kinds=frozenset({"nll_loss", "cross_entropy", "embedding", "index", "scatter"}), messages=_OUTSIDE
 )
-EXAMPLES = ("label-out-of-range",)
+EXAMPLES = ("label-out-of-range", "survival-intervals", "unknown-word")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

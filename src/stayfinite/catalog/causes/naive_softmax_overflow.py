@@ -38,7 +38,7 @@ from stayfinite.records.numbers import show
 TITLE = "Softmax written by hand"
 PRIOR = prior(threads=0)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"exp", "div", "log"}))
-EXAMPLES = ("naive-softmax-overflow",)
+EXAMPLES = ("naive-softmax-overflow", "docstring-search", "guard-assert")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

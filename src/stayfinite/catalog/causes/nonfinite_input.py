@@ -38,7 +38,7 @@ from stayfinite.records.incident import Case
 TITLE = "Non-finite value in the data"
 PRIOR = prior(threads=2)
 APPLIES_TO = Scope(phases=frozenset({"data", "forward", "loss"}))
-EXAMPLES = ("nonfinite-input",)
+EXAMPLES = ("nonfinite-input", "two-task-trainer", "co2-lstm")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

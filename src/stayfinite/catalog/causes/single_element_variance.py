@@ -41,7 +41,7 @@ _REFUSED = r"more than 1 (value|spatial element)"
 TITLE = "Variance of a single value"
 PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"var", "std", "batch_norm"}), messages=_REFUSED)
-EXAMPLES = ("single-element-variance",)
+EXAMPLES = ("single-element-variance", "digits-last-batch", "one-shot-class")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

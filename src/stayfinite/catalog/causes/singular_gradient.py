@@ -46,7 +46,7 @@ APPLIES_TO = Scope(
     phases=frozenset({"backward"}),
     kinds=frozenset(name for name, kind in KINDS.items() if kind.singular_at) - DECOMPOSITIONS,
 )
-EXAMPLES = ("singular-gradient",)
+EXAMPLES = ("singular-gradient", "critic-penalty", "dry-day-rmse")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -44,7 +44,7 @@ from stayfinite.records.tensor import TensorStats
 TITLE = "Softmax over a fully masked row"
 PRIOR = prior(threads=14)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"softmax", "log_softmax", "logsumexp", "attention"}))
-EXAMPLES = ("softmax-over-masked-row",)
+EXAMPLES = ("softmax-over-masked-row", "co2-gap-attention", "empty-document")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

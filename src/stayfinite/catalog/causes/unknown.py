@@ -35,8 +35,7 @@ from stayfinite.records.incident import Case
 TITLE = "Unknown"
 PRIOR = prior(threads=56)
 APPLIES_TO = Scope()
-EXAMPLES = ()
-NO_EXAMPLE = "what is not known has no typical training"
+EXAMPLES = ("density-product", "hermite-states")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

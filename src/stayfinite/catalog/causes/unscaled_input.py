@@ -50,7 +50,7 @@ from stayfinite.records.numbers import show
 TITLE = "Input not scaled"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("unscaled-input",)
+EXAMPLES = ("unscaled-input", "co2-trend-by-hand", "byte-autoencoder")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -50,7 +50,7 @@ from stayfinite.records.numbers import show
 TITLE = "Target not scaled"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("unscaled-target",)
+EXAMPLES = ("unscaled-target", "warehouse-actor-critic", "star-luminosity")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -44,7 +44,7 @@ from stayfinite.records.numbers import show
 TITLE = "Guarded after the operation instead of before"
 PRIOR = prior(threads=6)
 APPLIES_TO = Scope(phases=frozenset({"backward"}))
-EXAMPLES = ("where-gradient-trap",)
+EXAMPLES = ("where-gradient-trap", "lens-autograd-grad", "silent-frame")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

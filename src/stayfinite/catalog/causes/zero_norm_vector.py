@@ -46,7 +46,7 @@ PRIOR = prior(threads=0)
 APPLIES_TO = Scope(
     phases=COMPUTED, kinds=frozenset({"div", "reciprocal", "rsqrt", "norm", "normalize", "cosine_similarity"})
 )
-EXAMPLES = ("zero-norm-vector",)
+EXAMPLES = ("zero-norm-vector", "function-neighbours", "heading-gru")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from stayfinite.frameworks.torch import describe, hold
+from stayfinite.frameworks.torch.inquiry import moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.norms import Norm
@@ -45,7 +46,7 @@ class PassEnd:
         if bad is not None and not here.stepped:
             if self._skips and scene.window.accumulates and not self._live.wiped:
                 return None  # the update will be asked for, and judged by the losses of all its passes
-            return self._judge_unstepped(subjects, bad)
+            return self._judge_unstepped(scene, bad)
         if here.stepped:
             if self._live.pulse.due(self._live.updates.last):
                 self._live.pulse.parameters(list(self._live.updates.of), self._live.updates.last)
@@ -63,12 +64,18 @@ class PassEnd:
             return Failure("nonfinite-loss", step, bad.series, bad.value, names, "after step")
         return Failure("nonfinite-parameter", step, "parameter", hold.worst(subjects.parameters), names, "after step")
 
-    def _judge_unstepped(self, subjects: Subjects, bad: Loss) -> Failure:
-        grads = [(self._name(p), p.grad) for p in subjects.parameters if p.grad is not None]
+    def _judge_unstepped(self, scene: Scene, bad: Loss) -> Failure:
+        grads = [(self._name(p), p.grad) for p in scene.subjects.parameters if p.grad is not None]
         names = tuple(hold.nonfinite(grads))[:10]
         harmless = not names and hold.all_zero(gradient for _, gradient in grads)
+        by_hand = scene.window.by_hand
+        if by_hand and not grads and moved_parameters(scene):
+            harmless = False  # cleared before we could look, and the parameters were written
         return Failure(
-            "nonfinite-loss", self._live.updates.coming, bad.series, bad.value, names, "end", committed=harmless, harmless=harmless
+            "nonfinite-loss",
+            self._live.updates.last if by_hand and scene.here.backward else self._live.updates.coming,
+            bad.series, bad.value, names, "after step" if by_hand and not harmless else "end",
+            committed=harmless, harmless=harmless,
         )
 
     def _bad_parameters(self, subjects: Subjects) -> tuple[str, ...]:

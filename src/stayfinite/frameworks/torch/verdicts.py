@@ -59,8 +59,8 @@ def of_update(optimizer: Optimizer, step: int, losses: Sequence[Loss], losses_be
         names = tuple(hold.nonfinite(moments))
         series, value = "moment", hold.worst(t for _, t in moments)
     loss = bad_loss(losses)
-    if loss is not None and (names or len(losses) == losses_before + 1):
-        # a closure that is called once is a step like any other; a search may try points where the loss is infinite
+    if loss is not None and (names or bad_loss(losses[losses_before : losses_before + 1]) is not None):
+        # a closure is first called where the parameters are; a search may try points where the loss is infinite
         grads = hold.gradients(optimizer)
         harmless = not names and hold.norm(grads) < math.inf and hold.all_zero(grads)
         return _loss_failure(loss, step, names, "after step", optimizer, harmless=harmless)

@@ -24,24 +24,38 @@ def is_loss(module: torch.nn.Module) -> bool:
     return isinstance(module, torch.nn.modules.loss._Loss) or speaks_of_loss(type(module).__name__)
 
 
+def turned_out_a_loss(module: torch.nn.Module, inputs: Any, output: Any) -> bool:
+    """True for a module of the user's that is a loss by what it does, whatever its name: it has no parameters and makes one
+    number of what a model gave. Where it raised there is no number: it took what a model gave together with what none did."""
+    if next(module.parameters(), None) is not None:
+        return False
+    given = [one for one in tree_leaves(inputs) if isinstance(one, torch.Tensor)]
+    learned = [one.requires_grad for one in given]
+    if isinstance(output, torch.Tensor):
+        return any(learned) and output.numel() == 1
+    return output is None and any(learned) and not all(learned)
+
+
 class Entry:
     """A module that is running. `loss`: it computes a loss; `in_backward`: it was called while the engine ran
-    (recomputation); `path`: dotted name, the class name for a root or a stranger."""
+    (recomputation); `path`: dotted name, the class name for a root or a stranger; `begun`: operators that had run."""
 
-    __slots__ = ("in_backward", "loss", "module", "path")
+    __slots__ = ("begun", "in_backward", "loss", "module", "path")
 
-    def __init__(self, module: torch.nn.Module, path: str, loss: bool, in_backward: bool) -> None:
+    def __init__(self, module: torch.nn.Module, path: str, loss: bool, in_backward: bool, begun: int) -> None:
         self.module = module
         self.path = path
         self.loss = loss
         self.in_backward = in_backward
+        self.begun = begun
 
 
 class Modules:
     """The stack of running modules.
 
     **Arguments**: `roots`: the models; `entered(module, tensors)` is called when a module that is no loss starts with
-    none running, `left()` when it returns.
+    none running, `left()` when it returns, or `judged(begun)` if it turned out to be a loss: all since operator `begun`
+    was its work. `count()`: operators that have run.
     """
 
     def __init__(
@@ -49,10 +63,12 @@ class Modules:
         roots: Sequence[torch.nn.Module],
         entered: Callable[[torch.nn.Module, list[torch.Tensor]], None],
         left: Callable[[], None],
+        judged: Callable[[int], None],
+        count: Callable[[], int],
     ) -> None:
         self.stack: list[Entry] = []
         self.profile: list[Magnitude] = []
-        self._entered, self._left = entered, left
+        self._entered, self._left, self._judged, self._count = entered, left, judged, count
         self._paths: dict[int, str] = {}
         self._handles: list[Any] = []
         # A model that is called a loss (a wrapper that returns one) is a model all the same.
@@ -84,7 +100,7 @@ class Modules:
         loss = id(module) not in self._roots and is_loss(module)
         if not loss and not in_backward and all(entry.loss for entry in self.stack):
             self._entered(module, [value for value in tree_leaves(inputs) if isinstance(value, torch.Tensor)])
-        self.stack.append(Entry(module, self.path(module), loss, in_backward))
+        self.stack.append(Entry(module, self.path(module), loss, in_backward, self._count()))
 
     def _leave(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
         # An exception may have skipped the hooks of inner modules: unwind to this one.
@@ -95,10 +111,14 @@ class Modules:
                 break
         else:
             return
+        top = not entry.loss and not entry.in_backward and all(other.loss for other in self.stack)
+        if top and turned_out_a_loss(module, inputs, output):
+            self._judged(entry.begun)
+            return
         if output is not None and not entry.loss and not entry.in_backward:
             if len(self.profile) < _PROFILE and next(module.children(), None) is None:
                 self._measure(entry, output)
-            if all(other.loss for other in self.stack):
+            if top:
                 self._left()
 
     def _measure(self, entry: Entry, output: Any) -> None:

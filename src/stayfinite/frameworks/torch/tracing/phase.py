@@ -4,7 +4,7 @@
 - Inside `Optimizer.step`, its closure aside, or working on gradients or writing parameters by hand after a backward:
   ``"optimizer"``.
 - Inside a module: ``"forward"``; inside a module or a function that says it is a loss, or in an operator that is one:
-  ``"loss"``.
+  ``"loss"``; so too inside a module without parameters that turns what a model gave into one number.
 - Elsewhere it is *open* until the step is over. It was the loss if it ran after the last module call before a backward,
   or on a line that reduces to one number; part of the update if nothing was computed forward or backward after it; else
   it was forward.
@@ -40,6 +40,7 @@ class Phases:
         self._handles: list[Any] = []
         self._backwards: list[int] = []
         self._returns: list[int] = []
+        self._losses: list[tuple[int, int]] = []
         self._scalar_lines: set[tuple[int, int]] = set()
 
     def attach(self) -> None:
@@ -92,6 +93,10 @@ class Phases:
         """A model returned when `index` operators had run."""
         self._returns.append(index)
 
+    def left_loss(self, begun: int, index: int) -> None:
+        """A module that began at operator `begun` and returned when `index` had run was a loss."""
+        self._losses.append((begun, index))
+
     def backward_begins(self, index: int) -> None:
         """A backward was called when `index` operators had run."""
         self._backwards.append(index)
@@ -125,6 +130,8 @@ class Phases:
 
     def settle(self, raw: RawPhase, index: int, spot: Spot | None) -> Phase:
         """The final phase of operator `index`."""
+        if raw == "forward" and any(begun <= index < end for begun, end in self._losses):
+            return "loss"
         if raw != "open":
             return raw
         place = bisect.bisect_right(self._backwards, index)

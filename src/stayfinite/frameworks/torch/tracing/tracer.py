@@ -87,7 +87,7 @@ class Tracer:
         with quietly():
             self._around = Surroundings(roots, batch, optimizers, parameter_names or {}, self._note_unseen)
         self._judge = Judge(self._flow, self._around, self._frames)
-        self._modules = Modules(roots, self._model_begins, self._model_ends)
+        self._modules = Modules(roots, self._model_begins, self._model_ends, self._loss_ends, lambda: self._mode.count)
         self._phases = Phases(self._modules, self._around.note_moments)
         self._surveyor = surveyor
         self._mode = Microscope(self._frames, self._modules, self._phases, self._judge, self._note_unseen, surveyor)
@@ -188,6 +188,9 @@ class Tracer:
 
     def _model_ends(self) -> None:
         self._phases.left_model(self._mode.count)
+
+    def _loss_ends(self, begun: int) -> None:
+        self._phases.left_loss(begun, self._mode.count)
 
     def note_loss(self, loss: object) -> None:
         """Call with what `torch.autograd.backward` was given (a tensor, or a sequence of tensors), before it runs."""
