@@ -1,11 +1,11 @@
-"""A loss that is infinite where the parameters are, although gradients, and parameters after the update, are finite."""
+"""Steps no optimizer hook could judge: an infinite loss with finite gradients, and parameters that are made anew."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from holding import BAD, MODEL, Held, differences
+from holding import BAD, FAULTS, MODEL, Held, differences
 
 FAR = "(out - y + 1e20 * (w == 0)).square().mean()"  # 1e40 is beyond float32, its slope is not
 
@@ -43,6 +43,41 @@ def test_the_step_is_held_where_its_loss_was_infinite_at_first(script: str, tmp_
     assert (incident["symptom"], incident["step"]) == ("nonfinite-loss", BAD)
     assert incident["stopped"] and incident["held"] and not incident["harmless"]
     assert differences(incident_run.final, bare.states[BAD]) == []
+
+
+ANEW = """
+weights = (0.1 * torch.randn(4, 3)).requires_grad_()
+class Kept:
+    def __init__(self):
+        self.latest = weights
+kept = Kept()
+keep(kept=kept)
+def moved(weights, x, y, w):
+    out = x @ weights
+    (slope,) = torch.autograd.grad({loss}, weights)
+    return (weights - 0.1 * slope).detach().requires_grad_()
+for i, x, y, w in batches():
+    weights = moved(weights, x, y, w)
+"""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_parameters_that_are_made_anew(fault: str, tmp_path: Path) -> None:
+    """No tensor that was there before the step goes bad: a name means another one after it."""
+    script = ANEW.format(loss=FAULTS[fault]) + "kept.latest = weights\n"
+    run = Held(tmp_path, script).watched()
+    incident = run.incident
+    assert (incident["symptom"], incident["step"]) == ("nonfinite-parameter", BAD)
+    assert incident["held"] and incident["reproduced"] and incident["names"] == ["weights"]
+    assert incident["origin"]["function"] == "moved"
+
+
+def test_skipped_the_names_mean_what_they_meant_before_the_step(tmp_path: Path) -> None:
+    script = ANEW.format(loss=FAULTS["forward"]) + "kept.latest = weights\n"
+    case = Held(tmp_path, script)
+    without, skipped = case.without(), case.skipped()
+    assert skipped.done.exit_code == 0, skipped.done.stderr
+    assert differences(skipped.final, without.final) == []
 
 
 def test_a_search_that_tries_a_point_where_the_loss_is_infinite_is_healthy(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ APPLIES_TO = Scope(
     }),
     messages=_REFUSED,
 )
-EXAMPLES = ("domain-error", "negative-scale")
+EXAMPLES = ("domain-error", "negative-scale", "poincare-modules")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

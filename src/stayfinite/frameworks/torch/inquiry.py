@@ -26,7 +26,7 @@ from stayfinite.frameworks.torch.passes import Failure, Scene, Window
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot
-from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.subjects import Subjects, successors
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
@@ -117,6 +117,9 @@ class Inquiry:
         attempt = self._here.attempt
         kept = self._post if self._post is not None else self._before_step
         attempt.names = self._post_python.names
+        if self._post is None and self._window.by_hand:  # parameters that were made anew: those before the step are the state
+            before = self._window.passes[0].saved.names
+            attempt.names = {**attempt.names, **{name: before[name] for name, _ in successors(before, attempt.names)}}
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit
         try:
@@ -206,7 +209,8 @@ class Inquiry:
                     if left:
                         break
                 if self._failure is not None and self._failure.series in ("parameter", "buffer"):
-                    watcher.note_state([*self._subjects.parameters, *self._subjects.buffers])
+                    made = successors(self._here.saved.names, self._frame.f_locals) if self._window.by_hand else []
+                    watcher.note_state([*self._subjects.parameters, *self._subjects.buffers], made)
                 elif self._failure is not None and self._failure.series == "moment" and self._failure.at == "end":
                     watcher.note_state([moment for o in self._subjects.optimizers for _, moment in hold.state_tensors(o)])
                 if self._failure is not None and self._failure.at == "end":

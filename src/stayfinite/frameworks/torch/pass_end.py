@@ -16,8 +16,8 @@ from stayfinite.frameworks.torch.inquiry import moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.norms import Norm
-from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Scene, bad_loss
-from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.passes import Failure, Loss, Scene, bad_loss
+from stayfinite.frameworks.torch.subjects import Subjects, successors
 
 
 class PassEnd:
@@ -33,10 +33,10 @@ class PassEnd:
 
     def judge(self, scene: Scene) -> Failure | None:
         """Why the pass must not count as healthy, or None."""
-        here, subjects = scene.here, scene.subjects
+        here = scene.here
         bad = None if here.stepped and not scene.window.by_hand else bad_loss(here.losses)
         if scene.window.by_hand or (scene.window.parameters is not None and not here.stepped):
-            failure = self._judge_by_hand(here, subjects, bad)
+            failure = self._judge_by_hand(scene, bad)
             if failure is not None:
                 return failure
             if scene.window.by_hand and here.backward:
@@ -55,14 +55,18 @@ class PassEnd:
             return self._judge_names(scene)
         return None
 
-    def _judge_by_hand(self, here: Pass, subjects: Subjects, bad: Loss | None) -> Failure | None:
-        names = self._bad_parameters(subjects)
+    def _judge_by_hand(self, scene: Scene, bad: Loss | None) -> Failure | None:
+        written = list(scene.subjects.parameters)
+        names = self._bad_parameters(scene.subjects)
+        if not names and (made := successors(scene.here.saved.names, scene.frame.f_locals)):
+            written = [tensor.detach() for _, tensor in made]
+            names = () if hold.norm(written) < math.inf else tuple(hold.nonfinite(made))[:10]
         if not names:
             return None
         step = self._live.updates.count_by_hand()
         if bad is not None:
             return Failure("nonfinite-loss", step, bad.series, bad.value, names, "after step")
-        return Failure("nonfinite-parameter", step, "parameter", hold.worst(subjects.parameters), names, "after step")
+        return Failure("nonfinite-parameter", step, "parameter", hold.worst(written), names, "after step")
 
     def _judge_unstepped(self, scene: Scene, bad: Loss) -> Failure:
         grads = [(self._name(p), p.grad) for p in scene.subjects.parameters if p.grad is not None]

@@ -142,9 +142,12 @@ class Repeat:
             value = float(value.detach().item())
         self._losses.append(Loss(f"loss[{len(self._losses)}]", value))
 
-    def note_state(self, tensors: Sequence[Tensor]) -> None:
-        """The repetition ended; its parameters and buffers are looked at."""
-        self._bad = tuple(hold.nonfinite((self._name(tensor), tensor.detach()) for tensor in tensors))[:10]
+    def note_state(self, tensors: Sequence[Tensor], made: Sequence[tuple[str, Tensor]] = ()) -> None:
+        """The repetition ended; its parameters and buffers are looked at, and those it `made` anew."""
+        named = [(self._name(tensor), tensor.detach()) for tensor in tensors]
+        self._bad = tuple(hold.nonfinite([*named, *((name, tensor.detach()) for name, tensor in made)]))[:10]
+        if self._tracer is not None:
+            self._tracer.note_made(made)
 
     def outcome(self) -> Outcome:
         """What the repetition came to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -98,3 +98,18 @@ def namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable
     """Finds the variable an object is bound to."""
     names = {id(value): name for namespace in (global_names, local_names) for name, value in namespace.items()}
     return lambda value: names.get(id(value))
+
+
+def successors(before: Mapping[str, object], now: Mapping[str, object]) -> list[tuple[str, Tensor]]:
+    """Names that held a leaf which takes a gradient and hold another one of its shape now, with that: an update by hand that
+    makes new tensors instead of writing into the old ones."""
+    found = []
+    for name, value in before.items():
+        after = now.get(name) if _is_leaf(value) else None
+        if after is not value and isinstance(after, Tensor) and _is_leaf(after) and after.shape == getattr(value, "shape", None):
+            found.append((name, after))
+    return found
+
+
+def _is_leaf(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_leaf and value.requires_grad

@@ -211,6 +211,14 @@ class Tracer:
             with shield.shielded(SENSOR):
                 (self._surveyor.after_step if taken else self._surveyor.before_step)(optimizer)
 
+    def note_made(self, made: Sequence[tuple[str, torch.Tensor]]) -> None:
+        """Call at the end of the step with parameters that it made anew, and the names they are bound to."""
+        with shield.shielded(SENSOR), quietly():
+            for name, tensor in made:
+                part = dense(tensor)
+                if part is not None and is_number(part) and is_bad(part):
+                    self._sinks.append(sink("parameter", name, part, self._flow))
+
     def note_exception(self, error: BaseException) -> None:
         """Call with the exception that ended the step, inside the block or after it."""
         with shield.shielded(SENSOR), quietly():
