@@ -98,7 +98,7 @@ def _ratio(case: Case) -> list[Evidence]:
     if not any(value == 0.0 for value in candidates(numerator)):
         return [Evidence("the numerator is not 0: something was summed", -4.0, "operand-value")]
     found = [Evidence("numerator and divisor are both 0", 2.0, "operand-value")]
-    if re.search(_SUM, numerator.name) and re.search(_SUM, divisor.name):
+    if (re.search(_SUM, numerator.name) or _summed(numerator)) and (re.search(_SUM, divisor.name) or _summed(divisor)):
         found.append(Evidence("a sum is divided by a sum, as in a masked mean", 4.0, "operand-size"))
     elif numerator.size == 1 and divisor.size == 1:
         found.append(Evidence("both are single numbers, as a sum and a count are", 3.0, "operand-size"))
@@ -110,8 +110,16 @@ def _ratio(case: Case) -> list[Evidence]:
     return found
 
 
+def _summed(stats: TensorStats) -> bool:
+    """True if a sum made it, over an axis or over the rows of each group (index_add, scatter_add)."""
+    return stats.made_by[:1] in (("sum",), ("scatter",))
+
+
 def _whole(divisor: TensorStats) -> float:
-    """The largest divisor if it is a whole number and the smallest is 0; else 0."""
+    """The largest divisor if it is a whole number and the smallest is 0; else 0. Integers are counts in any case, and the
+    difference of two numbers is a range."""
+    if dtype_facts(divisor.dtype) is None or "sub" in divisor.made_by[:2]:
+        return 0.0
     most = finite(divisor.max) or 0.0
     return most if finite(divisor.min) == 0.0 and most == int(most) else 0.0
 
