@@ -61,19 +61,44 @@ for i, x, y, w in batches():
 """
 
 
+LISTS = """
+weights = [(0.1 * torch.randn(4, 3)).requires_grad_(), torch.zeros(3, requires_grad=True)]
+class Kept:
+    latest = None
+kept = Kept()
+keep(kept=kept)
+def moved(weights, x, y, w):
+    out = x @ weights[0] + weights[1]
+    slopes = torch.autograd.grad({loss}, weights)
+    return [(one - 0.1 * slope).detach().requires_grad_() for one, slope in zip(weights, slopes)]
+for i, x, y, w in batches():
+    weights = moved(weights, x, y, w)
+"""
+MAPPING = LISTS.replace("weights[0]", "weights['a']").replace("weights[1]", "weights['b']").replace(
+    "weights = [(0.1 * torch.randn(4, 3)).requires_grad_(), torch.zeros(3, requires_grad=True)]",
+    "weights = dict(a=(0.1 * torch.randn(4, 3)).requires_grad_(), b=torch.zeros(3, requires_grad=True))",
+).replace(", weights)\n", ", list(weights.values()))\n").replace(
+    "return [", "return dict(zip('ab', ["
+).replace("zip(weights, slopes)]", "zip(weights.values(), slopes)]))")
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_parameters_that_are_made_anew(fault: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "names"),
+    [(ANEW, ["weights"]), (LISTS, ["weights[0]", "weights[1]"]), (MAPPING, ["weights['a']", "weights['b']"])],
+    ids=["name", "list", "mapping"],
+)
+def test_parameters_that_are_made_anew(script: str, names: list[str], fault: str, tmp_path: Path) -> None:
     """No tensor that was there before the step goes bad: a name means another one after it."""
-    script = ANEW.format(loss=FAULTS[fault]) + "kept.latest = weights\n"
-    run = Held(tmp_path, script).watched()
-    incident = run.incident
+    incident = Held(tmp_path, script.replace("{loss}", FAULTS[fault])).watched().incident
     assert (incident["symptom"], incident["step"]) == ("nonfinite-parameter", BAD)
-    assert incident["held"] and incident["reproduced"] and incident["names"] == ["weights"]
+    assert incident["held"] and incident["reproduced"] and incident["names"] == names
     assert incident["origin"]["function"] == "moved"
 
 
-def test_skipped_the_names_mean_what_they_meant_before_the_step(tmp_path: Path) -> None:
-    script = ANEW.format(loss=FAULTS["forward"]) + "kept.latest = weights\n"
+@pytest.mark.parametrize("script", [ANEW, LISTS, MAPPING], ids=["name", "list", "mapping"])
+def test_skipped_the_names_mean_what_they_meant_before_the_step(script: str, tmp_path: Path) -> None:
+    script = script.replace("{loss}", FAULTS["forward"]) + "kept.latest = weights\n"
     case = Held(tmp_path, script)
     without, skipped = case.without(), case.skipped()
     assert skipped.done.exit_code == 0, skipped.done.stderr

@@ -119,7 +119,8 @@ class Inquiry:
         attempt.names = self._post_python.names
         if self._post is None and self._window.by_hand:  # parameters that were made anew: those before the step are the state
             before = self._window.passes[0].saved.names
-            attempt.names = {**attempt.names, **{name: before[name] for name, _ in successors(before, attempt.names)}}
+            roots = {path.partition("[")[0] for path, _ in successors(before, attempt.names)}
+            attempt.names = {**attempt.names, **{name: before[name] for name in roots}}
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit
         try:

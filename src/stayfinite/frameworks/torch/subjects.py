@@ -101,15 +101,27 @@ def namer(local_names: dict[str, Any], global_names: dict[str, Any]) -> Callable
 
 
 def successors(before: Mapping[str, object], now: Mapping[str, object]) -> list[tuple[str, Tensor]]:
-    """Names that held a leaf which takes a gradient and hold another one of its shape now, with that: an update by hand that
-    makes new tensors instead of writing into the old ones."""
+    """What an update by hand made anew instead of writing into it: leaves that take a gradient, under a name, or in a list or
+    mapping under a name, that held another one of the same shape before. Each with its path: ``w``, ``weights[1]``."""
     found = []
     for name, value in before.items():
-        after = now.get(name) if _is_leaf(value) else None
-        if after is not value and isinstance(after, Tensor) and _is_leaf(after) and after.shape == getattr(value, "shape", None):
-            found.append((name, after))
+        after = now.get(name)
+        if after is value or not isinstance(value, (Tensor, list, tuple, dict)):
+            continue
+        for path, old, new in _pairs(name, value, after):
+            if new is not old and isinstance(new, Tensor) and isinstance(old, Tensor) and _is_leaf(old) and _is_leaf(new):
+                if old.shape == new.shape:
+                    found.append((path, new))
     return found
 
 
-def _is_leaf(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_leaf and value.requires_grad
+def _pairs(name: str, value: object, after: object) -> Iterable[tuple[str, object, object]]:
+    if isinstance(value, dict) and isinstance(after, dict):
+        return [(f"{name}[{key!r}]", item, after.get(key)) for key, item in value.items()]
+    if isinstance(value, (list, tuple)) and isinstance(after, (list, tuple)) and len(value) == len(after):
+        return [(f"{name}[{place}]", *pair) for place, pair in enumerate(zip(value, after, strict=True))]
+    return [(name, value, after)]
+
+
+def _is_leaf(value: Tensor) -> bool:
+    return value.is_leaf and value.requires_grad
