@@ -38,7 +38,7 @@ import math
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import edge_value, inputs, kind, origin_call, origin_location, overflowed
 from stayfinite.catalog.histories import first_reading, rate_ratio
-from stayfinite.catalog.scales import data_scale, single_sample
+from stayfinite.catalog.scales import absurd_start, data_scale, single_sample
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
@@ -67,6 +67,9 @@ def evidence(case: Case) -> list[Evidence]:
     if first is not None and math.isfinite(small) and first >= 1e3 * small > 0.0:
         found.append(Evidence(f"the first loss, {show(first)}, was {show(first / small)} times what the other terms are",
                               2.0, "first-loss"))
+    if absurd_start(case) and _overweight(worst, others):
+        found.append(Evidence(f"the first loss was {show(absurd_start(case))} already, on data of ordinary size", 3.5,
+                              "first-loss"))
     if worst.parameters:
         found.append(Evidence(f"its gradient is largest in `{worst.parameters[0]}`", 0.5, "layer"))
     ratio = rate_ratio(case)
@@ -92,9 +95,12 @@ def locate(case: Case) -> Location:
 
 
 def _ranked(case: Case) -> list[LossTerm]:
-    """The terms that compete, largest first: those of the group of the largest one."""
+    """The terms that compete, the suspect first: the largest, or one whose weight is out of proportion. That one has
+    thrown shared layers about, and which term overflows first is then chance."""
     terms = sorted(case.trace.terms, key=_size, reverse=True)
-    return [term for term in terms if term.group == terms[0].group]
+    rivals = [term for term in terms if term.group == terms[0].group]
+    heavy = next((one for one in rivals if _overweight(one, [other for other in rivals if other is not one])), None)
+    return [heavy, *(one for one in rivals if one is not heavy)] if heavy is not None else rivals
 
 
 def _size(term: LossTerm) -> tuple[float, float]:
@@ -113,6 +119,8 @@ def _told(term: LossTerm) -> str:
 def _dominance(worst: LossTerm, others: list[LossTerm]) -> Evidence:
     rest = "; ".join(_told(term) for term in others[:3])
     size, next_size = _size(worst)[0], max(_size(term)[0] for term in others)
+    if math.isinf(next_size) and _overweight(worst, others):
+        return Evidence(f"{_told(worst)}; {rest}", 2.0, "term-size")
     if math.isinf(next_size):
         return Evidence(f"several terms fail alike: {_told(worst)}; {rest}", -4.0, "term-size")
     if math.isinf(size):

@@ -34,11 +34,11 @@ from __future__ import annotations
 import re
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import candidates, inputs, kind, output, raised
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import candidates, inputs, kind, origin_location, output, raised
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.tensor import TensorStats
 
 _NO_ELEMENTS = r"non-?zero size|no elements|empty tensor|numel\(\) == 0|non-empty|cannot perform reduction"
@@ -46,14 +46,13 @@ _TOO_SMALL = (
     r"output size.{0,60}too small|too small.{0,40}output|kernel size can.t be greater than actual input|"
     r"smaller than kernel|divisor must be not zero"
 )
-_POOLING = frozenset({"avg_pool", "max_pool"})
-_REDUCING = frozenset({"mean", "max", "min", "median", "var", "std", "sum", "quantile", "logsumexp", "softmax"}) | _POOLING
+_MAXIMA = frozenset({"max", "max_pool"})
+_MASKING = frozenset({"masked_fill", "where", "add", "scatter"})
 _BORDER = re.compile(r"end|stop|start|begin|length|width|height|size|right|left|top|bottom|span|area", re.IGNORECASE)
 
 TITLE = "Window without elements"
 PRIOR = prior(threads=0)
-APPLIES_TO = Scope(phases=COMPUTED, kinds=_REDUCING | {"div", "masked_fill", "where", "fill"},
-                   messages=f"{_NO_ELEMENTS}|{_TOO_SMALL}")
+APPLIES_TO = Scope(phases=COMPUTED, messages=f"{_NO_ELEMENTS}|{_TOO_SMALL}")
 EXAMPLES = ("span-pooling", "region-pooling", "short-signals")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
@@ -68,9 +67,30 @@ def evidence(case: Case) -> list[Evidence]:
         return [Evidence(f"`{empty.name}` has the shape {list(empty.shape)}", 7.0, "operand-size"), *_window(case, empty)]
     if raised(case, _NO_ELEMENTS):
         return [Evidence("the exception says that a window was empty", 6.0, "exception"), *_cut(case)]
+    through = _from_masked(case)
+    if through is not None:
+        place = f" at line {through.made_at.line}" if through.made_at is not None else ""
+        return [Evidence(f"`{through.name}` is -inf in {through.neginf} elements: in the windows of the maximum{place} "
+                         "everything is masked", 9.0, "operand-value"),
+                Evidence("a maximum over masked values made it", 3.0, "window")]
     if kind(case).name == "div":
         return _ratio(case)
     return _masked(case)
+
+
+def locate(case: Case) -> Location:
+    """Where the window was reduced."""
+    through = _from_masked(case)
+    return through.made_at if through is not None and through.made_at is not None else origin_location(case)
+
+
+def _from_masked(case: Case) -> TensorStats | None:
+    """An operand with infinities that a maximum over masked values left: what follows turned them into NaN."""
+    return next((
+        stats for stats in inputs(case)
+        if stats.neginf and not stats.nan and not stats.posinf and _MAXIMA & set(stats.made_by[:2])
+        and (_MASKING & set(stats.made_by) or stats.made_by[:1] == ("max_pool",))
+    ), None)
 
 
 def _window(case: Case, empty: TensorStats) -> list[Evidence]:

@@ -62,6 +62,8 @@ _SCALE = re.compile(
     r"|precision|bandwidth|tau|noise|dispersion)\d?([^a-z]|$)|_(std|var|sigma|scale)|(std|var|sigma|scale|variance)_",
     re.IGNORECASE,
 )
+_SHORT = re.compile(r"\(?s[12pq]?(\s*\*\*\s*2)?\)?")
+_LIKELIHOOD = re.compile(r"kl|gauss|normal|nll|log_?prob|likelihood|divergence|density", re.IGNORECASE)
 _OPERATIONS = frozenset({"log", "sqrt", "rsqrt", "div", "reciprocal", "pow", "xlogy"})
 _AVERAGING = frozenset({"mean", "sum", "avg_pool", "conv", "cumsum", "matmul"})
 _MEASURED = frozenset({"var", "std"})
@@ -85,7 +87,8 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence("a scale was refused that must be positive", 10.0, "exception"))
         if kind(case).name in ("distribution", "sample", "gaussian_nll"):
             found.append(Evidence(f"the origin is {kind(case).name}", 3.0, "origin-kind"))
-        least = min((low for stats in inputs(case) if (low := finite(stats.min)) is not None), default=None)
+        named = [stats for stats in inputs(case) if _SCALE.search(stats.name)] or list(inputs(case))
+        least = min((low for stats in named if (low := finite(stats.min)) is not None), default=None)
         if least is not None and least <= 0.0:
             found.append(Evidence(f"it is {show(least)} at its least", 2.0, "operand-value"))
         return found
@@ -98,8 +101,8 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence("it is a difference of a mean of squares and a squared mean", 7.5, "scale"))
     elif _MEASURED & set(scale.made_by[:2]):
         found.append(Evidence("it was measured, and values without spread have spread 0", -3.0, "scale"))
-    elif _SCALE.search(scale.name) is not None:
-        found.append(Evidence(f"`{scale.name}` is a scale that must be positive", 5.5 if scale.made_by else 3.0, "scale"))
+    elif _SCALE.search(scale.name) is not None or (_SHORT.fullmatch(scale.name) and _LIKELIHOOD.search(_place(case))):
+        found.append(Evidence(f"`{scale.name}` is a scale that must be positive", 6.5 if scale.made_by else 3.0, "scale"))
     elif _SCALE.search(source_text(case)) is not None and value < 0.0:
         found.append(Evidence("the line speaks of a scale", 2.0, "scale"))
     else:
@@ -115,7 +118,15 @@ def locate(case: Case) -> Location:
     return origin_location(case)
 
 
+def _place(case: Case) -> str:
+    where = origin_location(case)
+    return f"{where.function} {where.code}"
+
+
 def _is_difference(scale: TensorStats) -> bool:
-    """True for E[x^2] - E[x]^2 and its kin: a subtraction, fed by a mean or a sum of squares."""
+    """True for E[x^2] - E[x]^2 and its kin: a subtraction, fed by a mean or a sum, fed by squares."""
     made = scale.made_by
-    return "sub" in made[:2] and bool(_AVERAGING & set(made)) and bool({"pow", "mul"} & set(made))
+    if "sub" not in made[:2] or {"count", "scatter"} & set(made):
+        return False
+    averaged = next((at for at, kind in enumerate(made) if kind in _AVERAGING), len(made))
+    return bool({"pow", "mul"} & set(made[averaged + 1 :]))

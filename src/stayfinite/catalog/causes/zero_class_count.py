@@ -47,6 +47,8 @@ _COUNT = re.compile(r"count|freq|hist|prior|occur|n_per|per_class|num_|support|(
 _WEIGHT = re.compile(r"weight|(^|[^a-z])(w|cw|idf|alpha)([^a-z]|$)|balance|prior|pos_w", re.IGNORECASE)
 _BROKEN = frozenset({"div", "reciprocal", "pow", "log", "rsqrt", "sqrt", "xlogy"})
 
+_TALLIED = frozenset({"count", "scatter"})
+"""Kinds that count: a histogram, or ones that are added up where they belong."""
 _WEIGHING = frozenset({"nll_loss", "cross_entropy", "bce", "bce_with_logits", "mul", "index"})
 
 TITLE = "Class that does not occur"
@@ -77,7 +79,7 @@ def _counted(case: Case) -> list[Evidence]:
     found = [Evidence(f"`{divisor.name}` is 0 in {divisor.zero} of {divisor.size} entries", 3.0, "operand-value")]
     if divisor.size < 2 or not finite(divisor.max):
         found.append(Evidence("it is no table of counts", -7.0, "table"))
-    elif "count" in divisor.made_by:
+    elif _TALLIED & set(divisor.made_by):
         found.append(Evidence(f"it was counted (line {divisor.made_at.line})" if divisor.made_at is not None else
                               "it was counted", 8.0, "table"))
     elif _is_count(divisor):

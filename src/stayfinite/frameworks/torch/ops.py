@@ -104,10 +104,11 @@ _NAMES: dict[str, str] = {
     " hinge_embedding_loss",
     "kl_div": "kl_div",
     "poisson_nll": "poisson_nll_loss",
+    "gaussian_nll": "gaussian_nll_loss",
     "ctc_loss": "ctc_loss cudnn_ctc_loss",
     "cosine_similarity": "cosine_similarity",
     "batch_norm": "native_batch_norm native_batch_norm_legit native_batch_norm_legit_no_training batch_norm_with_update"
-    " batch_norm_no_update batch_norm cudnn_batch_norm miopen_batch_norm batch_norm_stats batch_norm_elemt"
+    " batch_norm_no_update batch_norm instance_norm cudnn_batch_norm miopen_batch_norm batch_norm_stats batch_norm_elemt"
     " batch_norm_gather_stats batch_norm_gather_stats_with_counts batch_norm_update_stats"
     " batch_norm_impl_index batch_norm_reduce native_batch_norm_legit_functional",
     "layer_norm": "native_layer_norm",

@@ -108,7 +108,7 @@ class Terms:
             if forward is None or not children:
                 break
             if forward.kind in _ADDING and len(children) > 1 and all(_extent(*child) == 1 for child in children):
-                return self._split(forward, node)
+                return self._split(forward, node, text)
             if forward.kind not in _ADDING | _SCALING or len(children) != 1:
                 break
             collected = self._collected(node) if forward.kind in _SCALING else []
@@ -121,14 +121,14 @@ class Terms:
             node, output = children[0]
         return [_Addend(node, output, text, self._nodes.find(node), self._value(node), scaled)]
 
-    def _split(self, forward: Forward, node: Any) -> list[_Addend]:
+    def _split(self, forward: Forward, node: Any, text: str) -> list[_Addend]:
         shape = shape_of(self._frames.location(forward.spot).expression)
         found: list[_Addend] = []
         for place, (child, at) in enumerate(node.next_functions):
             if child is None or not _is_made(child):
                 continue
-            text = shape.operands[place] if len(shape.operands) == 2 and place < 2 else ""
-            found += self._addends(child, at, text)
+            own = shape.operands[place] if len(shape.operands) == 2 and place < 2 else text
+            found += self._addends(child, at, own)
             if len(found) > _MOST:
                 break
         return found
