@@ -17,6 +17,10 @@ ALWAYS = ("divergence", "dead-gradient", "stalled-update", "gradient-explosion",
 """Finite detectors that run always; spikes recover, so they are looked for only where somebody asked. Only a divergence is
 told at once: the others are suspicions, and a repetition of a step has to show a mechanism."""
 
+FOR_EACH = frozenset({"dead-gradient", "gradient-explosion"})
+"""Of these, the ones that judge the series of each optimizer (``gradient_norm[1]``). Losses of optimizers that take turns are
+those of adversaries or of parts: they need not fall."""
+
 
 class Monitor:
     """The readings of one run: a ring per series. A reading costs one append, and one judgement where it is watched.
@@ -39,8 +43,12 @@ class Monitor:
         if ring is None:
             ring = self._rings[series] = collections.deque(maxlen=DEPTH)
         ring.append((step, value))
+        watching = self._watching.get(series)
+        if watching is None:
+            of_first = self._watching.get(series.partition("[")[0], ())
+            watching = self._watching[series] = [(name, type(one)()) for name, one in of_first if name in FOR_EACH]
         fired = False
-        for name, running in self._watching.get(series, ()):
+        for name, running in watching:
             found = running.update(step, value)
             if found is not None:
                 fired = True
@@ -55,6 +63,12 @@ class Monitor:
             return []
         found, self._found = self._found, []
         return found
+
+    def begin_anew(self) -> None:
+        """An optimizer was made. A divergence is told without further proof, and the best loss of what was trained before
+        (another task, another part of the model) is no measure for what begins."""
+        for watching in self._watching.values():
+            watching[:] = [(name, type(running)() if name == "divergence" else running) for name, running in watching]
 
     def windows(self) -> tuple[Window, ...]:
         """All series as records, in the order they were first read."""

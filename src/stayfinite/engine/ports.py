@@ -75,6 +75,9 @@ class Readings(Protocol):
     def take(self) -> list[Symptom]:
         """Finite symptoms since the last call."""
 
+    def begin_anew(self) -> None:
+        """An optimizer was made: what the loss was before, on another task or another part of the model, is no measure."""
+
 
 class Investigate(Protocol):
     """`engine.investigate.investigate`, handed to the session of a framework."""

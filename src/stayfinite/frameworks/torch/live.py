@@ -191,6 +191,7 @@ class Live:
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
         self.made[optimizer] = self._locate()
+        self.readings.begin_anew()
         self.training_begins()
 
     def scheduler_made(self, scheduler: object) -> None:

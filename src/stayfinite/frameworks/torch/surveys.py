@@ -154,17 +154,17 @@ class Surveys:
                 if self._taken < MOST:
                     self._pending.append(symptom)
                 return
-        if examined.whole and symptom.series == "gradient_norm" and self._was_alive():
+        if examined.whole and symptom.series.startswith("gradient_norm") and self._was_alive(symptom.series):
             self._waiting.append(incident)
             return
         self._tell(incident)
 
-    def _norms(self) -> list[tuple[int, float]]:
-        window = next((one for one in self._readings.windows() if one.series == "gradient_norm"), None)
+    def _norms(self, series: str) -> list[tuple[int, float]]:
+        window = next((one for one in self._readings.windows() if one.series == series), None)
         return [] if window is None else [(s, to_float(v)) for s, v in zip(window.steps, window.values, strict=True)]
 
-    def _was_alive(self) -> bool:
-        return any(value != 0.0 for _, value in self._norms())
+    def _was_alive(self, series: str) -> bool:
+        return any(value != 0.0 for _, value in self._norms(series))
 
     def _settle(self, *, ended: bool = False) -> None:
         """Tell what was waited for, if it stayed dead long enough (`ended`: to the end), and drop it if it came back."""
@@ -172,7 +172,8 @@ class Surveys:
             return
         waiting, self._waiting = self._waiting, []
         for incident in waiting:
-            since = [value for step, value in self._norms() if step >= incident.case.symptom.step]
+            symptom = incident.case.symptom
+            since = [value for step, value in self._norms(symptom.series) if step >= symptom.step]
             if any(value != 0.0 for value in since):
                 continue
             if ended or len(since) >= AGAIN_AFTER:
@@ -205,7 +206,7 @@ class Surveys:
 
     def _is_dead_to_the_end(self, symptom: Symptom) -> bool:
         losses = next((one.values for one in self._readings.windows() if one.series == "loss"), ())
-        dead = all(value == 0.0 for step, value in self._norms() if step >= symptom.step)
+        dead = all(value == 0.0 for step, value in self._norms(symptom.series) if step >= symptom.step)
         return dead and bool(losses) and losses[-1] != 0.0
 
     def _try_out(self, scene: Scene, inquire: Callable[[], Inquiry]) -> Iterator[Attempt]:
