@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from stayfinite.catalog.surveyed import UNROLLED, is_rounded, left_of, replaced_share, shrinking_calls, was_cleared
 from stayfinite.records.incident import Case, Origin
 from stayfinite.records.numbers import Number, to_float
 from stayfinite.records.survey import Barrier, Gain, LossInputs, ParameterState, Survey, Units
@@ -58,14 +59,18 @@ def mechanism(case: Case) -> Mechanism | None:
     if detector == "stalled-update":
         return _stalled(case, survey)
     if detector == "plateau":
-        return _dead(case, survey) or _unlearned(survey)
+        return _dead(case, survey) or _unlearned(case, survey)
     return None
 
 
 def _dead(case: Case, survey: Survey) -> Mechanism | None:
     trained = [state for state in survey.parameters if state.requires_grad and state.owned]
     dead = {state.name for state in trained if is_nothing(state.gradient)}
-    whole = bool(trained) and len(dead) == len(trained)
+    whole = len(dead) == len(trained)
+    strangers = [s for s in survey.parameters if s.requires_grad and not s.owned and not is_nothing(s.gradient)]
+    if whole and strangers:
+        return Mechanism(None, f"no optimizer has the parameters that get a gradient ({_listed(strangers)})", whole=True)
+    whole = whole and bool(trained)
     ends = [barrier for barrier in survey.barriers if _ends(barrier) and dead.intersection(barrier.parameters)]
     hidden = [barrier for barrier in survey.barriers if barrier.replaced and barrier.blocked > 0.0]
     plateau = case.symptom.detector == "plateau"
@@ -74,10 +79,12 @@ def _dead(case: Case, survey: Survey) -> Mechanism | None:
             return None  # nothing is left to learn
         if ends or hidden:
             return Mechanism(of_barrier(_largest([*hidden, *ends], dead)), whole=True)
-        strangers = [s for s in survey.parameters if s.requires_grad and not s.owned and not is_nothing(s.gradient)]
-        if strangers:
-            return Mechanism(None, f"no optimizer has the parameters that get a gradient ({_listed(strangers)})", whole=True)
+        if was_cleared(case):
+            return Mechanism(None, "the gradients were cleared between the backward pass and the update", whole=True)
         return None
+    guards = [barrier for barrier in survey.barriers if replaced_share(barrier) >= FLAT_SHARE]
+    if guards:
+        return Mechanism(of_barrier(guards[0]), certain=plateau)
     if plateau:
         if ends:
             return Mechanism(of_barrier(_largest(ends, dead)))
@@ -114,15 +121,18 @@ def _tiny(case: Case) -> bool:
     return limit is not None and found is not None and limit < 1e-9 * to_float(found)
 
 
-def _unlearned(survey: Survey) -> Mechanism | None:
+def _unlearned(case: Case, survey: Survey) -> Mechanism | None:
     """Why a loss that never fell could not fall, where gradients do arrive."""
+    trained = [state for state in survey.parameters if state.requires_grad and state.owned]
+    rounded = [state for state in trained if is_rounded(case, state)]
+    if len(rounded) * 2 > len(trained):
+        return Mechanism(None, f"most updates are smaller than the spacing of {rounded[0].dtype} numbers")
     misfits = [loss for loss in survey.losses if _misfits(loss)]
     if misfits:
         return Mechanism(_of_loss(misfits[0]))
     flat = [units for units in survey.units if _is_flat(units)]
     if flat:
         return Mechanism(_of_units(max(flat, key=lambda units: units.saturated)))
-    trained = [state for state in survey.parameters if state.requires_grad and state.owned]
     strangers = [s for s in survey.parameters if not s.owned and s.requires_grad and not is_nothing(s.gradient)]
     if len(strangers) > len(trained):
         return Mechanism(None, f"no optimizer has {len(strangers)} of the parameters that get a gradient ({_listed(strangers)})")
@@ -133,6 +143,9 @@ def _unlearned(survey: Survey) -> Mechanism | None:
             worst = min(shrinking, key=lambda units: to_float(units.passed) / to_float(units.gradient))
             return Mechanism(_of_units(worst))
         return Mechanism(None, f"gradients of the weights span {max(weights) / min(weights):.1g}-fold")
+    calls = shrinking_calls(case)
+    if len(calls) >= UNROLLED and left_of(calls) <= VANISHES:
+        return Mechanism(_of_units(calls[0]))
     return None
 
 
@@ -192,8 +205,9 @@ def _listed(states: list[ParameterState]) -> str:
 def of_barrier(barrier: Barrier) -> Origin:
     """The operator behind which a gradient is zero, as an origin."""
     only = barrier.parameters[0] if len(barrier.parameters) == 1 else None
+    phase = "backward" if barrier.blocked else barrier.phase
     return Origin(
-        phase="backward", op=barrier.kind, native_op=barrier.native_op, location=barrier.location, module=barrier.module,
+        phase=phase, op=barrier.kind, native_op=barrier.native_op, location=barrier.location, module=barrier.module,
         parameter=only, inputs=barrier.inputs, output=barrier.output, scalars=barrier.scalars,
     )
 

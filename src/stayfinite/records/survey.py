@@ -49,7 +49,8 @@ class Barrier(msgspec.Struct, frozen=True):
 
     - `kind`, `native_op`, `location`, `module`, `phase`, `inputs`, `output`, `scalars`: the forward operator's, as in `OpCall`.
     - `blocked`: share of the elements with a non-zero incoming gradient whose outgoing gradient is exactly 0 (1.0: all).
-    - `replaced`: how many input elements were non-finite and came out finite (`nan_to_num`, a clamp of an infinity).
+    - `replaced`: how many input elements were non-finite and came out finite (`nan_to_num`, a clamp of an infinity). Where no
+      gradient asked for the input (data), the operator stands here with `blocked` 0.
     - `clamped`: how many finite input elements came out changed, for operators that limit a range (clamp, min, max).
     - `detached`: the value was taken out of the graph (`detach`, an integer cast, a comparison, `no_grad`, `item`).
     - `parameters`: dotted names of the parameters whose gradient is exactly 0 (or missing) because of it.
@@ -92,6 +93,8 @@ class ParameterState(msgspec.Struct, frozen=True):
     - `requires_grad`, `owned`: whether it asks for a gradient and whether an optimizer has it.
     - `change`: largest magnitude of what the update changed; 0 where it stayed bit-equal.
     - `magnitude`: its own largest magnitude.
+    - `arrived`: largest magnitude of the gradient that the backward pass delivered, whatever became of it before the update;
+      ``"nan"`` if none was delivered.
     """
 
     name: str
@@ -102,6 +105,7 @@ class ParameterState(msgspec.Struct, frozen=True):
     owned: bool = True
     change: Number = 0.0
     magnitude: Number = 0.0
+    arrived: Number = "nan"
 
 
 class LossInputs(msgspec.Struct, frozen=True):
@@ -126,7 +130,7 @@ class Survey(msgspec.Struct, frozen=True):
     """See the module. `barriers` and `gains` are in the order the backward pass met them; gains of less than 10 are left out.
 
     `stepped`: whether the update was taken at all (a scaler may skip, a script may forget). `unseen`: what could not be
-    looked into.
+    looked into. `cleared_at`: the line that cleared gradients between a backward pass and the update, if one did.
     """
 
     units: tuple[Units, ...] = ()
@@ -136,6 +140,7 @@ class Survey(msgspec.Struct, frozen=True):
     losses: tuple[LossInputs, ...] = ()
     stepped: bool = True
     unseen: tuple[str, ...] = ()
+    cleared_at: Location = UNKNOWN_LOCATION
 
 
 SearchedIn = Literal["data set", "setup", "between steps", "evaluation", "step", "source"]

@@ -57,7 +57,7 @@ def evidence(case: Case) -> list[Evidence]:
     size = parameter_scale(case)
     if size >= HUGE and case.symptom.step > 0:
         found.append(Evidence(f"parameters reach {show(size)} at the start of the step", 2.0, "parameter-scale"))
-    elif 0.0 < size <= 10.0:
+    elif 0.0 < size <= 10.0 and case.symptom.detector != "divergence":  # seen long before anything is large
         found.append(Evidence(f"parameters stay within {show(size)}", -1.5, "parameter-scale"))
     if absurd_start(case):
         found.append(Evidence("the loss was absurd before the first update", -3.5, "first-loss"))

@@ -171,7 +171,8 @@ class Repeat:
         """Nothing to learn in a repetition."""
 
     def after_zero_grad(self, to_none: bool) -> None:
-        """Nothing to learn in a repetition."""
+        if self._tracer is not None:
+            self._tracer.note_cleared()
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
         """Nothing to learn in a repetition."""

@@ -27,7 +27,7 @@ from stayfinite.frameworks.torch.tracing.provenance import Made, Provenance, was
 from stayfinite.frameworks.torch.tracing.recipes import argument, outputs_of, scalars
 from stayfinite.frameworks.torch.tracing.units import count, kind_of_activation
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
-from stayfinite.records.numbers import to_number
+from stayfinite.records.numbers import to_float, to_number
 from stayfinite.records.survey import Barrier, Gain, LossInputs, ParameterState, Survey, Units
 from stayfinite.records.tensor import TensorStats
 from stayfinite.shield import shielding
@@ -54,6 +54,16 @@ class _Loss:
         self.kind, self.spot, self.prediction, self.target, self.made = kind, spot, prediction, target, made
 
 
+class _Guard:
+    """An operator that put finite values in the place of others, without what it was given."""
+
+    __slots__ = ("index", "kind", "module", "native", "numbers", "phase", "spot")
+
+    def __init__(self, call: Call) -> None:
+        self.index, self.kind, self.native = call.index, call.recipe.kind, call.recipe.native
+        self.module, self.phase, self.spot, self.numbers = call.module, call.phase, call.spot, call.numbers
+
+
 class Surveyor:
     """One surveyed step. **Arguments**: `parameters`, those of the models and of the optimizers; `names`, id -> dotted
     name; `owned`, ids of those that an optimizer has."""
@@ -73,11 +83,13 @@ class Surveyor:
         self._units: list[tuple[int, Units, Spot]] = []
         self._more_units = 0
         self._gates: dict[int, tuple[tuple[TensorStats, ...], TensorStats | None, int, int]] = {}
+        self._replacing: list[_Guard] = []
         self._losses: list[_Loss] = []
         self._gradients: dict[int, TensorStats | None] = {}
         self._arrived: dict[int, TensorStats] = {}
         self._changed: list[float] = []
         self._asked = self._taken = 0
+        self._cleared: Spot | None = None
         self._handles: list[Any] = []
 
     def attach(self, flow: Flow) -> None:
@@ -150,6 +162,8 @@ class Surveyor:
             if kind in _LIMITING and first is not None and first.shape == output.shape:
                 clamped = int(((first != output) & torch.isfinite(first)).sum())
             self._gates[call.index] = inputs, shown, replaced, clamped
+            if replaced and len(self._replacing) < _MOST:
+                self._replacing.append(_Guard(call))
             if activation:
                 self._activation(call, activation, output, first, inputs, shown, argument(call.recipe, args, kwargs, "dim"), given)
         if activation == "softmax" or kind == "log_softmax":
@@ -196,6 +210,11 @@ class Surveyor:
         """`roots` are about to be differentiated."""
         self.nodes.follow(roots, calls)
 
+    def cleared(self, spot: Spot) -> None:
+        """Gradients were cleared at `spot`."""
+        if self._arrived and not self._asked:
+            self._cleared = spot
+
     def before_step(self, optimizer: Optimizer) -> None:
         """An update is asked for."""
         self._asked += 1
@@ -225,6 +244,7 @@ class Surveyor:
             losses=tuple(self._loss_inputs(loss, frames) for loss in self._losses),
             stepped=bool(self._taken) or (not self._asked and any(self._changed)),
             unseen=unseen,
+            cleared_at=frames.location(self._cleared),
         )
 
     def _finished_units(self, index: int, units: Units, location: Location) -> Units:
@@ -268,6 +288,16 @@ class Surveyor:
                     scalars(forward.numbers), blocked, replaced, clamped, False, self._named(behind & missing),
                 )
             )
+        for guard in self._replacing:
+            if guard.index not in gathered:
+                inputs, output, replaced, clamped = self._gates[guard.index]
+                found.append(
+                    Barrier(
+                        guard.kind, guard.native, frames.location(guard.spot), guard.module,
+                        phases.settle(guard.phase, guard.index, guard.spot), inputs, output, scalars(guard.numbers), 0.0,
+                        replaced, clamped,
+                    )
+                )
         return found
 
     def _cut_off(self, frames: Frames, phases: Phases) -> list[Barrier]:
@@ -304,6 +334,7 @@ class Surveyor:
             self._names[number], tuple(parameter.shape), dtype_name(parameter.dtype), self._gradient(number),
             parameter.requires_grad, id(parameter) in self._owned, to_number(self._changed[number]),
             to_number(magnitude(part)[0]) if part is not None and is_number(part) else 0.0,
+            to_number(_reach(self._arrived[number])) if number in self._arrived else "nan",
         )
 
     def _loss_inputs(self, loss: _Loss, frames: Frames) -> LossInputs:
@@ -314,6 +345,10 @@ class Surveyor:
             loss.kind, frames.location(loss.spot), loss.prediction, loss.target, made.kind,
             frames.location(made.spot) if made.spot is not None else UNKNOWN_LOCATION, made.over,
         )
+
+
+def _reach(stats: TensorStats) -> float:
+    return max(abs(to_float(stats.min)), abs(to_float(stats.max))) if stats.size else 0.0
 
 
 def _is_nothing(gradient: TensorStats | None) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
@@ -218,6 +219,12 @@ class Tracer:
                 part = dense(tensor)
                 if part is not None and is_number(part) and is_bad(part):
                     self._sinks.append(sink("parameter", name, part, self._flow))
+
+    def note_cleared(self) -> None:
+        """Call after gradients were cleared by `zero_grad`."""
+        if self._surveyor is not None:
+            with shield.shielded(SENSOR):
+                self._surveyor.cleared(self._frames.spot(sys._getframe(1), in_backward=False))
 
     def note_exception(self, error: BaseException) -> None:
         """Call with the exception that ended the step, inside the block or after it."""

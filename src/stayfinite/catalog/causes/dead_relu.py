@@ -1,0 +1,96 @@
+"""Rectifiers that give 0 for every sample: no gradient comes back through them, so they never recover.
+
+What happens
+------------
+A rectifier passes a gradient only where its input is above 0. Where a bias, a weight or the data push the input of a unit
+below 0 for all samples, its output is 0 and its gradient exactly 0: nothing can bring it back. One large update is enough,
+and so are weights of one sign on data of the other. If a whole layer dies, only what comes after it still learns: a
+constant.
+
+How to recognise it
+-------------------
+The loss stays at what a constant prediction gets, or the gradient is exactly 0; in the repeated step all units behind one
+rectifier gave 0 for every sample, and no gradient left them.
+
+What to do
+----------
+Find what pushed them: the scale and sign of the data, the initialisation, a rate or a single batch that made one huge
+update (clip the gradient norm). `leaky_relu`, `elu` or `gelu` let a unit come back. Units that are dead already have to be
+drawn again.
+
+Example
+-------
+::
+
+    h = F.relu(self.bands(decibels))                              # inputs of -45, weights above 0
+    h = F.relu(self.bands((decibels + 45.0) / 6.0))
+
+References
+----------
+Maas et al. 2013; Lu et al. 2019 for how likely a network is born dead
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import finite, origin_location
+from stayfinite.catalog.surveyed import (
+    MOSTLY,
+    NOTHING_LEARNED,
+    ends_at,
+    is_origin,
+    output_of,
+    share_of_units,
+    surveyed,
+)
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+from stayfinite.records.numbers import show
+from stayfinite.records.survey import Units
+
+TITLE = "Dead rectifiers"
+PRIOR = prior(threads=0)
+APPLIES_TO = Scope(detectors=NOTHING_LEARNED)
+EXAMPLES = ("machine-hum", "silent-filters")
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line of the rectifier of which most is dead."""
+    units = _worst(case)
+    return units.location if units is not None and units.location.file else origin_location(case)
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """How much of the worst rectifier is dead, whether the gradient ends there, and what its input was."""
+    units = _worst(case)
+    if units is None:
+        return [Evidence("no rectifier was seen", -10.0, "units")]
+    share = share_of_units(units)
+    told = f"{units.dead} of {units.units} units of a rectifier gave 0 for every sample"
+    if share < 0.5:
+        return [Evidence(told, -8.0, "units")]
+    found = [Evidence(told, 8.0 if share == 1.0 else 5.0 if share >= MOSTLY else 0.5, "units")]
+    if ends_at(case, units.location):
+        found.append(Evidence("the gradient ends there", 2.0, "barrier"))
+    if is_origin(case, units.location):
+        found.append(Evidence("nothing closer to the loss holds the gradient back", 1.0, "place"))
+    else:
+        found.append(Evidence("something else holds the gradient back first", -2.5, "place"))
+    highest = finite(units.input.max) if units.input is not None else None
+    if highest is not None and highest <= 0.0:
+        found.append(Evidence(f"its input stays below 0 (at most {show(highest)})", 1.0, "operand"))
+    if output_of(case, units.location) is not None:
+        found.append(Evidence("the rectifier is the output itself: it does not fit the loss", -5.0, "output"))
+    return found
+
+
+def _worst(case: Case) -> Units | None:
+    """The rectifier with the largest dead share; of equal ones where the failure was located, then the last that ran."""
+    rectifiers = [units for units in surveyed(case).units if units.kind == "relu" and units.units]
+    return max(
+        enumerate(rectifiers), key=lambda one: (share_of_units(one[1]), is_origin(case, one[1].location), one[0]),
+        default=(0, None),
+    )[1]

@@ -1,0 +1,150 @@
+"""The parameters that should learn never change: no gradient reaches them, or no update.
+
+What happens
+------------
+Between a loss and a changed parameter lie many steps that can be missing without an error: the optimizer was built before a
+layer was replaced and still has the old one; `requires_grad` is off; `.data`, `detach` or a loss wrapped anew cut the
+graph; the gradients are cleared between the backward pass and the update; the rate is 0; clipping to a norm next to 0
+leaves nothing; or an update is smaller than the spacing of bfloat16 numbers and is rounded away.
+
+How to recognise it
+-------------------
+The loss wanders and does not fall, and after an update the parameters are bit for bit what they were. In the repeated step
+the optimizer's parameters have no gradient, or others have one, or there are gradients and nothing moved.
+
+What to do
+----------
+Build the optimizer after the model is complete and on its device; order zero_grad, backward, step; look for `detach`,
+`.data`, `.item()` and `torch.tensor(...)` between the model and the loss. Keep float32 copies of parameters in half
+precision, or raise the rate.
+
+Example
+-------
+::
+
+    optimizer = Adam(model.parameters()); model.head = nn.Linear(32, 5)
+    model.head = nn.Linear(32, 5); optimizer = Adam(model.parameters())
+
+References
+----------
+Jiang et al. 2025 (TrainCheck) for updates that change nothing; the spacing of floating-point formats from IEEE 754
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import amplitude, finite, optimizer_location
+from stayfinite.catalog.surveyed import (
+    NOTHING_LEARNED,
+    is_nothing,
+    is_rounded,
+    magnitude,
+    reached,
+    surveyed,
+    trained,
+    was_cleared,
+)
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+from stayfinite.records.numbers import show
+from stayfinite.records.survey import Barrier
+
+TITLE = "Parameters do not change"
+PRIOR = prior(threads=0)
+APPLIES_TO = Scope(detectors=NOTHING_LEARNED)
+EXAMPLES = ("borrowed-eyes", "half-the-bytes", "ising-sheet", "tidal-harmonics")
+
+NO_CLIP = 1e-9
+"""Factor of a clipping below which updates vanish in float32 (spacing 6e-8) for parameters of the gradient's size."""
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line that cuts the graph or clears the gradients, else where the optimizer was constructed."""
+    cut = _cut(case)
+    if cut is not None and cut.location.file:
+        return cut.location
+    if was_cleared(case) and surveyed(case).cleared_at.file:
+        return surveyed(case).cleared_at
+    return optimizer_location(case)
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Who has a gradient, who has an optimizer, and what the update changed."""
+    if case.survey is None or not case.survey.parameters:
+        return [Evidence("it is not known what the update changed", -3.0, "change")]
+    found = [*_owners(case), *_cleared(case), *_graph(case), *_update(case)]
+    if not found:
+        return [Evidence("the optimizer's parameters have a gradient, and it changes them", -9.0, "change")]
+    return found
+
+
+def _owners(case: Case) -> list[Evidence]:
+    states = surveyed(case).parameters
+    strangers = [s for s in states if s.requires_grad and not s.owned and not is_nothing(s.gradient)]
+    owned = [s for s in states if s.owned]
+    if strangers and not reached(case):
+        return [Evidence(f"`{strangers[0].name}` has a gradient and no optimizer, and nothing that an optimizer has gets one",
+                         8.0, "owners")]
+    if owned and not any(s.requires_grad for s in owned):
+        return [Evidence("nothing that the optimizer has asks for a gradient", 8.0, "owners")]
+    if len(strangers) > len(reached(case)):
+        return [Evidence(f"{len(strangers)} parameters have a gradient and no optimizer (`{strangers[0].name}`)", 4.0,
+                         "owners")]
+    return []
+
+
+def _cleared(case: Case) -> list[Evidence]:
+    if not was_cleared(case):
+        return []
+    lost = max(trained(case), key=lambda state: magnitude(state.arrived))
+    return [Evidence(f"the backward pass gave `{lost.name}` a gradient of {show(lost.arrived)}, and at the update there was "
+                     "none: it was cleared in between", 8.0, "cleared")]
+
+
+def _graph(case: Case) -> list[Evidence]:
+    cut = _cut(case)
+    if cut is None:
+        return []
+    named = f"`{cut.parameters[0]}`" + (f" and {len(cut.parameters) - 1} others" if len(cut.parameters) > 1 else "")
+    whole = not reached(case)
+    return [Evidence(f"the graph is cut here: {named} get no gradient", 8.0 if whole else 1.0, "graph")]
+
+
+def _update(case: Case) -> list[Evidence]:
+    alive = reached(case)
+    if not surveyed(case).stepped and alive:
+        return [Evidence("no update was taken", 6.0, "change")]
+    if limit := _limits(case):
+        return [Evidence(limit, 9.0, "change")]
+    rates = [finite(value) for optimizer in case.configuration.optimizers for value in optimizer.rates]
+    if rates and not any(rates):
+        return [Evidence("the rate is 0", 8.0, "change")]
+    if not alive:
+        return []
+    still = [state for state in alive if magnitude(state.change) == 0.0]
+    rounded = [state for state in alive if is_rounded(case, state)]
+    if len(rounded) * 2 > len(alive):
+        worst = max(rounded, key=lambda state: magnitude(state.magnitude))
+        return [Evidence(f"`{worst.name}` ({worst.dtype}, up to {show(worst.magnitude)}) has a gradient of up to "
+                         f"{show(amplitude(worst.gradient)) if worst.gradient else 'nan'}, and its largest elements change by "
+                         f"{show(worst.change)}: updates are rounded away", 8.0, "change")]
+    if len(still) == len(alive):
+        return [Evidence("parameters have a gradient, and the update changes none of them", 7.0, "change")]
+    return []
+
+
+def _limits(case: Case) -> str:
+    """In words, that clipping leaves nothing; empty if it does not."""
+    limit, norm = case.configuration.clip_norm, finite(case.configuration.clipped_norm)
+    if limit is None or not norm:
+        return ""
+    return f"clipping to a norm of {show(limit)} leaves {show(limit / norm)} of the gradient" if limit < NO_CLIP * norm else ""
+
+
+def _cut(case: Case) -> Barrier | None:
+    """The place where most parameters are cut off the graph."""
+    cuts = [barrier for barrier in surveyed(case).barriers if barrier.detached and barrier.parameters]
+    return max(cuts, key=lambda barrier: len(barrier.parameters), default=None)
