@@ -7,6 +7,7 @@ networks, rounded.
 from __future__ import annotations
 
 from catalog import window_cases
+from catalog.finite_cases import nothing_learned
 from catalog.writing import (
     GAPS,
     HERE,
@@ -343,4 +344,4 @@ def state() -> list[Written]:
 
 
 WRITTEN: tuple[Written, ...] = (*operations(), *growth(), *state(), *window_cases.counts(), *window_cases.spreads(),
-                              *window_cases.windows(), *window_cases.sums())
+                              *window_cases.windows(), *window_cases.sums(), *nothing_learned())

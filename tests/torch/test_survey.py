@@ -175,3 +175,76 @@ def test_a_survey_that_restored_too_little_would_be_seen(tmp_path: Path) -> None
         (tmp_path / f"train{seed}.py").write_text((DATA + DEAD_HEAD).replace("manual_seed(0)", f"manual_seed({seed})"))
     first, second = (run_bare([f"train{seed}.py"], tmp_path, {}) for seed in ("0", "1"))
     assert first.stdout != second.stdout
+
+
+CLEARED = """
+net = nn.Sequential(nn.Linear(12, 32), nn.Tanh(), nn.Linear(32, 3))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(40):
+    rows = torch.randint(0, 256, (32,))
+    loss = F.cross_entropy(net(x[rows]), y[rows])
+    loss.backward()
+    optimizer.zero_grad()
+    optimizer.step()
+"""
+
+HIDDEN_IN_DATA = """
+net = nn.Sequential(nn.Linear(12, 32), nn.Tanh(), nn.Linear(32, 3))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+for step in range(90):
+    rows = torch.randint(0, 256, (1,))
+    scaled = torch.nan_to_num((x[rows] - x[rows].mean(0)) / x[rows].std(0))
+    loss = F.cross_entropy(net(scaled), y[rows])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+SECOND_OPTIMIZER = """
+net, other = nn.Linear(12, 3), nn.Linear(12, 3)
+def fit(model, optimizer, steps):
+    for step in range(steps):
+        rows = torch.randint(0, 256, (64,))
+        loss = F.cross_entropy(model(x[rows]), y[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+fit(net, torch.optim.SGD(net.parameters(), lr=0.5), 80)
+fit(other, torch.optim.SGD(net.parameters(), lr=0.5), 60)
+"""
+
+ANOTHER_TASK = SECOND_OPTIMIZER.replace(
+    "fit(other, torch.optim.SGD(net.parameters(), lr=0.5), 60)",
+    "y = (y + 1) % 3; net.weight.data *= 20.0\nfit(net, torch.optim.SGD(net.parameters(), lr=0.01), 30)",
+)
+
+
+def test_gradients_that_were_cleared_before_the_update(tmp_path: Path) -> None:
+    done, report = _run(CLEARED, tmp_path)
+    assert done.exit_code == 0, done.stderr
+    first = report["incidents"][0]
+    assert first["symptom"] == "dead-gradient" and first["causes"][0]["cause"] == "frozen-parameters"
+    assert first["causes"][0]["location"]["line"] == _line(CLEARED, "zero_grad")
+
+
+def test_a_guard_in_the_data_is_seen_though_no_gradient_asks_for_it(tmp_path: Path) -> None:
+    done, report = _run(HIDDEN_IN_DATA, tmp_path)
+    assert done.exit_code == 0, done.stderr
+    first = report["incidents"][0]
+    assert (first["origin"]["op"], first["origin"]["phase"]) == ("nan_to_num", "forward")
+    assert first["origin"]["line"] == _line(HIDDEN_IN_DATA, "nan_to_num")
+    assert first["causes"][0]["cause"] == "masked-failure"
+
+
+def test_a_later_optimizer_without_a_gradient_is_seen(tmp_path: Path) -> None:
+    done, report = _run(SECOND_OPTIMIZER, tmp_path)
+    assert done.exit_code == 0, done.stderr
+    first = report["incidents"][0]
+    assert (first["symptom"], first["causes"][0]["cause"]) == ("dead-gradient", "frozen-parameters")
+    assert first["causes"][0]["location"]["line"] == _line(SECOND_OPTIMIZER, "fit(other")
+
+
+def test_a_second_training_is_not_measured_by_the_first(tmp_path: Path) -> None:
+    done, report = _run(ANOTHER_TASK, tmp_path)
+    assert done.exit_code == 0, done.stderr
+    assert [one["symptom"] for one in report["incidents"]] == []
