@@ -38,8 +38,19 @@ def is_nothing(gradient: TensorStats | None) -> bool:
 
 
 def trained(case: Case) -> tuple[ParameterState, ...]:
-    """Parameters that ask for a gradient and that an optimizer has."""
-    return tuple(state for state in surveyed(case).parameters if state.requires_grad and state.owned)
+    """Parameters that ask for a gradient and that an optimizer has; where there is no optimizer (updates by hand), all that
+    ask for one."""
+    states = surveyed(case).parameters
+    by_hand = not any(state.owned for state in states)
+    return tuple(state for state in states if state.requires_grad and (state.owned or by_hand))
+
+
+def strangers(case: Case) -> tuple[ParameterState, ...]:
+    """Parameters that get a gradient and that no optimizer has, though there is one."""
+    states = surveyed(case).parameters
+    if not any(state.owned for state in states):
+        return ()
+    return tuple(s for s in states if s.requires_grad and not s.owned and not is_nothing(s.gradient))
 
 
 def reached(case: Case) -> tuple[ParameterState, ...]:

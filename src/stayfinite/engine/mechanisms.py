@@ -7,10 +7,19 @@ without a mechanism is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from stayfinite.catalog.surveyed import UNROLLED, is_rounded, left_of, replaced_share, shrinking_calls, was_cleared
+from stayfinite.catalog.surveyed import (
+    UNROLLED,
+    is_rounded,
+    left_of,
+    replaced_share,
+    shrinking_calls,
+    strangers,
+    was_cleared,
+)
+from stayfinite.catalog.surveyed import trained as trained_parameters
 from stayfinite.records.incident import Case, Origin
 from stayfinite.records.numbers import Number, to_float
 from stayfinite.records.survey import Barrier, Gain, LossInputs, ParameterState, Survey, Units
@@ -64,12 +73,11 @@ def mechanism(case: Case) -> Mechanism | None:
 
 
 def _dead(case: Case, survey: Survey) -> Mechanism | None:
-    trained = [state for state in survey.parameters if state.requires_grad and state.owned]
+    trained = trained_parameters(case)
     dead = {state.name for state in trained if is_nothing(state.gradient)}
     whole = len(dead) == len(trained)
-    strangers = [s for s in survey.parameters if s.requires_grad and not s.owned and not is_nothing(s.gradient)]
-    if whole and strangers:
-        return Mechanism(None, f"no optimizer has the parameters that get a gradient ({_listed(strangers)})", whole=True)
+    if whole and (alone := strangers(case)):
+        return Mechanism(None, f"no optimizer has the parameters that get a gradient ({_listed(alone)})", whole=True)
     whole = whole and bool(trained)
     ends = [barrier for barrier in survey.barriers if _ends(barrier) and dead.intersection(barrier.parameters)]
     hidden = [barrier for barrier in survey.barriers if barrier.replaced and barrier.blocked > 0.0]
@@ -96,7 +104,7 @@ def _dead(case: Case, survey: Survey) -> Mechanism | None:
 
 def _stalled(case: Case, survey: Survey) -> Mechanism | None:
     """Updates that had a gradient and a rate, were taken, and changed nothing."""
-    trained = [state for state in survey.parameters if state.requires_grad and state.owned]
+    trained = trained_parameters(case)
     reached = [state for state in trained if not is_nothing(state.gradient)]
     rates = [to_float(rate) for optimizer in case.configuration.optimizers for rate in optimizer.rates]
     limit = case.configuration.clip_norm
@@ -123,7 +131,7 @@ def _tiny(case: Case) -> bool:
 
 def _unlearned(case: Case, survey: Survey) -> Mechanism | None:
     """Why a loss that never fell could not fall, where gradients do arrive."""
-    trained = [state for state in survey.parameters if state.requires_grad and state.owned]
+    trained = trained_parameters(case)
     rounded = [state for state in trained if is_rounded(case, state)]
     if len(rounded) * 2 > len(trained):
         return Mechanism(None, f"most updates are smaller than the spacing of {rounded[0].dtype} numbers")
@@ -133,9 +141,8 @@ def _unlearned(case: Case, survey: Survey) -> Mechanism | None:
     flat = [units for units in survey.units if _is_flat(units)]
     if flat:
         return Mechanism(_of_units(max(flat, key=lambda units: units.saturated)))
-    strangers = [s for s in survey.parameters if not s.owned and s.requires_grad and not is_nothing(s.gradient)]
-    if len(strangers) > len(trained):
-        return Mechanism(None, f"no optimizer has {len(strangers)} of the parameters that get a gradient ({_listed(strangers)})")
+    if len(alone := strangers(case)) > len(trained):
+        return Mechanism(None, f"no optimizer has {len(alone)} of the parameters that get a gradient ({_listed(alone)})")
     weights = [absmax(state.gradient) for state in trained if len(state.shape) > 1 and not is_nothing(state.gradient)]
     if len(weights) > 2 and min(weights) <= VANISHES * max(weights):
         shrinking = [units for units in survey.units if to_float(units.gradient) > 0.0 and to_float(units.passed) == to_float(units.passed)]
@@ -198,7 +205,7 @@ def _last_loss(case: Case) -> float | None:
     return to_float(values[-1]) if values else None
 
 
-def _listed(states: list[ParameterState]) -> str:
+def _listed(states: Sequence[ParameterState]) -> str:
     return ", ".join(state.name for state in states[:3]) + (", ..." if len(states) > 3 else "")
 
 

@@ -36,10 +36,10 @@ from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import amplitude, finite, optimizer_location
 from stayfinite.catalog.surveyed import (
     NOTHING_LEARNED,
-    is_nothing,
     is_rounded,
     magnitude,
     reached,
+    strangers,
     surveyed,
     trained,
     was_cleared,
@@ -83,15 +83,15 @@ def evidence(case: Case) -> list[Evidence]:
 
 def _owners(case: Case) -> list[Evidence]:
     states = surveyed(case).parameters
-    strangers = [s for s in states if s.requires_grad and not s.owned and not is_nothing(s.gradient)]
+    alone = strangers(case)
     owned = [s for s in states if s.owned]
-    if strangers and not reached(case):
-        return [Evidence(f"`{strangers[0].name}` has a gradient and no optimizer, and nothing that an optimizer has gets one",
+    if alone and not reached(case):
+        return [Evidence(f"`{alone[0].name}` has a gradient and no optimizer, and nothing that an optimizer has gets one",
                          8.0, "owners")]
     if owned and not any(s.requires_grad for s in owned):
         return [Evidence("nothing that the optimizer has asks for a gradient", 8.0, "owners")]
-    if len(strangers) > len(reached(case)):
-        return [Evidence(f"{len(strangers)} parameters have a gradient and no optimizer (`{strangers[0].name}`)", 4.0,
+    if len(alone) > len(reached(case)):
+        return [Evidence(f"{len(alone)} parameters have a gradient and no optimizer (`{alone[0].name}`)", 4.0,
                          "owners")]
     return []
 
