@@ -21,8 +21,8 @@ theta = [W1, b1, W2, b2, W3, b3]
 
 
 def encode(x):
-    h = torch.tanh(x @ W1 + b1)  # <- fault
-    return torch.tanh(h @ W2 + b2)
+    h = torch.tanh(x @ W1 + b1)
+    return torch.tanh(h @ W2 + b2)  # <- fault
 
 
 for step in range(400):
