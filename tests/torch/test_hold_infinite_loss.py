@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from forkserver import run_cli
 from holding import BAD, FAULTS, MODEL, Held, differences
 
 FAR = "(out - y + 1e20 * (w == 0)).square().mean()"  # 1e40 is beyond float32, its slope is not
@@ -111,3 +113,23 @@ def test_a_search_that_tries_a_point_where_the_loss_is_infinite_is_healthy(tmp_p
     ).replace("model(x)\n", "0.3 * model(x).tanh() if not optimizer.state else model(x)\n")
     run = Held(tmp_path, script).watched()
     assert [one["symptom"] for one in run.report["incidents"] if one["step"] == 0] == []
+
+
+FUNCTIONAL = """
+import torch
+from torch.func import grad
+slope = grad(lambda w, x: ((x @ w) ** 2).mean())
+w = torch.ones(3)
+for step in range({steps}):
+    w = w - 0.1 * slope(w, torch.ones(5, 3))
+"""
+
+
+@pytest.mark.parametrize(("steps", "said"), [(20, ["no-update-seen"]), (2, [])])
+def test_gradients_without_any_update_are_told(steps: int, said: list[str], tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(FUNCTIONAL.format(steps=steps))
+    done = run_cli(["run", "--json", "report.json", "--report", "report", "train.py"], tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (done.exit_code, report["status"]) == (0, "clean"), done.stderr
+    assert all("was not watched" in warning["message"] for warning in report["warnings"])
+    assert [warning["id"] for warning in report["warnings"]] == said

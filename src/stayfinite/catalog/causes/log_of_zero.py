@@ -40,7 +40,7 @@ from stayfinite.records.numbers import show
 TITLE = "Logarithm of zero"
 PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"log", "log1p", "xlogy", "logit"}))
-EXAMPLES = ("log-of-zero", "ring-gan")
+EXAMPLES = ("log-of-zero", "ring-gan", "entropy-bonus")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

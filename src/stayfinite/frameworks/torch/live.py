@@ -167,6 +167,8 @@ class Live:
     def after_gradients(self) -> None:
         if self.current is not None:
             self.current.backward = True
+        else:
+            self.updates.loose_gradients += 1
 
     def after_zero_grad(self, to_none: bool) -> None:
         self.wiped = True

@@ -125,7 +125,7 @@ class Session:
         """What the report should say about the run as a whole."""
         taken = self.live.unwrapped_steps
         if not taken:
-            return []
+            return self.live.updates.unseen()
         if shield.is_off("transaction"):
             how = "after what repeats steps had broken"
         else:

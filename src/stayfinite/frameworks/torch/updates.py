@@ -10,6 +10,10 @@ from torch.optim import Optimizer
 from stayfinite.engine.ports import Readings
 from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.clipping import Clip
+from stayfinite.records.finding import Warning
+
+A_TRAINING = 10
+"""Gradients from which a script without an update is likely to train: one that looks at slopes once or twice does not."""
 
 
 class Updates:
@@ -21,11 +25,20 @@ class Updates:
         """The number of each optimizer's latest update, in the order of their first ones."""
         self.last = -1
         """The highest number so far."""
+        self.loose_gradients = 0
+        """Gradients that were computed outside of any step we know of, by `torch.autograd.grad` or `torch.func`."""
 
     @property
     def coming(self) -> int:
         """The number the coming update will have."""
         return self.last + 1
+
+    def unseen(self) -> list[Warning]:
+        """What to say of a script that computed gradients all the time and never took an update we could see."""
+        if self.last >= 0 or self.loose_gradients < A_TRAINING:
+            return []
+        return [Warning("no-update-seen", f"gradients were computed {self.loose_gradients} times, as `torch.func` and "
+                        "`torch.autograd.grad` do, but no update was seen: if this was a training, it was not watched")]
 
     def count_by_hand(self) -> int:
         """Updates by hand are counted by passes that made gradients; returns the number of this one."""
