@@ -64,6 +64,18 @@ def test_a_gradient_that_fails_names_the_term_and_leaves_the_others(net: nn.Modu
     assert good.measured and math.isfinite(float(good.gradient))
 
 
+def test_terms_are_found_behind_a_product_with_their_weights(net: nn.Module) -> None:
+    x = torch.randn(5, 6)
+
+    def step() -> None:
+        fit = net(x).abs().mean()
+        size = net(x).square().sum()
+        torch.dot(torch.tensor([1.0, 50.0]), torch.stack([fit, size])).backward()
+
+    terms = by_name(traced(step, net))
+    assert {name: float(term.weight) for name, term in terms.items()} == {"fit": 1.0, "size": 50.0}
+
+
 def test_the_step_computes_what_it_would_have_computed(net: nn.Module) -> None:
     x = torch.randn(5, 6)
 

@@ -109,12 +109,12 @@ class Terms:
                 break
             if forward.kind in _ADDING and len(children) > 1 and all(_extent(*child) == 1 for child in children):
                 return self._split(forward, node, text)
-            if forward.kind not in _ADDING | _SCALING or len(children) != 1:
+            if forward.kind not in _ADDING | _SCALING | {"matmul"} or len(children) != 1:
                 break
-            collected = self._collected(node) if forward.kind in _SCALING else []
+            collected = self._collected(node) if forward.kind not in _ADDING else []  # matmul: `torch.dot(weights, terms)`
             if collected:
                 return [one for child in collected for one in self._addends(*child, "")]
-            if _extent(*children[0]) != 1:
+            if _extent(*children[0]) != 1 or forward.kind == "matmul":
                 break
             if scaled is None and forward.kind in ("mul", "div"):
                 scaled = forward
