@@ -32,7 +32,7 @@ THREADS = 204
 PSEUDO_COUNT = 4
 """Added to every cause. The threads were drawn by topic, so shares are no population rates: with four, the commonest
 cause starts only 2.5 bits ahead of one never seen, less than one strong piece of evidence."""
-CATALOGUED = 56
+CATALOGUED = 64
 """Causes that share the smoothing mass. A fixed number: a cause more must not move the priors of the others."""
 
 

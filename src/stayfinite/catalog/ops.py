@@ -300,6 +300,8 @@ _KINDS: tuple[OpKind, ...] = (
     *_carrying("unscale", "clip_gradients", "accumulate", "all_reduce"),
     # leaves: origins that no operator made
     *_carrying("input", "parameter", "buffer", "moment", "gradient", "learning_rate", traits=_traits("leaf")),
+    # operators that are not the framework's own: extensions, kernels written by hand
+    OpKind("custom"),
     OpKind("unknown"),
 )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from stayfinite.engine.ports import FindBirth, Investigation, Listener, Outcome, ReplayRequest
-from stayfinite.records.incident import Case, Incident, Origin, ReplaySummary, Symptom
+from stayfinite.records.incident import Case, Incident, Origin, Repeated, ReplaySummary, Symptom
 from stayfinite.records.numbers import Number
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Trace
@@ -59,9 +59,16 @@ def investigate(
             outcomes.append((yield ReplayRequest("control")))
             if outcomes[-1].unrepeatable:
                 break
+        unscaled = None
+        scaling = case.configuration.loss_scaling
+        if scaling is not None and scaling.in_a_row and case.symptom.detector == "nonfinite-gradient":
+            unscaled = yield ReplayRequest("unscaled")
         traced = yield ReplayRequest("trace")
         trace = traced.trace
     summary = _summarise(live, outcomes, repeatable)
+    if repeatable is None and summary.not_tested is None:
+        eager = _repeated(traced) if case.configuration.compiled else ""
+        summary = msgspec.structs.replace(summary, unscaled=_repeated(unscaled), eager=eager)
     case = msgspec.structs.replace(case, replay=summary, trace=trace or Trace())
     if trace is not None:
         listener.stage(incident_id(case), "locate")
@@ -109,6 +116,12 @@ def _summarise(live: Outcome, outcomes: list[Outcome], repeatable: str | None) -
         reason = "the replay budget was spent before the first replay"
     agreed = all(outcome.failed == live.failed for outcome in outcomes)
     return ReplaySummary(attempts=len(outcomes), same_inputs=reason is None, agreed=agreed, not_tested=reason)
+
+
+def _repeated(outcome: Outcome | None) -> Repeated:
+    if outcome is None or outcome.unrepeatable:
+        return ""
+    return "nonfinite" if outcome.failed else "finite"
 
 
 def incident_id(case: Case) -> str:

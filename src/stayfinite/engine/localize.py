@@ -23,7 +23,7 @@ import msgspec
 from stayfinite.catalog.ops import op_kind
 from stayfinite.records.incident import Absorbed, ExceptionInfo, Origin, Symptom
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
-from stayfinite.records.trace import Leaf, OpCall, Phase, Sink, SinkKind, Trace
+from stayfinite.records.trace import Half, Leaf, OpCall, Phase, Sink, SinkKind, Trace
 
 _ORDER: tuple[SinkKind, ...] = ("exception", "loss", "gradient", "buffer", "parameter", "moment")
 _SINKS: dict[str, SinkKind] = {
@@ -304,6 +304,12 @@ def _only(graph: _Graph, kind: SinkKind) -> bool:
     return all(sink.kind == kind for sink in graph.trace.sinks)
 
 
+def _inside(trace: Trace, location: Location) -> Half | None:
+    """The half of a custom function that `location` lies in, of those that made non-finite numbers of finite ones."""
+    names = {f"{used.name.rpartition('.')[2]}.{used.half}": used.half for used in trace.functions}
+    return next((half for name, half in names.items() if location.function.endswith(name)), None)
+
+
 def _at_leaf(graph: _Graph, node: int, sink: Sink, region: set[int], exception: ExceptionInfo | None) -> Localized:
     """The origin at a value that was non-finite before the step computed anything."""
     leaf = graph.leaf(node)
@@ -314,6 +320,9 @@ def _at_leaf(graph: _Graph, node: int, sink: Sink, region: set[int], exception: 
     if leaf.kind == "scalar" and reader is not None and reader.phase == "optimizer":
         phase, op = "optimizer", "learning_rate" if leaf.name == "lr" else "optimizer_update"
     location = reader.location if reader is not None else UNKNOWN_LOCATION
+    half = _inside(graph.trace, location) if leaf.kind == "other" else None
+    if half is not None:  # made outside the framework, by a kernel: no data, though nothing saw it being made
+        phase, op = half, "custom"
     if not location.file and exception is not None:
         location = exception.location
     name = leaf.name

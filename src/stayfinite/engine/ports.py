@@ -22,10 +22,11 @@ from stayfinite.records.trace import Trace
 
 
 class ReplayRequest(msgspec.Struct, frozen=True):
-    """One repetition of the held step: plainly (`control`), under the microscope that follows non-finite values (`trace`), or
-    under the same one looking at the finite ones as well (`survey`)."""
+    """One repetition of the held step: plainly (`control`), with gradient scalers that multiply with 1 (`unscaled`), under the
+    microscope that follows non-finite values (`trace`; compiled parts run as they are written), or under the same one looking
+    at the finite ones as well (`survey`)."""
 
-    purpose: Literal["control", "trace", "survey"]
+    purpose: Literal["control", "unscaled", "trace", "survey"]
 
 
 class Outcome(msgspec.Struct, frozen=True):

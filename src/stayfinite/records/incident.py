@@ -10,6 +10,7 @@ import msgspec
 from stayfinite.records.diagnosis import Diagnosis
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import Number
+from stayfinite.records.scaling import LossScaling
 from stayfinite.records.series import Window
 from stayfinite.records.survey import Birth, Survey
 from stayfinite.records.tensor import TensorStats
@@ -119,6 +120,14 @@ class Configuration(msgspec.Struct, frozen=True):
     """Where the script loaded a state (`torch.load`, `load_state_dict`), if it did."""
     gradients_alive: bool | None = None
     """True if the first backward of the step added to gradients of an earlier one; ``None`` if nobody looked."""
+    loss_scaling: LossScaling | None = None
+    """How the loss was scaled, by a gradient scaler or by hand; ``None`` if it was not."""
+    compiled_at: Location = UNKNOWN_LOCATION
+    """Where the script had something compiled first."""
+
+
+Repeated = Literal["", "finite", "nonfinite"]
+"""What a repetition with one thing changed came to; ``""`` if there was none."""
 
 
 class ReplaySummary(msgspec.Struct, frozen=True):
@@ -129,6 +138,10 @@ class ReplaySummary(msgspec.Struct, frozen=True):
     agreed: bool = True
     not_tested: str | None = None
     """Why nothing could be replayed, or ``None``."""
+    unscaled: Repeated = ""
+    """What the step came to when its gradient scaler multiplied with 1."""
+    eager: Repeated = ""
+    """What a step with compiled parts came to when they ran as they are written."""
 
 
 class Case(msgspec.Struct, frozen=True, tag="case"):

@@ -60,6 +60,50 @@ class OpCall(msgspec.Struct, frozen=True, tag="op"):
     raised: str | None = None
     born: int = 0
     gate: int = -1
+    flushed: int = -1
+    """Where an operand of a birth is 0 because a half-precision format could not hold it: the `Flush.index` of the call that
+    lost it; else -1."""
+
+
+class Flush(msgspec.Struct, frozen=True):
+    """A call whose result is 0 in its half-precision format and is not 0 in float32: it was computed a second time there.
+
+    `index`, `kind`, `native_op`, `phase`, `location`, `module` as in `OpCall` (of the forward call, for one of the backward
+    pass); `count` of `size` elements were lost; `largest`: the largest exact magnitude among them.
+    """
+
+    index: int
+    kind: str
+    native_op: str
+    phase: Phase
+    dtype: str
+    count: int
+    size: int
+    largest: Number
+    location: Location = UNKNOWN_LOCATION
+    module: str | None = None
+
+
+Half = Literal["forward", "backward"]
+
+
+class CustomFunction(msgspec.Struct, frozen=True):
+    """A differentiable function of the user's own (``torch.autograd.Function``) that turned finite numbers into others.
+
+    - `half`: which of its two parts did; `location`: where it was applied; `written`: where that part is defined.
+    - `inputs`, `output`: of that part (the gradients that arrived, and the first non-finite one that left).
+    - `reference`: what the derivative of its own forward part is there (``"finite"``, ``"nonfinite"``, ``""`` unknown);
+      `how`: how that was found, in words.
+    """
+
+    name: str
+    half: Half
+    location: Location
+    written: Location = UNKNOWN_LOCATION
+    inputs: tuple[TensorStats, ...] = ()
+    output: TensorStats | None = None
+    reference: Literal["", "finite", "nonfinite"] = ""
+    how: str = ""
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -138,6 +182,10 @@ class Trace(msgspec.Struct, frozen=True, tag="trace"):
     """What the outermost models were given that autograd did not make, in the order of their calls; eight tensors at most."""
     terms: tuple[LossTerm, ...] = ()
     """What the losses of the step are the sum of, where that is more than one thing."""
+    flushes: tuple[Flush, ...] = ()
+    """Results lost to a half-precision format, in the order they were computed; 64 at most."""
+    functions: tuple[CustomFunction, ...] = ()
+    """Functions with a derivative of the user's own that made non-finite numbers of finite ones."""
 
     def call(self, index: int) -> OpCall | None:
         """The kept call with that `index`, or ``None``."""

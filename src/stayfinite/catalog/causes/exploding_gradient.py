@@ -74,6 +74,8 @@ def evidence(case: Case) -> list[Evidence]:
     ratio = rate_ratio(case)
     if ratio is not None and ratio >= 10.0:
         found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -2.5, "rate"))
+    if case.replay.unscaled == "finite":
+        found.append(Evidence("with a loss that is not scaled the gradients are finite", -6.0, "scale"))
     if case.symptom.step == 0 and phase(case) in ("forward", "loss"):
         found.append(Evidence("it failed before any gradient was used", -6.0, "step"))
     return found

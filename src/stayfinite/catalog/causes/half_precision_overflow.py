@@ -31,7 +31,18 @@ google-research/text-to-text-transfer-transformer#539, LTH14/mar#69, motional/nu
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import amplitude, dtypes, edge_value, finite, inputs, kind, offending, output, overflowed
+from stayfinite.catalog.clues import (
+    amplitude,
+    dtypes,
+    edge_value,
+    finite,
+    inputs,
+    kind,
+    offending,
+    output,
+    overflowed,
+    phase,
+)
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.dtypes import DTYPES
 from stayfinite.records.diagnosis import Evidence
@@ -60,6 +71,7 @@ def evidence(case: Case) -> list[Evidence]:
         return [*found, Evidence("the operator has no finite value there in any format", -6.0, "range")]
     if not overflowed(case):
         return [*found, Evidence("it was no overflow", -4.0, "range")]
+    found += _scale(case)
     if made.posinf or made.neginf:
         found.append(Evidence("the first bad value is an infinity, not NaN", 1.5, "output"))
     exact = _size_of_result(case)
@@ -71,6 +83,19 @@ def evidence(case: Case) -> list[Evidence]:
     else:
         found.append(Evidence("the exact result would not fit into float32 either", -4.0, "range"))
     return found
+
+
+def _scale(case: Case) -> list[Evidence]:
+    """A gradient that only the scale of the loss makes too large is no overflow of the model's."""
+    if phase(case) != "backward" or case.configuration.loss_scaling is None:
+        return []
+    if case.replay.unscaled == "finite":
+        return [Evidence("with a loss that is not scaled the same gradients are finite", -8.0, "scale")]
+    if case.replay.unscaled == "nonfinite":
+        return [Evidence("it overflows with a loss that is not scaled as well", 1.0, "scale")]
+    if case.configuration.loss_scaling.misuse("stepped-scaled") is not None:
+        return [Evidence("the gradients carry the scale of the loss, which was never taken out", -7.0, "scale")]
+    return []
 
 
 def _size_of_result(case: Case) -> float | None:

@@ -126,6 +126,9 @@ def _rate(case: Case) -> list[Evidence]:
         found.append(Evidence(f"{told('the rate', rates)}: a schedule took it there", -3.0, "rate-history"))
     elif rates.grew:
         found.append(Evidence(told("the rate", rates), 1.5, "rate-history"))
+    scaling = case.configuration.loss_scaling
+    if scaling is not None and (scaling.misuse("stepped-scaled") or scaling.misuse("not-divided")):
+        found.append(Evidence("the gradients carry a scale: the rate itself may be fine", -4.0, "scale"))
     if case.configuration.gradients_alive:
         found.append(Evidence("gradients of earlier steps were added to those of this one", -2.0, "gradients-alive"))
     return found

@@ -31,27 +31,15 @@ CambioML/pykoi#69, NVIDIA/apex#240, FluxML/Optimisers.jl#167, tensorflow/tensorf
 
 from __future__ import annotations
 
-import re
-
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import (
-    dtypes,
-    inputs,
-    kind,
-    optimizer_location,
-    origin_location,
-    phase,
-    scalars,
-    source_text,
-)
-from stayfinite.catalog.dtypes import DtypeFacts, dtype_facts
+from stayfinite.catalog.clues import inputs, kind, optimizer_location, origin_location, phase
+from stayfinite.catalog.precision import lost_epsilon, narrowest
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 _GUARDED = frozenset({"div", "reciprocal", "log", "sqrt", "rsqrt", "pow", "normalize", "cosine_similarity", "norm"})
-_NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*[eE]-\d+|0?\.0\d+)")
 
 TITLE = "Epsilon lost in the format"
 PRIOR = prior(threads=9)
@@ -61,10 +49,10 @@ EXAMPLES = ("lost-epsilon",)
 
 def evidence(case: Case) -> list[Evidence]:
     """The epsilons that stand at the origin or in the optimizer, against the smallest number of the format."""
-    narrow = _narrowest(case)
+    narrow = narrowest(case)
     if narrow is None:
         return [Evidence("the format of the origin is not known", -6.0, "epsilon")]
-    lost = next((value for value in _epsilons(case) if 0.0 < value <= narrow.smallest / 2.0), None)
+    lost = lost_epsilon(case)
     if lost is None:
         return [Evidence(f"no epsilon is below the smallest number of {narrow.name}", -9.0, "epsilon")]
     smallest = show(narrow.smallest)
@@ -79,21 +67,6 @@ def evidence(case: Case) -> list[Evidence]:
     if any(stats.nonfinite for stats in inputs(case)):
         found.append(Evidence("its input was not finite before", -5.0, "operand-value"))
     return found
-
-
-def _narrowest(case: Case) -> DtypeFacts | None:
-    names = dtypes(case) or frozenset(case.configuration.parameter_dtypes)
-    if phase(case) == "optimizer":
-        names |= frozenset(case.configuration.parameter_dtypes)
-    known = [facts for name in sorted(names) if (facts := dtype_facts(name)) is not None]
-    return max(known, key=lambda facts: facts.smallest, default=None)
-
-
-def _epsilons(case: Case) -> list[float]:
-    if phase(case) == "optimizer":
-        return [o.epsilon for o in case.configuration.optimizers if o.epsilon is not None]
-    written = [float(text) for text in _NUMBER.findall(source_text(case))]
-    return [value for value in (*scalars(case).values(), *written) if value < 1e-2]
 
 
 def locate(case: Case) -> Location:

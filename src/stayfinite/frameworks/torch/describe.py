@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -115,9 +115,11 @@ def stats(name: str, tensor: Tensor) -> TensorStats:
     )
 
 
-def batch(names: Mapping[str, Any]) -> tuple[TensorStats, ...]:
-    """Statistics of the tensors the step's names hold that autograd did not make."""
-    found = [(name, t) for name, t in _named_tensors(names) if t.grad_fn is None and t.numel() <= 2**24]
+def batch(names: Mapping[str, Any], trained: Container[int] = ()) -> tuple[TensorStats, ...]:
+    """Statistics of the tensors the step's names hold that autograd did not make; without those whose `id` is in `trained`:
+    parameters of scripts that keep them in lists."""
+    named = ((name, t) for name, t in _named_tensors(names) if id(t) not in trained)
+    found = [(name, t) for name, t in named if t.grad_fn is None and t.numel() <= 2**24]
     return tuple(rows_compared(stats(name, t), t) for name, t in found[:24])
 
 
@@ -170,13 +172,15 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
         optimizers=tuple(made),
         parameter_dtypes=tuple(dtypes),
         autocast=live.autocast,
-        loss_scale=live.scale,
+        loss_scale=live.scaling.scale,
         clip_norm=live.clip.limit if live.clip is not None else None,
         clipped_norm=to_number(live.clip.norm) if live.clip is not None else None,
-        compiled=any(type(module).__name__ == "OptimizedModule" for root in subjects.roots for module in [root]),
+        compiled=bool(live.compiled_at.file) or any(type(root).__name__ == "OptimizedModule" for root in subjects.roots),
         device=str(subjects.parameters[0].device) if subjects.parameters else "cpu",
         checkpoint=live.checkpoint,
         gradients_alive=live.alive,
+        loss_scaling=live.scaling.described(),
+        compiled_at=live.compiled_at,
     )
 
 

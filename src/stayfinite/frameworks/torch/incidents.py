@@ -294,7 +294,7 @@ class Incidents:
         return Case(
             _symptom(failure),
             windows=self._readings.windows(),
-            batch=_part("batch", lambda: describe.batch(names), ()),
+            batch=_part("batch", lambda: describe.batch(names, subjects.parameter_names), ()),
             batch_size=_part("batch size", lambda: describe.batch_size(own) or describe.batch_size(names), None),
             parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
             configuration=_part("configuration", lambda: self._configuration(subjects, scene.frame), Configuration()),

@@ -24,6 +24,7 @@ from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.marks import ITEM, content_undo
 from stayfinite.frameworks.torch.passes import Failure, Scene, Window
 from stayfinite.frameworks.torch.repeat import Repeat
+from stayfinite.frameworks.torch.scaling import at_scale_one
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot
 from stayfinite.frameworks.torch.subjects import Subjects, successors
@@ -195,6 +196,8 @@ class Inquiry:
                 if tracer is not None:
                     stack.enter_context(torch.compiler.set_stance(compiled))
                     stack.enter_context(tracer)
+                if request.purpose == "unscaled":
+                    stack.enter_context(at_scale_one())
                 sensors.watcher = watcher
                 for one in self._window.passes:
                     one.saved.restore()

@@ -29,9 +29,10 @@ from stayfinite.frameworks.torch.losses import Losses
 from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Pass, Watched, Window
 from stayfinite.frameworks.torch.pulse import Pulse
+from stayfinite.frameworks.torch.scaling import Scaling, skips_by_itself
 from stayfinite.frameworks.torch.state import optimizer_undo, parameter_undo, together
 from stayfinite.frameworks.torch.updates import Updates
-from stayfinite.records.location import Location
+from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.rewrite.undo import Undo
 
 
@@ -50,6 +51,7 @@ class Live:
         self.scheduled: weakref.WeakKeyDictionary[object, Location] = weakref.WeakKeyDictionary()
         """Where schedulers were constructed."""
         self.autocast: str | None = None
+        self.compiled_at = UNKNOWN_LOCATION
         self.checkpoint: Location | None = None
         self.checkpoint_step = -1
         self.wiped = True
@@ -80,7 +82,8 @@ class Live:
         self.losses = Losses(readings, self.defers)
         self._clipping = Clipping(self.defers)
         self._latching = Latching(readings, self.losses, self._clipping, name)
-        self._scaler: weakref.ref[Any] | None = None
+        self.scaling = Scaling(locate)
+        self.after_unscale, self.scaler_made = self.scaling.after_unscale, self.scaling.made
         self._scaling: set[int] = set()
         self._restored: set[int] = set()
         self._norms: weakref.WeakKeyDictionary[Optimizer, Norm] = weakref.WeakKeyDictionary()
@@ -103,12 +106,6 @@ class Live:
     def clipped(self) -> Clip | None:
         """Those of the last step that had any."""
         return self._clipping.last
-
-    @property
-    def scale(self) -> float | None:
-        """The factor of the gradient scaler in use; reading it waits for the device."""
-        scaler = self._scaler() if self._scaler is not None else None
-        return float(scaler.get_scale()) if scaler is not None and scaler.is_enabled() else None
 
     @property
     def _coming(self) -> list[Loss]:
@@ -147,6 +144,7 @@ class Live:
         if here is not None:
             here.backward = True
         stepped = here.stepped if here is not None else []
+        self.scaling.before_backward(roots)
         self.losses.note(roots, self.updates.of_loss(stepped, bool(self._stepping), self.made), here)
         self.wiped = False
         if not self.in_backward:
@@ -163,6 +161,7 @@ class Live:
 
     def after_backward(self) -> None:
         self.in_backward -= 1
+        self.scaling.after_backward(self.made)
 
     def after_gradients(self) -> None:
         if self.current is not None:
@@ -175,6 +174,7 @@ class Live:
         self.zeroes = not to_none
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
+        self.scaling.before_clip()
         self._clipping.begin(parameters, limit)
 
     def after_clip(self, limit: float | None, norm: object) -> None:
@@ -186,7 +186,10 @@ class Live:
     def after_scale(self, original: object, scaled: object, scaler: Any) -> None:
         if isinstance(original, Tensor) and isinstance(scaled, Tensor):
             self.losses.note_scaled(original, scaled, self.current)
-        self._scaler = weakref.ref(scaler)
+        self.scaling.after_scale(scaler, scaled)
+
+    def compiled(self) -> None:
+        self.compiled_at = self.compiled_at if self.compiled_at.file else self._locate()
 
     def autocast_entered(self, dtype: str) -> None:
         self.autocast = dtype.removeprefix("torch.")
@@ -216,6 +219,7 @@ class Live:
         scaling = id(optimizer) in self._scaling
         step = self.updates.last if scaling else self.updates.count(optimizer)
         here = self.current
+        self.scaling.before_step(optimizer, scaled=scaling)
         if here is not None and not scaling:
             here.stepped.append(optimizer)
         if self.in_backward:
@@ -231,7 +235,7 @@ class Live:
             self._watch_over(optimizer, "it takes a closure: gradients are made inside the step")
         elif (device := self._latched_on(optimizer)) is not None:
             self._arm(optimizer, step, device)
-        elif not _skips_by_itself(optimizer):
+        elif not skips_by_itself(optimizer):
             self._judge_gradients(optimizer, step)
         self._stepping.append(optimizer)
 
@@ -330,6 +334,8 @@ class Live:
         self.wiped = False
         self._clipping.forget()
         self.losses.forget()
+        if not self._scaling:
+            self.scaling.forget()
 
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         if not scaler.is_enabled():
@@ -338,13 +344,17 @@ class Live:
         if self.current is not None:
             self.current.stepped.append(optimizer)
         self._scaling.add(id(optimizer))
+        self.scaling.before_scaler_step(scaler, optimizer)
         if self._latched_on(optimizer) is None and self._leave_if(verdicts.of_scaled(optimizer, step, self._coming)):
             self._left_out.add(id(optimizer))
 
     def after_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
+        known = id(optimizer) in self._left_out
         self._scaling.discard(id(optimizer))
         self._left_out.discard(id(optimizer))
         self._forget_step()
+        if scaler.is_enabled() and not known:
+            self._leave_if(self.scaling.after_scaler_step(scaler, optimizer, self.updates.last, self._name))
 
     def _leave_if(self, failure: Failure | None) -> bool:
         """Leave the pass if there is a failure that cannot be committed. **Returns** True, outside any block, where a step
@@ -389,9 +399,3 @@ class Live:
     def settle_latch(self) -> Failure | None:
         """Wait for the verdict of every latched step; the first that was bad, if any."""
         return self._latching.seen(self.updates.last, lag=1)
-
-
-def _skips_by_itself(optimizer: Optimizer) -> bool:
-    """A fused optimizer under a scaler reads the flag on the device and skips; its gradients are still scaled."""
-    found = getattr(optimizer, "found_inf", None)
-    return isinstance(found, Tensor) and bool(found)

@@ -83,12 +83,7 @@ class Repeat:
             self._tracer.note_update(optimizer, taken=False)
         closure = hold.closure_of(args, kwargs)
         if not closure:
-            grads = hold.gradients(optimizer)
-            self._norms.append(hold.norm(grads))
-            if not self._norms[-1] < math.inf:
-                self._bad = tuple(hold.nonfinite(
-                    (self._name(p), p.grad) for g in optimizer.param_groups for p in g["params"] if p.grad is not None
-                ))[:10]
+            self._look_at_gradients(optimizer)
         if not all(map(math.isfinite, hold.rates(optimizer))):
             self._bad = (*self._bad, "learning rate")
         if self._failure is None:
@@ -98,6 +93,13 @@ class Repeat:
                 raise LeaveAttempt("repeated as far as the live step went")
         elif self._void and not closure:
             self._hide(optimizer)
+
+    def _look_at_gradients(self, optimizer: Optimizer) -> None:
+        self._norms.append(hold.norm(hold.gradients(optimizer)))
+        if not self._norms[-1] < math.inf:
+            self._bad = tuple(hold.nonfinite(
+                (self._name(p), p.grad) for g in optimizer.param_groups for p in g["params"] if p.grad is not None
+            ))[:10]
 
     def _hide(self, optimizer: Optimizer) -> None:
         """Every optimizer of torch passes over parameters without a gradient: their step changes nothing."""
@@ -123,6 +125,8 @@ class Repeat:
         self._asked += 1
         self._scaling.add(id(optimizer))
         if self._failure is not None and self._asked > self._stop_at and self._failure.at == "scaler":
+            if self._failure.detector == "nonfinite-gradient":
+                self._look_at_gradients(optimizer)
             raise LeaveAttempt("repeated as far as the live step went")
 
     def after_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
@@ -182,6 +186,15 @@ class Repeat:
             self._norms.append(float(norm.item()))
 
     def autocast_entered(self, dtype: str) -> None:
+        """Nothing to learn in a repetition."""
+
+    def after_unscale(self) -> None:
+        """Nothing to learn in a repetition."""
+
+    def scaler_made(self, scaler: Any) -> None:
+        """Nothing to learn in a repetition."""
+
+    def compiled(self) -> None:
         """Nothing to learn in a repetition."""
 
     def optimizer_made(self, optimizer: Optimizer) -> None:

@@ -49,6 +49,12 @@ class Watcher(Protocol):
     def after_scale(self, original: object, scaled: object, scaler: Any) -> None:
         """A gradient scaler multiplied `original`."""
 
+    def after_unscale(self) -> None:
+        """A gradient scaler divided gradients by its scale."""
+
+    def scaler_made(self, scaler: Any) -> None:
+        """A gradient scaler was constructed by the caller of the caller."""
+
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         """A gradient scaler was asked to step `optimizer`."""
 
@@ -60,6 +66,9 @@ class Watcher(Protocol):
 
     def scheduler_made(self, scheduler: object) -> None:
         """A scheduler of learning rates was constructed by the caller of the caller."""
+
+    def compiled(self) -> None:
+        """`torch.compile` was called, for a module or a function."""
 
     def autocast_entered(self, dtype: str) -> None:
         """An autocast region of that type was entered."""
@@ -107,6 +116,8 @@ class Sensors:
         self._attach_clipping()
         scaler = sys.modules["torch.amp.grad_scaler"].GradScaler
         self._wrap(scaler, "scale", None, lambda scaled, own, outputs: self.watcher.after_scale(outputs, scaled, own))
+        self._wrap(scaler, "unscale_", None, lambda *_args, **_kwargs: self.watcher.after_unscale())
+        self._wrap(scaler, "__init__", None, lambda _result, made, *_args, **_kwargs: self.watcher.scaler_made(made))
         self._wrap(
             scaler, "step",
             lambda own, optimizer, *_args, **_kwargs: self.watcher.before_scaler_step(own, optimizer),
@@ -114,6 +125,7 @@ class Sensors:
         )
         autocast = sys.modules["torch.amp.autocast_mode"].autocast
         self._wrap(autocast, "__enter__", None, lambda _result, own: self.watcher.autocast_entered(str(own.fast_dtype)))
+        self._wrap(torch, "compile", None, lambda *_args, **_kwargs: self.watcher.compiled())
         self._wrap(torch, "load", None, lambda _result, *args, **_kwargs: self.watcher.state_loaded(str(args[0]) if args else "a file"))
         self._wrap(
             Optimizer, "load_state_dict", None,

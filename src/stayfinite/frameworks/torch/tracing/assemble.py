@@ -11,7 +11,7 @@ from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.frameworks.torch.tracing.judge import Judge
 from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import LossTerm, Magnitude, Sink, Trace
+from stayfinite.records.trace import CustomFunction, LossTerm, Magnitude, Sink, Trace
 
 _WHOLE = 600
 """Up to this many calls a trace keeps every step of its paths; a longer one keeps only the places where they turn."""
@@ -31,6 +31,7 @@ def assemble(
     unseen: tuple[str, ...],
     model_inputs: tuple[TensorStats, ...] = (),
     terms: tuple[LossTerm, ...] = (),
+    functions: tuple[CustomFunction, ...] = (),
 ) -> Trace:
     """The trace of a step, with the calls that matter: those on a path to a sink, the forward calls that belong to
     their backward, and a number of births and absorptions beside them."""
@@ -70,6 +71,8 @@ def assemble(
         terms=tuple(
             msgspec.structs.replace(term, source=term.source if term.source in path else None) for term in terms
         ),
+        flushes=judge.flushes.records(frames, phases),
+        functions=functions,
     )
 
 

@@ -42,6 +42,7 @@ class Call:
 
     __slots__ = (
         "dimension",
+        "func",
         "ignored",
         "index",
         "inputs",
@@ -57,7 +58,8 @@ class Call:
         "spot",
     )
 
-    def __init__(self, recipe: Recipe, index: int, spot: Spot) -> None:
+    def __init__(self, func: torch._ops.OpOverload, recipe: Recipe, index: int, spot: Spot) -> None:
+        self.func = func
         self.recipe = recipe
         self.index = index
         self.spot = spot
@@ -83,6 +85,7 @@ class Draft:
         "absorbed",
         "born",
         "first",
+        "flushed",
         "forward",
         "gate",
         "index",
@@ -118,6 +121,7 @@ class Draft:
         self.absorbed = False
         self.forward = -1
         self.gate = -1
+        self.flushed = -1
         self.born = 0
         self.passes = False
         self.first: tuple[int, tuple[int, ...]] | None = None
@@ -182,4 +186,5 @@ class Draft:
             raised=self.raised,
             born=self.born,
             gate=self.gate,
+            flushed=self.flushed,
         )

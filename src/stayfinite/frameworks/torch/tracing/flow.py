@@ -32,10 +32,10 @@ class Record:
     **Fields**: `known`: all of it was looked at or written during the trace; `source` of the bad values in it, ``None``
     if there are none; `owners`, one per element of `itemsize` bytes, where more than one source is involved; `rows`:
     the batch runs through it; `gate`: the forward call whose selection shaped this gradient; `maker`: what wrote it last
-    in the forward pass.
+    in the forward pass; `flushed`: the call that lost numbers of it to a half-precision format.
     """
 
-    __slots__ = ("gate", "itemsize", "keeper", "known", "maker", "owners", "rows", "source")
+    __slots__ = ("flushed", "gate", "itemsize", "keeper", "known", "maker", "owners", "rows", "source")
 
     def __init__(self, keeper: StorageWeakRef) -> None:
         self.keeper = keeper
@@ -46,6 +46,7 @@ class Record:
         self.rows = False
         self.gate: object = None
         self.maker: Maker | None = None
+        self.flushed = -1
 
     @property
     def finite(self) -> bool:

@@ -28,6 +28,7 @@ from stayfinite.frameworks.torch.stats import (
 from stayfinite.frameworks.torch.tracing.crossings import Crossings
 from stayfinite.frameworks.torch.tracing.drafts import Call, Draft, Input
 from stayfinite.frameworks.torch.tracing.flow import Flow, covers
+from stayfinite.frameworks.torch.tracing.flushes import Flushes
 from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.frameworks.torch.tracing.leaves import Surroundings
 from stayfinite.frameworks.torch.tracing.makers import Makers
@@ -62,6 +63,7 @@ class Judge:
         self.last: Call | None = None
         self.crossings = Crossings(self)
         self.makers = Makers(flow, frames)
+        self.flushes = Flushes(flow)
         self._empty: dict[int, Call] = {}
         self._budget = _BUDGET
 
@@ -190,6 +192,8 @@ class Judge:
             self._budget -= shown.numel() + sum(one.part.numel() for one in inputs)
         if not draft.passes or self._budget > 0:
             self._describe(draft, call, operands, inputs, at, shown, frames)
+        if draft.born:
+            draft.flushed = self.flushes.behind([one.part for one in inputs])
         if draft.born and call.joined is not None and draft.forward >= 0:
             self._join(draft, call, inputs, at, shown)
         self.link(draft)
@@ -245,6 +249,8 @@ class Judge:
             kept = [one.tensor for one in forward.kept if one.unchanged]
             if len(kept) == len(joined.inputs):
                 joined.inputs = tuple(map(self.makers.told, joined.inputs, kept))
+        if draft.flushed < 0:
+            draft.flushed = self.flushes.behind([kept.tensor for kept in forward.kept if kept.unchanged])
         for one in inputs:
             gate = one.record.gate if one.record is not None else None
             place = aligned_index(at, one.part.shape, shown.shape)

@@ -128,7 +128,7 @@ class Microscope(TorchDispatchMode):
         """What is to be known before the call runs."""
         recipe = recipe_of(func)
         node = torch._C._current_autograd_node()
-        call = Call(recipe, self.count, self._frames.spot(sys._getframe(), node is not None))
+        call = Call(func, recipe, self.count, self._frames.spot(sys._getframe(), node is not None))
         call.operands = operands_of(recipe, args, kwargs)
         self.count += max((operand.place for operand in call.operands), default=0) + 1 if recipe.listed else 1
         call.phase = self._phases.of(call.spot, recipe.kind, node is not None, lambda: self._updates(call))
@@ -246,6 +246,7 @@ class Microscope(TorchDispatchMode):
         """What is to be known after it ran."""
         if not call.recipe.view:
             self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe()))
+            self._judge.flushes.look(call, args, kwargs, result)
         if self._surveyor is not None:
             self._surveyor.saw(call, args, kwargs, result, self._judge.around.batch_size)
         if call.recipe.view:

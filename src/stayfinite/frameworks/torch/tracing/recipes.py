@@ -23,6 +23,10 @@ _HIDDEN_WRITES = {
 }
 """Operators that update running statistics although their schema does not say so."""
 
+_OWN = frozenset({"aten", "c10d", "_c10d_functional"})
+_PLAIN = frozenset({"prim", "prims", "profiler", "inductor", "_quantized", "quantized", "higher_order", "streams"})
+"""Namespaces of torch itself: with operators that have a kind, and without. All others are of extensions and scripts."""
+
 
 class Recipe:
     """The parts of an operator's schema that matter here, worked out once.
@@ -58,7 +62,7 @@ class Recipe:
         name = schema.name.partition("::")[2]
         self.base = name.removeprefix("_foreach_").strip("_")
         self.native = str(func)
-        self.kind = ops.kind_of(name) if func.namespace in ("aten", "c10d", "_c10d_functional") else "unknown"
+        self.kind = ops.kind_of(name) if func.namespace in _OWN else "unknown" if func.namespace in _PLAIN else "custom"
         self.arguments = tuple(argument.name for argument in schema.arguments)
         self.numbers = frozenset(a.name for a in schema.arguments if str(a.type) in _NUMBER_TYPES)
         self.written = frozenset(a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write)

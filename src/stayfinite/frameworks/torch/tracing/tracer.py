@@ -39,6 +39,7 @@ from stayfinite.frameworks.torch.tracing.assemble import assemble
 from stayfinite.frameworks.torch.tracing.exceptions import find_exception
 from stayfinite.frameworks.torch.tracing.flow import Flow
 from stayfinite.frameworks.torch.tracing.frames import Frames
+from stayfinite.frameworks.torch.tracing.functions import CustomFunctions
 from stayfinite.frameworks.torch.tracing.judge import Judge
 from stayfinite.frameworks.torch.tracing.leaves import Surroundings, sink
 from stayfinite.frameworks.torch.tracing.mode import SENSOR, Microscope
@@ -49,7 +50,7 @@ from stayfinite.frameworks.torch.tracing.terms import Terms
 from stayfinite.records.numbers import to_number
 from stayfinite.records.survey import Survey
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import Magnitude, Sink, Trace
+from stayfinite.records.trace import CustomFunction, Magnitude, Sink, Trace
 
 _GIVEN = 8
 """Most arguments of models that are described."""
@@ -93,6 +94,8 @@ class Tracer:
         self._surveyor = surveyor
         self._mode = Microscope(self._frames, self._modules, self._phases, self._judge, self._note_unseen, surveyor)
         self._terms = Terms(self._mode.nodes, self._around, self._frames)
+        self._functions = CustomFunctions(self._frames, SENSOR)
+        self._custom: tuple[CustomFunction, ...] = ()
         self._stack = contextlib.ExitStack()
         self._sinks: list[Sink] = []
         self._gradients: dict[str, Magnitude] = {}
@@ -123,6 +126,7 @@ class Tracer:
             if self._surveyor is not None:
                 stack.callback(self._surveyor.detach)
                 self._surveyor.attach(self._flow)
+            stack.enter_context(self._functions)
             stack.enter_context(self._mode)
             self._stack = stack.pop_all()
         return self
@@ -139,6 +143,8 @@ class Tracer:
                     self._sinks.append(self._judge.crossings.asked)
         finally:
             self._stack.close()
+        with shield.shielded(SENSOR), quietly():
+            self._custom = self._functions.records()
 
     def _follow(self, name: str, parameter: torch.nn.Parameter) -> Callable[[], None]:
         """Watch the gradient of `parameter`; gives what undoes it. Gradients are looked at when they arrive: by the end
@@ -248,6 +254,7 @@ class Tracer:
                 unseen,
                 self._given,
                 self._terms.found(),
+                self._custom,
             )
             self._batch_size = self._around.batch_size
             if self._surveyor is not None:
@@ -258,7 +265,7 @@ class Tracer:
 
     def _forget(self) -> None:
         """Let go of every tensor and module: the trace is all that remains."""
-        for name in ("_flow", "_around", "_judge", "_modules", "_phases", "_mode", "_frames", "_surveyor", "_terms"):
+        for name in ("_flow", "_around", "_judge", "_modules", "_phases", "_mode", "_frames", "_surveyor", "_terms", "_functions"):
             delattr(self, name)
         self.batch.clear()
 
