@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from catalog.cases import WRITTEN
+from catalog.cases import WRITTEN as OLDER
+from catalog.precision_cases import code, precision
 from catalog.writing import LOADED, MADE, Written
 
 from stayfinite.catalog import pages
@@ -15,6 +16,7 @@ from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case, ExceptionInfo, Origin, Symptom
 from stayfinite.records.location import Location
 
+WRITTEN: tuple[Written, ...] = (*OLDER, *precision(), *code())
 CAUSES = pages.ids("causes")
 GALLERY = Path(__file__).parents[2] / "gallery"
 

@@ -97,7 +97,7 @@ def _enlarged(case: Case, scaling: LossScaling) -> list[Evidence]:
     found = [Evidence(f"{told}: {show(used.factor)} times too large, {used.times} times so far", 9.0, "use")]
     effective = (rate_ratio(case) or 0.0) * (finite(used.factor) or 1.0)
     if rate_ratio(case) is not None and effective <= 2.0:
-        found.append(Evidence("the learning rate is smaller by as much: it was meant so", -8.0, "rate"))
+        found.append(Evidence("the learning rate is smaller by as much: it was meant so", -11.0, "rate"))
     adaptive = all(o.kind not in ("SGD", "LBFGS", "ASGD", "Adadelta") for o in case.configuration.optimizers)
     if case.configuration.optimizers and adaptive:
         found.append(Evidence("the optimizer divides by the size of gradients: a constant factor does little", -5.0,
