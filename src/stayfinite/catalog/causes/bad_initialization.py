@@ -40,7 +40,7 @@ from stayfinite.records.numbers import show
 TITLE = "Bad initialisation"
 PRIOR = prior(threads=2)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("bad-initialization",)
+EXAMPLES = ("bad-initialization", "wide-start")
 
 FIRST_STEPS = 6
 """Steps within which a network that was never well can overflow; later ones have survived their initialisation."""

@@ -44,7 +44,7 @@ _GUARDED = frozenset({"div", "reciprocal", "log", "sqrt", "rsqrt", "pow", "norma
 TITLE = "Epsilon lost in the format"
 PRIOR = prior(threads=9)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("lost-epsilon",)
+EXAMPLES = ("lost-epsilon", "small-gradient-adam")
 
 
 def evidence(case: Case) -> list[Evidence]:
