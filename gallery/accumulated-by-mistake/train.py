@@ -28,7 +28,7 @@ class Duel:
         return torch.stack((angle.cos(), angle.sin()), dim=1)
 
     def fake(self, count):
-        return self.generator(torch.randn(count, 2, generator=self.noise))
+        return self.generator(torch.randn(count, 2, generator=self.noise))  # <- origin
 
     def critic_round(self, count):
         real, fake = self.critic(self.ring(count)), self.critic(self.fake(count).detach())

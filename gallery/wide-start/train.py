@@ -53,7 +53,7 @@ def main():
             loss = nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # <- origin
             optimizer.step()
         print(f"epoch {epoch} loss {loss.item():.4f}")
     return model

@@ -45,7 +45,7 @@ from stayfinite.records.numbers import show
 TITLE = "Learning rate too high"
 PRIOR = prior(threads=13)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("learning-rate-too-high",)
+EXAMPLES = ("learning-rate-too-high", "high-temperature")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -41,7 +41,7 @@ from stayfinite.records.incident import Case
 TITLE = "Gradients not cleared"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope()
-EXAMPLES = ("missing-zero-grad",)
+EXAMPLES = ("missing-zero-grad", "accumulated-by-mistake")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

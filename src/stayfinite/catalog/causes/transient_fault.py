@@ -38,7 +38,7 @@ from stayfinite.records.incident import Case
 TITLE = "Not reproduced: a transient fault"
 PRIOR = prior(threads=7)
 APPLIES_TO = Scope(replayed=True)
-EXAMPLES = ("transient-fault",)
+EXAMPLES = ("transient-fault", "flaky-augment")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
