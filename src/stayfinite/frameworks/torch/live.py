@@ -334,8 +334,6 @@ class Live:
         self.wiped = False
         self._clipping.forget()
         self.losses.forget()
-        if not self._scaling:
-            self.scaling.forget()
 
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         if not scaler.is_enabled():

@@ -143,12 +143,14 @@ class Scaling:
         """The own step of `optimizer` was reached: under a scaler (`scaled`), or by itself."""
         if scaled:
             self._taken = not skips_by_itself(optimizer)
-        elif (self._scaled and not self._unscaled) or self._factor >= BY_HAND:
+            return
+        if (self._scaled and not self._unscaled) or self._factor >= BY_HAND:
             untouched = self._mark is not None and self._mark == _mark([optimizer])
             if untouched and self._scaled:
                 self._note("stepped-scaled", self.scaler)
             elif untouched:
                 self._note("not-divided", None)
+        self.forget()
 
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         """`scaler` was asked to step `optimizer`."""
