@@ -69,11 +69,12 @@ def test_terms_are_found_behind_a_product_with_their_weights(net: nn.Module) -> 
 
     def step() -> None:
         fit = net(x).abs().mean()
-        size = net(x).square().sum()
+        size = F.mse_loss(net(x), torch.zeros(5, 2), reduction="sum")
         torch.dot(torch.tensor([1.0, 50.0]), torch.stack([fit, size])).backward()
 
     terms = by_name(traced(step, net))
     assert {name: float(term.weight) for name, term in terms.items()} == {"fit": 1.0, "size": 50.0}
+    assert (terms["fit"].kind, terms["size"].kind) == ("mean", "sum")
 
 
 def test_the_step_computes_what_it_would_have_computed(net: nn.Module) -> None:

@@ -141,7 +141,7 @@ class LossTerm(msgspec.Struct, frozen=True):
     **Fields**
 
     - `name`: its source text (``"beta * kl"``). `location`: the line that computed it, before it was scaled; `kind`:
-      canonical `OpKind` of what ran there.
+      canonical `OpKind` of what ran there, ``"sum"`` for a loss that adds up its elements.
     - `value`: as it enters the loss, summed over `count` addends of the same line (a loop over heads or time steps);
       `weight`: what it was multiplied with on the way, 1 if nothing is known.
     - `gradient`: norm of its own gradient over the parameters, ``"nan"`` if that is not finite or was not taken

@@ -175,5 +175,5 @@ def _weight(worst: LossTerm, others: list[LossTerm]) -> list[Evidence]:
         weight = abs(to_float(worst.weight))
         return [Evidence(f"it is multiplied with {show(weight)}", 3.0 if weight >= 1e3 else 1.5, "weight")]
     if worst.kind not in _MEANS and all(term.kind in _MEANS for term in others):
-        return [Evidence("it is a sum, the others are means", 1.5, "weight")]
+        return [Evidence("it is a sum, the others are means", 2.5, "weight")]
     return []

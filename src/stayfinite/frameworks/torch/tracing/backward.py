@@ -45,9 +45,10 @@ class Kept:
 
 class Forward:
     """One forward call, remembered for its node. `shapes`: of its tensors through which the batch runs; `parameter`:
-    the one it reads, if it reads exactly one; `value`: what it gave out, where that is one number."""
+    the one it reads, if it reads exactly one; `value`: what it gave out, where that is one number;
+    `summed`: a loss that was told to add up its elements."""
 
-    __slots__ = ("index", "kept", "kind", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot", "value")
+    __slots__ = ("index", "kept", "kind", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot", "summed", "value")
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Forward:
         self.kept: list[Kept] = []
         self.shapes: set[torch.Size] = set()
         self.value: float | None = None
+        self.summed = False
 
 
 class NodeCalls:

@@ -46,6 +46,9 @@ _COPY = 1 << 22
 _COPY_IN_LIST = 1 << 16
 """The same for operators on whole lists: an optimizer overwrites every parameter several times in one step."""
 
+_SUMMED = 2
+"""What torch's operators call ``reduction="sum"``."""
+
 _KEEP = 1 << 30
 """Bytes of forward operands that are kept alive for the backward pass; most of them autograd keeps as well."""
 
@@ -259,5 +262,6 @@ class Microscope(TorchDispatchMode):
             first = next((dense(one) for one in outputs_of(result)), None)
             if first is not None and first.numel() == 1 and is_number(first):
                 call.remember.value = float(first.real.item())
+                call.remember.summed = argument(call.recipe, args, kwargs, "reduction") == _SUMMED
         if call.phase == "open" and isinstance(result, torch.Tensor) and result.dim() == 0 and is_number(result):
             self._phases.reduced(call.spot)

@@ -178,7 +178,7 @@ class Terms:
         self._terms[key] = LossTerm(
             name=first.text or _assigned(place.code, place.expression) or place.expression or place.code,
             location=place,
-            kind=first.forward.kind if first.forward is not None else "unknown",
+            kind="unknown" if first.forward is None else "sum" if first.forward.summed else first.forward.kind,
             value=to_number(known + total),
             weight=to_number(first.weight),
             count=len(group) + (term.count if term is not None else 0),
