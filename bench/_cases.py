@@ -17,6 +17,7 @@ BENIGN = "none"
 PARTS = ("", "scary", "sealed")
 """Folders of the gallery: the open cases, the healthy trainings that look alarming, the cases nobody opens while tuning."""
 
+NUMERIC = ("nonfinite", "numeric")
 _SYMPTOM = ("symptom", "stopped", "harmless", "step", "held", "reproduced")
 _ORIGIN = ("phase", "op", "module", "parameter", "buffer", "samples", "dataset_indices", "columns")
 _LISTS = frozenset({"samples", "dataset_indices", "columns"})
@@ -43,6 +44,12 @@ class Case:
         """True if nothing may be found."""
         symptom: str | list[str] = self.expected["symptom"]
         return symptom == BENIGN
+
+    @property
+    def numeric(self) -> bool:
+        """True if something non-finite is to be found, which has a step; what stays finite is told when it is sure."""
+        stated: str | list[str] = self.expected["symptom"]
+        return all(one.startswith(NUMERIC) for one in ([stated] if isinstance(stated, str) else stated))
 
     @property
     def missing(self) -> list[str]:
@@ -112,7 +119,7 @@ def chosen_incident(report: dict[str, Any]) -> dict[str, Any] | None:
     """The incident a case is about: the first that stopped the run, else the first non-finite one, else the first."""
     incidents = report["incidents"]
     stopping = [one for one in incidents if one["stopped"]]
-    non_finite = [one for one in incidents if one["symptom"].startswith(("nonfinite", "numeric"))]
+    non_finite = [one for one in incidents if one["symptom"].startswith(NUMERIC)]
     return next(iter([*stopping, *non_finite, *incidents]), None)
 
 
@@ -126,8 +133,7 @@ def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
     if incident is None:
         return [*checks, Check("symptom", case.expected["symptom"], BENIGN)]
     expected = dict(case.expected)
-    numeric = incident["symptom"].startswith(("nonfinite", "numeric"))
-    if numeric and not expected.get("harmless"):  # the weights are those of before the step, and the step can be repeated
+    if incident["symptom"].startswith(NUMERIC) and not expected.get("harmless"):  # the weights are those of before the step, and the step can be repeated
         expected.setdefault("held", True)
         expected.setdefault("reproduced", True)
     origin = incident["origin"] or {}

@@ -73,19 +73,19 @@ def _pokes(place: str, plan: Plan) -> str:
     """Statements that put the fault in. Values are made without any literal that says what they are."""
     when, element = plan.step, plan.element
     poke = {
-        "nan": "flat[k] = flat[k] * (big * big) * 0  " + MARK,
-        "inf": "flat[k] = big * big  " + MARK,
-        "-inf": "flat[k] = -big * big  " + MARK,
+        "nan": "flat[k] = flat[k] * (huge * huge) * 0  " + MARK,
+        "inf": "flat[k] = huge * huge  " + MARK,
+        "-inf": "flat[k] = -huge * huge  " + MARK,
         "flip": "flat.view(torch.int32)[k] ^= 1 << 30  " + MARK,
     }[plan.fault]
     target = {
         "data": "x", "target": "y", "activation": "h", "loss": "loss.unsqueeze(0)", "gradient": "weights[at].grad",
-        "parameter": "weights[at].data", "moment": "moments()[at]",
+        "parameter": "weights[at].detach()", "moment": "moments()[at]",
     }[place]
     if place in ("activation", "loss"):
         name = "h" if place == "activation" else "loss"
         delta = {
-            "nan": "torch.full_like({0}, big * big) * 0", "inf": "torch.full_like({0}, big) * big",
+            "nan": "torch.full_like({0}, big) * big * 0", "inf": "torch.full_like({0}, big) * big",
             "-inf": "torch.full_like({0}, -big) * big", "flip": "torch.full_like({0}, 1e38)",
         }[plan.fault].format(f"{name}.detach()")
         one = f"(torch.arange({name}.numel()).reshape({name}.shape) == {element} % {name}.numel())"
@@ -104,7 +104,7 @@ def _setup(plan: Plan) -> str:
     weights = list(model.parameters())
     generator = torch.Generator().manual_seed({plan.seed})
     tick = -1
-    big = 2e38
+    big, huge = 2e38, 1e200
 
     def moments():
         return [t for state in optimizer.state.values() for t in state.values() if torch.is_tensor(t) and t.dim() > 0]

@@ -159,7 +159,7 @@ def _from_sink(graph: _Graph, sink: Sink, exception: ExceptionInfo | None) -> tu
     calls = [graph.calls[node] for node in sorted(region) if node in graph.calls]
     leaves = [node for node in region if node < 0 and -1 - node < len(graph.trace.leaves)]
     harmful = [node for node in leaves if not _is_mask(graph, node, region)]
-    births = [call for call in calls if call.born and not call.sentinel]
+    births = [call for call in calls if call.born and (not call.sentinel or _spoils(graph, call, region))]
     # A call that raised over finite values has no birth before it: it is where things went wrong itself.
     if sink.kind == "exception" and not births and not harmful:
         last = graph.calls.get(sink.source)
@@ -185,6 +185,13 @@ def _from_sink(graph: _Graph, sink: Sink, exception: ExceptionInfo | None) -> tu
     if masks:
         return _reading(graph, masks[0]), _at_leaf(graph, masks[0], sink, region, exception)
     return None
+
+
+def _spoils(graph: _Graph, call: OpCall, region: set[int]) -> bool:
+    """True if the infinity that `call` wrote went into a parameter: nobody means a weight to be infinite."""
+    spoiled = {leaf.name for leaf in graph.trace.leaves if leaf.kind == "parameter" and leaf.stats.nonfinite}
+    readers = (graph.calls[index] for index in graph.readers.get(call.index, ()) if index in region)
+    return bool(spoiled) and any(one.parameter in spoiled and one.phase != "backward" for one in readers)
 
 
 def _reading(graph: _Graph, node: int) -> int:

@@ -71,8 +71,11 @@ class Inquiry:
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
-        self.unrepeatable = unrepeatable or plan.unrepeatable or _changed_unseen(window)
-        self._post_items = [content_undo(item) for one in window.passes if one.item_undo for kind, item in one.items if kind == "item"]
+        self._doubt = _changed_unseen(window)
+        """Why no repetition counts: it begins with what the step left of its inputs. It may still show where a value was made."""
+        self.unrepeatable = unrepeatable or plan.unrepeatable or (self._doubt if failure is None else None)
+        self._given = [marks.content_undo() for one in window.passes for marks in one.marks] if self._doubt else []
+        self._given += [content_undo(item) for one in window.passes if one.item_undo for kind, item in one.items if kind == "item"]
         self._void = is_void(window)
         self._walked_back = False
         try:
@@ -125,7 +128,7 @@ class Inquiry:
         attempt.again = True
         attempt.exit, attempt.value, attempt.error = self._exit
         try:
-            for undo in self._post_items:
+            for undo in self._given:
                 undo()
             if self._walked_back:  # though in vain, where something refused: all the rest went back
                 with suppress(Unrepeatable):
@@ -145,8 +148,8 @@ class Inquiry:
         from stayfinite.frameworks.torch.stored.capture import save_case
         from stayfinite.frameworks.torch.stored.disk import CaseNotKept
 
-        if self.unrepeatable is not None or self._failure is None:
-            return self.unrepeatable or "nothing failed"
+        if self.unrepeatable is not None or self._doubt is not None or self._failure is None:
+            return self.unrepeatable or self._doubt or "nothing failed"
         self._start.restore()
         try:
             save_case(
@@ -222,6 +225,8 @@ class Inquiry:
                         watcher.note_found(value)
                 if tracer is not None:
                     tracer.batch.update(describe.tensors_of(self._frame.f_locals))
+                if self._doubt is not None:
+                    watcher.unrepeatable = self._doubt
                 if silence.refused is not None:
                     watcher.unrepeatable = silence.refused
                 deaf = [name for name in shield.failures if name not in known and name != "tracer"]

@@ -35,6 +35,10 @@ class Marks:
             if id(tensor) not in passed_over
         ]
 
+    def content_undo(self) -> Undo:
+        """An undo for the content of all of them."""
+        return _undo(tensor for _, tensor, _ in self._marks)
+
     def moved(self, kept: Container[int]) -> set[str]:
         """Names whose tensors were written since, but for those whose `id` is in `kept`."""
         return {name for name, tensor, version in self._marks if tensor._version != version and id(tensor) not in kept}
@@ -63,7 +67,11 @@ def bound(names: Iterable[str], local_names: Mapping[str, Any], global_names: Ma
 
 def content_undo(value: Any) -> Undo:
     """An undo for the content of the tensors in `value`."""
-    kept = [(tensor, tensor.detach().clone()) for tensor in _tensors(value)]
+    return _undo(_tensors(value))
+
+
+def _undo(tensors: Iterable[Tensor]) -> Undo:
+    kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
 
     def undo() -> None:
         with torch.no_grad():
