@@ -133,7 +133,8 @@ def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
     if incident is None:
         return [*checks, Check("symptom", case.expected["symptom"], BENIGN)]
     expected = dict(case.expected)
-    if incident["symptom"].startswith(NUMERIC) and not expected.get("harmless"):  # the weights are those of before the step, and the step can be repeated
+    # the weights are those of before the step, and the step can be repeated
+    if incident["symptom"].startswith(NUMERIC) and not expected.get("harmless"):
         expected.setdefault("held", True)
         expected.setdefault("reproduced", True)
     origin = incident["origin"] or {}
