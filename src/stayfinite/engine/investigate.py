@@ -84,6 +84,8 @@ def investigate(
             inputs=(_number("lr", case.symptom.value),),
         )
         case = msgspec.structs.replace(case, origin=rate, not_located="")
+    if case.origin is not None and not case.origin.location.file and case.symptom.location.file:
+        case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, location=case.symptom.location))
     if look_back is not None and case.origin is not None:
         case = look_back(case)
     if case.origin is not None and birth is not None:

@@ -29,6 +29,7 @@ _ORDER: tuple[SinkKind, ...] = ("exception", "loss", "gradient", "buffer", "para
 _SINKS: dict[str, SinkKind] = {
     "numeric-exception": "exception",
     "nonfinite-loss": "loss",
+    "nonfinite-evaluation": "loss",
     "nonfinite-gradient": "gradient",
     "nonfinite-buffer": "buffer",
     "nonfinite-parameter": "parameter",

@@ -49,6 +49,7 @@ _SEARCHED: dict[SearchedIn, str] = {
 
 _BECAME = {
     "nonfinite-loss": ("the loss", "the loss", "became"),
+    "nonfinite-evaluation": ("what the model gave in evaluation", "what the model gave in evaluation", "was"),
     "nonfinite-gradient": ("a gradient", "the gradient", "became"),
     "nonfinite-parameter": ("a parameter", "the parameter", "became"),
     "nonfinite-buffer": ("a buffer", "the buffer", "became"),
@@ -78,7 +79,7 @@ def headline(symptom: Symptom, exception: tuple[str, str] | None = None) -> str:
     if symptom.detector in _BECAME:
         bare, named, verb = _BECAME[symptom.detector]
         subject = bare if not symptom.names else f"{named} of {enumerate_names(symptom.names)}"
-        if symptom.detector in ("nonfinite-parameter", "nonfinite-buffer", "frozen-moment") and symptom.names:
+        if symptom.detector in ("nonfinite-parameter", "nonfinite-buffer", "frozen-moment", "nonfinite-moment") and symptom.names:
             subject = f"{named if len(symptom.names) == 1 else named + 's'} {enumerate_names(symptom.names)}"
         if bare == named:
             subject = bare
@@ -112,6 +113,8 @@ def consequence(incident: Incident) -> str:
     ended = outcome(incident)
     if ended == "cured":
         return "the step was repaired and taken; training went on"
+    if incident.case.symptom.detector == "nonfinite-evaluation":
+        return "an evaluation writes no weights: training went on"
     if incident.harmless:
         return "no harm was done: weights and optimizer state hold no non-finite value" + (
             "" if ended == "stopped" else "; training went on"

@@ -40,7 +40,7 @@ from stayfinite.records.tensor import TensorStats
 TITLE = "Corrupt checkpoint"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope()
-EXAMPLES = ("corrupt-checkpoint",)
+EXAMPLES = ("corrupt-checkpoint", "resumed-from-last", "averaged-checkpoints")
 
 ABSURD = 1e8
 """Parameters of that size are not the result of a training that was worth saving."""

@@ -40,7 +40,7 @@ from stayfinite.records.numbers import show
 TITLE = "Parameter never initialised"
 PRIOR = prior(threads=6)
 APPLIES_TO = Scope()
-EXAMPLES = ("uninitialized-parameter",)
+EXAMPLES = ("uninitialized-parameter", "positions-never-set", "hand-made-layers")
 
 GARBAGE = 1e12
 """Magnitudes that no random generator was asked for: memory that was never written."""

@@ -13,9 +13,11 @@ from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcom
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
+from stayfinite.frameworks.torch.evaluation import Call, Repetition
 from stayfinite.frameworks.torch.inquiry import Inquiry, copies_needed, hold_back, moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
+from stayfinite.frameworks.torch.outcomes import ending, is_held, latched
 from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
 from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
@@ -124,7 +126,7 @@ class Incidents:
         if incident is None:
             incident = _unexplained(Case(_symptom(failure)), _broke())
         explained = failure.error is None or failure.latched or _is_explained(incident.case)
-        held, note = _is_held(failure, scene, moved)
+        held, note = is_held(failure, scene, moved)
         if explained:
             if failure.error is not None:
                 self._announce(incident.case)
@@ -197,7 +199,7 @@ class Incidents:
         stops = stops or failure.finite is not None
         incident = msgspec.structs.replace(
             incident, held=held and (not failure.committed or not scene.here.stepped), hold_note=note, stopped=stops,
-            harmless=failure.harmless, outcome=_outcome(failure, stops),
+            harmless=failure.harmless, outcome=ending(failure, stops),
         )
         self._tell(incident)
         if stops:
@@ -233,6 +235,36 @@ class Incidents:
         case = msgspec.structs.replace(previous.case, symptom=symptom)
         return msgspec.structs.replace(previous, case=case, seconds=0.0)
 
+    def evaluated(self, call: Call, subjects: Subjects) -> None:
+        """A model gave NaN outside of any training pass: told, located by calling it again, and nothing is stopped."""
+        step, location = self._live.updates.last, describe.user_location(self._relative)
+        symptom = Symptom(
+            "nonfinite-evaluation", max(step, 0), "evaluation", "nan", limit_source="NaN is no prediction", location=location
+        )
+        repetition = Repetition(call, subjects.parameter_names, self._relative)
+        names = call.names
+        case = Case(
+            symptom, windows=self._readings.windows(),
+            batch=_part("batch", lambda: describe.batch(names), ()),
+            batch_size=_part("batch size", lambda: describe.batch_size(names), None),
+            parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
+            configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
+        )
+        self._announce(case)
+        investigation = self._investigate(
+            case, Outcome(True, "nan"), self._listener, repeatable=None, budget=max(0.0, self._options.budget - self._spent),
+            birth=lambda located: self._birth(located, subjects, None),
+        )
+        outcome: Outcome | None = None
+        try:
+            while True:
+                request = investigation.send(outcome) if outcome is not None else next(investigation)
+                outcome = repetition.repeat(request)
+        except StopIteration as finished:
+            incident: Incident = finished.value
+        self._spent += incident.seconds
+        self._tell(msgspec.structs.replace(incident, stopped=False, harmless=True, outcome="continued"))
+
     def outside_any_block(self, failure: Failure, subjects: Subjects, *, ended: bool = False) -> None:
         """A bad step in a loop that was not wrapped: held by not being taken; nothing can be repeated. `ended`: the script
         had ended when it was seen, so nothing is left to stop.
@@ -267,10 +299,10 @@ class Incidents:
         if incident is None:
             incident = _unexplained(case, _broke())
         stops = self._options.on_incident == "stop" and not failure.committed and not ended
-        note = failure.hold_note or (_latched(failure) if failure.latched else "")
+        note = failure.hold_note or (latched(failure) if failure.latched else "")
         incident = msgspec.structs.replace(
             incident, held=failure.held, hold_note=note, stopped=stops, harmless=failure.harmless,
-            outcome=_outcome(failure, stops),
+            outcome=ending(failure, stops),
         )
         self._tell(incident)
         if stops:
@@ -349,46 +381,3 @@ def _of_state(failure: Failure, subjects: Subjects) -> Origin | None:
         parameter=name.rpartition(" of ")[2] if kind != "buffer" else None, buffer=name if kind == "buffer" else None,
         inputs=(stats,) if stats is not None else (),
     )
-
-
-def _outcome(failure: Failure, stops: bool) -> str:
-    if failure.error is not None:
-        return "raised"
-    if stops:
-        return "stopped"
-    return "" if failure.committed else "skipped"
-
-
-def _is_held(failure: Failure, scene: Scene, moved: int) -> tuple[bool, str]:
-    """Whether parameters are as before the step, and what that cost or why not. `moved`: how many parameters were written
-    since the window began."""
-    window, note = scene.window, failure.hold_note
-    stepped = scene.here.stepped
-    if failure.latched and not failure.committed:
-        stepped = [optimizer for one in window.passes for optimizer in one.stepped][: (failure.asked or 0) + 1]
-        note = note or _latched(failure)
-    earlier = [optimizer for optimizer in stepped if optimizer is not failure.optimizer]
-    if window.parameters is not None:
-        note = note or f"undo copy of the parameters and moments: {window.reason}"
-        if earlier and failure.held and not failure.committed:
-            note += f"; with it the step that {type(earlier[0]).__name__} had taken in this pass is undone"
-        return failure.held, note
-    if not failure.held:
-        return False, note or "the state was already bad when it was looked at; looks are sampled"
-    if moved and not failure.hold_note and not failure.committed:
-        if failure.latched:
-            return False, f"{moved} tensors that no optimizer owns were written in the {failure.late} steps before it was seen"
-        if len(stepped) > 1:
-            return False, "updates taken earlier in the same pass keep what this one wrote from being checked"
-        return False, f"{moved} parameters were written before the step was asked for"
-    if earlier and not failure.committed:
-        taken = f"{type(earlier[0]).__name__} had already taken its own step in this pass; it stays taken"
-        note = f"{note}; {taken}" if note else taken
-    return True, note
-
-
-def _latched(failure: Failure) -> str:
-    if not failure.late:
-        return "held on the device, and seen before the next step"
-    later = "one step later, which" if failure.late == 1 else f"{failure.late} steps later; none of these"
-    return f"held on the device: it was seen {later} changed {'nothing' if failure.late == 1 else 'anything'}"

@@ -218,7 +218,7 @@ class Inquiry:
                 if self._failure is not None and self._failure.series in ("parameter", "buffer"):
                     made = successors(self._here.saved.names, self._frame.f_locals) if self._window.by_hand else []
                     watcher.note_state([*self._subjects.parameters, *self._subjects.buffers], made)
-                elif self._failure is not None and self._failure.series == "moment" and self._failure.at == "end":
+                elif self._failure is not None and self._failure.series == "moment" and self._failure.before:
                     watcher.note_state([moment for o in self._subjects.optimizers for _, moment in hold.state_tensors(o)])
                 if self._failure is not None and self._failure.at == "end":
                     for value in describe.bad_scalars(self._frame.f_locals):

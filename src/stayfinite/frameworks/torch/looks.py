@@ -70,6 +70,9 @@ class Known:
     outside: bool = False
     """Parameters were written between passes, once at least."""
 
+    moments: Failure | None = None
+    """Moments that were bad when the block was met first."""
+
     def __post_init__(self) -> None:
         modules = [module for root in self.subjects.roots for module in root.modules()]
         self._slots = [(module._buffers, name, id(b)) for module in modules for name, b in module._buffers.items() if b is not None]
@@ -123,6 +126,7 @@ class Looks:
         subjects = known.subjects
         if before is not None:
             known.passed_over, known.silent, known.finite_after = before.passed_over, before.silent, before.finite_after
+        known.moments = self._of_moments(known, step)
         tensors = [*subjects.parameters, *_floating(subjects.buffers)]
         if hold.norm([t.detach() for t in tensors]) < math.inf:
             known.finite_after = step - 1
@@ -154,6 +158,11 @@ class Looks:
         spoiled = self._still_bad(scene)
         if spoiled:
             return self._of_parameters(known, spoiled, step, "before step", optimizer)
+        if known.moments is not None:
+            failure, known.moments = known.moments, None
+            failure.step, failure.at, failure.optimizer, failure.held = step, "before step", optimizer, True
+            failure.hold_note = "the moments were so before the step"
+            return failure
         return self._of_buffers(known, step, "before step", optimizer)
 
     def buffers(self, scene: Scene, step: int) -> Failure | None:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from stayfinite import shield
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.passes import Scene, fingerprint
 from stayfinite.frameworks.torch.sensors import Sensors
+from stayfinite.records.finding import Warning
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.runtime import Attempt
 
@@ -84,3 +86,22 @@ def rehearse(scene: Scene, inquiry: Inquiry, log: ReplayLog, sensors: Sensors, l
         outcome = yield from inquiry.repeat(ReplayRequest("control"), sensors, live)
         log.note(live.updates.last, live_print, outcome, inquiry.differing_from_post() if outcome.unrepeatable is None else 0)
     inquiry.finish()
+
+
+def unwrapped(steps: int, log: ReplayLog) -> list[Warning]:
+    """What a report should say of `steps` updates that were taken outside any loop that was wrapped."""
+    if not steps:
+        return []
+    if shield.is_off("transaction"):
+        return [Warning(
+            "not-wrapped",
+            f"{steps} updates were taken after what repeats steps had broken: they are held when they go bad, and cannot be "
+            "replayed",
+        )]
+    if not log.replayed:
+        log.refuse("the update is taken outside a loop that could be wrapped")
+    return [Warning(
+        "not-wrapped",
+        f"{steps} updates were taken outside a loop that could be wrapped: they are held when they go bad, and cannot be "
+        "replayed",
+    )]

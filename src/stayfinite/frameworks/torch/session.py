@@ -21,6 +21,7 @@ from stayfinite.engine.ports import Examine, Investigate, Listener, Readings
 from stayfinite.errors import LeaveAttempt, TrainingHalted
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.births.finding import Births
+from stayfinite.frameworks.torch.evaluation import Call, Evaluation
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.incidents import Incidents
 from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters, put_back
@@ -31,7 +32,7 @@ from stayfinite.frameworks.torch.marks import Marks, bound
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.pass_end import PassEnd
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
-from stayfinite.frameworks.torch.rehearsal import ReplayLog, rehearse
+from stayfinite.frameworks.torch.rehearsal import ReplayLog, rehearse, unwrapped
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.state import (
     Snapshot,
@@ -76,9 +77,10 @@ class Session:
         self.live.state = self._judge_state
         self.live.saved = self._last_look
         self.live.exact = options.replay_every > 0
+        self._evaluation = Evaluation(self._evaluated, lambda: not self._busy)
         self._state = Looks(self._name, options.every, self.live.defers)
         births, back = Births(self.live, self._state, self.relative), LookBack(self.relative, options.program)
-        self.sensors = Sensors(self.live, births.loads.listen, back.deliveries.listen)
+        self.sensors = Sensors(self.live, births.loads.listen, back.deliveries.listen, self._evaluation.listen)
         self.replays, self.look_back = ReplayLog(), back
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative, births, back)
         self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
@@ -111,6 +113,7 @@ class Session:
         if late is not None:
             put_back(late)
             self._outside_any_block(late, ended=True)
+        self._evaluation.close()
         self._last_look(ended=True)
         self._surveys.close()
         runtime.set_driver(None)
@@ -123,16 +126,7 @@ class Session:
 
     def closing_warnings(self) -> list[Warning]:
         """What the report should say about the run as a whole."""
-        taken = self.live.unwrapped_steps
-        if not taken:
-            return self.live.updates.unseen()
-        if shield.is_off("transaction"):
-            how = "after what repeats steps had broken"
-        else:
-            how = "outside a loop that could be wrapped"
-            if not self.replays.replayed:
-                self.replays.refuse("the update is taken outside a loop that could be wrapped")
-        return [Warning("not-wrapped", f"{taken} updates were taken {how}: they are held when they go bad, and cannot be replayed")]
+        return self.live.updates.unseen() if not self.live.unwrapped_steps else unwrapped(self.live.unwrapped_steps, self.replays)
 
     def rehearsed(self) -> dict[str, Any]:
         """What forced repetitions said in this process, as plain values."""
@@ -273,6 +267,7 @@ class Session:
                 written = Written(tensors, subjects.buffer_names | subjects.parameter_names)
             known = self._subjects[block.id] = (plan, subjects, written)
         subjects = known[1]
+        self._evaluation.trains(subjects.roots)
         generators = generator_states()
         window = self._window
         if window is None or self._block is not block or len(window.passes) >= LONGEST_WINDOW:
@@ -335,8 +330,10 @@ class Session:
                 scene.window.committed.append(light_undo(scene.subjects, self._subjects[scene.block.id][2].again()))
 
     def _judge_state(self, optimizer: Optimizer, step: int) -> Failure | None:
-        """What the step read and wrote beside parameters, once its loss and gradients are fit."""
-        return self._state.before_update(self._scene, optimizer, step) if self._scene is not None else None
+        failure = self._state.before_update(self._scene, optimizer, step) if self._scene is not None else None
+        if failure is not None and failure.series == "moment":  # nothing of the step has read it yet
+            failure.location = self._user_location()
+        return failure
 
     def _close_pass(self, scene: Scene) -> bool:
         """Learn from a pass that has ended. **Returns** True if its window stays open: it was a micro-batch."""
@@ -363,6 +360,10 @@ class Session:
         if not self._busy:
             self._plans.clear()
             self._subjects.clear()
+
+    def _evaluated(self, call: Call) -> None:
+        if self._state.latest is not None:
+            self._incidents.evaluated(call, self._state.latest.subjects)
 
     def _last_look(self, *, asked: bool = False, ended: bool = False) -> None:
         """Outside of any pass: the script ends, or saves its state. A bad one is told; before it is saved, it stops the run."""

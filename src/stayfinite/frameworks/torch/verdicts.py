@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.clipping import Clip
 from stayfinite.frameworks.torch.latch import Armed
+from stayfinite.frameworks.torch.looks import moments as state_of
 from stayfinite.frameworks.torch.passes import Failure, Loss, bad_loss
 from stayfinite.records.location import Location
 
@@ -49,7 +50,7 @@ def of_update(optimizer: Optimizer, step: int, losses: Sequence[Loss], losses_be
     """After an update over an undo copy: are parameters and moments finite? `losses_before`: how many of `losses` were made
     before the step, the others by its closure."""
     tensors = [p for group in optimizer.param_groups for p in group["params"]]
-    moments = hold.state_tensors(optimizer)
+    moments = state_of(optimizer, name)
     names: tuple[str, ...] = ()
     series, value = "parameter", math.nan
     if not hold.norm([t.detach() for t in tensors]) < math.inf:

@@ -1,6 +1,7 @@
-"""Which line of a constructor reserved memory and left it as it was.
+"""Which line of a class reserved memory for its state and left it as it was, or is the only one to write it.
 
-Read from the source: the line where the attribute is made, or registered, out of `torch.empty` and its relatives.
+Read from the source: the line where the attribute is made, or registered, out of `torch.empty` and its relatives; and the
+line that writes it, if there is only one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,37 @@ def of_attribute(module: nn.Module, leaf: str, relative: Callable[[str], str]) -
                 if call is not None:
                     return _location(file, call, f"{kind.__qualname__}.{function.name}", relative)
     return None
+
+
+def writer_of(module: nn.Module, leaf: str, relative: Callable[[str], str]) -> Location | None:
+    """The one line of the classes of `module` that writes its `leaf` after it was made; ``None`` if there are several or none."""
+    found: list[Location] = []
+    for kind in type(module).__mro__:
+        known = _source(kind)
+        for function in (node for node in ast.walk(known[1]) if isinstance(node, ast.FunctionDef)) if known is not None else ():
+            if known is not None and function.name != "__init__":
+                where = f"{kind.__qualname__}.{function.name}"
+                found += [_location(known[0], node, where, relative) for node in _writes(function, leaf)]
+    return found[0] if len(found) == 1 else None
+
+
+def _writes(function: ast.FunctionDef, leaf: str) -> Iterator[ast.expr]:
+    """Calls of methods in `function` that write `self.<leaf>` in place (their names end in ``_``), and what is assigned to it
+    or to items of it."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr.endswith("_"):
+            if not node.func.attr.endswith("__") and _is_own(node.func.value, leaf):
+                yield node
+        elif isinstance(node, (ast.Assign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(_is_own(target, leaf) for target in targets):
+                yield node.value
+
+
+def _is_own(node: ast.expr, leaf: str) -> bool:
+    while isinstance(node, ast.Subscript) or (isinstance(node, ast.Attribute) and node.attr == "data"):
+        node = node.value
+    return isinstance(node, ast.Attribute) and node.attr == leaf and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
 def of_name(file: str, name: str, relative: Callable[[str], str]) -> Location | None:

@@ -100,7 +100,14 @@ class Births:
         read = self.loads.of(tensor) if tensor is not None else None
         if read is not None:
             return Birth(read.location, read.how, "setup", by="checkpoint")
-        if tensor is None or id(tensor) in self.loads.covered or self._was_finite(tensor):
+        if tensor is None:
+            return None
+        if holder is not None and tensor._version > 0:
+            writer = constructors.writer_of(holder, leaf, self._relative)
+            if writer is not None:
+                how = f"`{writer.expression}` is the only line that writes `{name}`"
+                return Birth(writer, how, "source", by="write")
+        if id(tensor) in self.loads.covered or self._was_finite(tensor):
             return self._written(tensor, name)
         place: Location | None = None
         if holder is not None:

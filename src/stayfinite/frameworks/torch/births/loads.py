@@ -53,6 +53,8 @@ class Loads:
         self._locate = locate
         self._files: dict[int, tuple[weakref.ref[Tensor], str, Location]] = {}
         """Tensor read from a file -> the file and the line that read it."""
+        self._names: dict[str, tuple[str, Location]] = {}
+        """The same by its name in the file."""
         self._into: dict[int, tuple[weakref.ref[Tensor], Read]] = {}
         self._moments: weakref.WeakKeyDictionary[Optimizer, dict[tuple[int, str], Read]] = weakref.WeakKeyDictionary()
         self.covered: set[int] = set()
@@ -80,8 +82,9 @@ class Loads:
         if not bad:
             return
         file, here = _file_name(source), self._locate()
-        for _, tensor in bad[:_KEPT]:
+        for name, tensor in bad[:_KEPT]:
             self._files[id(tensor)] = (weakref.ref(tensor), file, here)
+            self._names.setdefault(name.rpartition("model.")[2], (file, here))
 
     def _given(self, module: nn.Module, state: Mapping[str, Any]) -> None:
         own = dict(module.named_parameters(remove_duplicate=False)) | dict(module.named_buffers(remove_duplicate=False))
@@ -93,7 +96,7 @@ class Loads:
         for name, value in given:
             target = own[name]
             if here is not None and (name in names or any(name == other for other, _ in late)):
-                file, place = self._source(value, here)
+                file, place = self._source(value, here, name)
                 read = _read_of(name, file, place, value if name in names else target, "" if name in names else _dtype(target))
                 self._into[id(target)] = (weakref.ref(target), read)
 
@@ -116,9 +119,11 @@ class Loads:
                 held[id(parameter), key] = _read_of(name, file, place, value if fine else before, _dtype(value) if fine else "")
         self._moments[optimizer] = held
 
-    def _source(self, tensor: Tensor, here: Location) -> tuple[str, Location]:
+    def _source(self, tensor: Tensor, here: Location, name: str = "") -> tuple[str, Location]:
         found = self._files.get(id(tensor))
-        return (found[1], found[2]) if found is not None and found[0]() is tensor else ("", here)
+        if found is not None and found[0]() is tensor:
+            return found[1], found[2]
+        return self._names.get(name, ("", here))  # a copy, a mean of several files: bad under the same name
 
 
 def _read_of(name: str, file: str, place: Location, tensor: Tensor, converted: str) -> Read:

@@ -144,6 +144,7 @@ def _formula(value: ast.expr, code: CodeType, names: Mapping[str, Any], relative
     compiled = compile(ast.fix_missing_locations(ast.Expression(value)), code.co_filename, "eval")
     scope = dict(names)
     watched = _Watched(relative, _at(code, value, relative))
+    watched.skipped = compiled
     with quiet():
         try:
             watched.run(lambda: eval(compiled, scope))
@@ -174,20 +175,23 @@ def _writes_nothing(code: CodeType) -> bool:
 
 class _Watched:
     """A formula that is evaluated while the user's lines in it are watched. `place`: the line that made the first number
-    that is no finite real one; else the one that returned the result."""
+    that is no finite real one; else the innermost that returned the result."""
 
     def __init__(self, relative: Callable[[str], str], place: Location) -> None:
         self.value: Any = None
         self._default = place
         self._relative = relative
         self._first: Location | None = None
-        self._last: Location | None = None
+        self._returned: list[tuple[Any, Location]] = []
+        self.skipped: CodeType | None = None
+        """The formula itself, as it is evaluated."""
         self._lines: dict[int, int] = {}
 
     @property
     def place(self) -> Location:
         """See the class."""
-        return self._first or self._last or self._default
+        inner = (place for value, place in self._returned if _same(_number(value), _number(self.value)))
+        return self._first or next(inner, None) or self._default
 
     def run(self, formula: Callable[[], Any]) -> None:
         before = sys.gettrace()
@@ -198,7 +202,7 @@ class _Watched:
             sys.settrace(before)
 
     def _call(self, frame: FrameType, event: str, value: Any) -> Any:
-        return self._line if is_user_file(frame.f_code.co_filename) else None
+        return self._line if is_user_file(frame.f_code.co_filename) and frame.f_code is not self.skipped else None
 
     def _line(self, frame: FrameType, event: str, value: Any) -> Any:
         line = self._lines.get(id(frame), frame.f_lineno)
@@ -212,7 +216,7 @@ class _Watched:
                     self._first = frame_location(frame, self._relative, line if event != "return" else frame.f_lineno)
         self._lines[-id(frame)] = 1
         if event == "return":
-            self._last = frame_location(frame, self._relative)
+            self._returned.append((value, frame_location(frame, self._relative)))
         self._lines[id(frame)] = frame.f_lineno
         return self._line
 
