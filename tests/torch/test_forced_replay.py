@@ -1,10 +1,10 @@
 """Replay purity: on healthy scripts in many styles, repeating steps changes nothing that anybody can see.
 
 Each script of ``tests/healthy`` (a file, or a folder with a ``train.py``) runs twice, in folders of its own: bare, and
-under ``stayfinite run`` with every third step replayed twice. Exit code, standard output and every file left behind
-must be equal; each line on standard error must be said as often; losses and gradients of all replays must have had the
-same bits. The scripts print a digest of their final parameters, buffers and optimizer state: equal output is equal
-weights.
+under ``stayfinite run`` with every third step replayed twice, and every fourth surveyed before that. Exit code,
+standard output and every file left behind must be equal; each line on standard error must be said as often; losses and
+gradients of all replays must have had the same bits; no failure with finite numbers may be told. The scripts print a
+digest of their final parameters, buffers and optimizer state: equal output is equal weights.
 
 Comments before the first statement of a script set what is expected of it:
 
@@ -29,6 +29,7 @@ from forkserver import Completed, run_bare, run_cli
 
 HEALTHY = Path(__file__).resolve().parent.parent / "healthy"
 EVERY = 3
+SURVEY_EVERY = 4
 TIMEOUT = 240.0
 
 
@@ -84,6 +85,8 @@ class Replays:
     agreed: int
     differed: list[Any]
     refused: Counter[str]
+    surveyed: int
+    survey_notes: list[Any]
 
 
 def _outcome(folder: Path, done: Completed) -> Outcome:
@@ -112,6 +115,8 @@ def _replays(log: Path) -> Replays:
         agreed=sum(line["agreed"] for line in lines),
         differed=[d for line in lines for d in line["differed"]],
         refused=refused,
+        surveyed=sum(line["surveyed"] for line in lines),
+        survey_notes=[note for line in lines for note in line["survey_notes"]],
     )
 
 
@@ -144,6 +149,7 @@ def test_replays_change_nothing(script: Script, tmp_path: Path, compiled: dict[s
 
     folder, log = _folder(script, tmp_path / "replayed"), tmp_path / "replays.jsonl"
     forced = {"STAYFINITE_REPLAY_EVERY": str(EVERY), "STAYFINITE_REPLAY_LOG": str(log), "STAYFINITE_STRICT": "1"}
+    forced["STAYFINITE_SURVEY_EVERY"] = str(SURVEY_EVERY)
     done = run_cli(["run", name], folder, {**compiled, **forced}, timeout=TIMEOUT, fresh=script.fresh)
     watched, replays = _outcome(folder, done), _replays(log)
     table.append(
@@ -157,12 +163,15 @@ def test_replays_change_nothing(script: Script, tmp_path: Path, compiled: dict[s
     assert [n for n in bare.files if watched.files[n] != bare.files[n]] == []
     assert {line: n for line, n in bare.said.items() if watched.said[line] != n} == {}, done.stderr
     assert replays.differed == []
+    assert [note for note in replays.survey_notes if note["wrong"]] == []
+    assert "training goes on" not in done.stderr  # what a finite symptom is told with
     assert replays.agreed == replays.replayed
     if script.unrepeatable is None:
         assert replays.steps >= EVERY
         assert replays.replayed >= 1, replays.refused
         assert bool(replays.refused) == (script.learns is not None)
         assert all(re.search(script.learns or "", why) for why in replays.refused), replays.refused
+        assert replays.surveyed >= 1 or script.learns is not None, replays.survey_notes
     elif replays.replayed == 0 and replays.steps >= EVERY:
         assert replays.refused, f"no step was replayed, and nothing says why: {script.unrepeatable}"
 

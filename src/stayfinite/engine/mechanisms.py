@@ -77,7 +77,7 @@ def _dead(case: Case, survey: Survey) -> Mechanism | None:
     dead = {state.name for state in trained if is_nothing(state.gradient)}
     whole = len(dead) == len(trained)
     if whole and (alone := strangers(case)):
-        return Mechanism(None, f"no optimizer has the parameters that get a gradient ({_listed(alone)})", whole=True)
+        return _unowned(alone)
     whole = whole and bool(trained)
     ends = [barrier for barrier in survey.barriers if _ends(barrier) and dead.intersection(barrier.parameters)]
     hidden = [barrier for barrier in survey.barriers if barrier.replaced and barrier.blocked > 0.0]
@@ -94,9 +94,11 @@ def _dead(case: Case, survey: Survey) -> Mechanism | None:
     if guards:
         return Mechanism(of_barrier(guards[0]), certain=plateau)
     if plateau:
-        if ends:
-            return Mechanism(of_barrier(_largest(ends, dead)))
-        return None
+        # Of several optimizers each has its own losses: what is detached for one is meant for the other. And a smaller part may
+        # follow in another way: averages, codes that are moved by hand.
+        single = len(case.configuration.optimizers) < 2
+        ends = [one for one in ends if not one.detached or (single and 2 * len(dead & {*one.parameters}) >= len(trained))]
+        return Mechanism(of_barrier(_largest(ends, dead))) if ends else None
     wanted = dead.intersection(case.symptom.names) or dead
     swallowed = [barrier for barrier in ends if barrier.kind in ENDS and not barrier.detached and wanted.intersection(barrier.parameters)]
     return Mechanism(of_barrier(_largest(swallowed, wanted)), certain=False) if swallowed else None
@@ -108,8 +110,10 @@ def _stalled(case: Case, survey: Survey) -> Mechanism | None:
     reached = [state for state in trained if not is_nothing(state.gradient)]
     rates = [to_float(rate) for optimizer in case.configuration.optimizers for rate in optimizer.rates]
     limit = case.configuration.clip_norm
-    if not trained or not survey.stepped:
+    if not survey.stepped or _last_loss(case) == 0.0:
         return None
+    if not reached and limit is None:
+        return _unreached(case, survey, trained)
     if limit is not None and not reached:
         arrived = to_float(case.configuration.clipped_norm if case.configuration.clipped_norm is not None else 0.0)
         if arrived > 0.0:
@@ -121,6 +125,23 @@ def _stalled(case: Case, survey: Survey) -> Mechanism | None:
     if limit == 0.0:
         return Mechanism(None, "clipping to a norm of 0 leaves nothing of the gradient", whole=True)
     return Mechanism(None, "every update is smaller than the spacing of the numbers the parameters are stored in", whole=True)
+
+
+def _unreached(case: Case, survey: Survey, trained: Sequence[ParameterState]) -> Mechanism | None:
+    """Why no gradient comes to anything an optimizer has."""
+    dead = {state.name for state in trained}
+    cuts = [barrier for barrier in survey.barriers if barrier.blocked >= 1.0 and dead.intersection(barrier.parameters)]
+    if cuts:
+        return Mechanism(of_barrier(_largest(cuts, dead)), whole=True)
+    if alone := strangers(case):
+        return _unowned(alone)
+    if not trained:
+        return Mechanism(None, "none of the parameters that the optimizers have asks for a gradient", whole=True)
+    return Mechanism(None, "the loss that is differentiated does not depend on any parameter that an optimizer has", whole=True)
+
+
+def _unowned(alone: Sequence[ParameterState]) -> Mechanism:
+    return Mechanism(None, f"no optimizer has the parameters that get a gradient ({_listed(alone)})", whole=True)
 
 
 def _tiny(case: Case) -> bool:

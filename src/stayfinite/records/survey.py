@@ -111,7 +111,7 @@ class ParameterState(msgspec.Struct, frozen=True):
 class LossInputs(msgspec.Struct, frozen=True):
     """What a loss was computed from.
 
-    - `kind`: canonical `OpKind` of the loss (``"mse_loss"``, ``"cross_entropy"``, ``"bce"``, ``"bce_with_logits"``, ...).
+    - `kind`: canonical `OpKind` of the loss (``"mse"``, ``"cross_entropy"``, ``"bce"``, ``"bce_with_logits"``, ``"nll_loss"``, ...).
     - `prediction`, `target`: statistics; `target` is ``None`` where the operator has none.
     - `made_by`: kind of the last operator that is not a view or a copy and made the prediction (``"sigmoid"``, ``"softmax"``,
       ``"relu"``, ``"linear"``, ...); `made_at`: its line; `made_over`: extent of the dimension it normalises over.

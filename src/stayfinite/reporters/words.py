@@ -59,6 +59,9 @@ _BECAME = {
     "divergence": ("the loss", "the loss", "diverged to"),
     "loss-spike": ("the loss", "the loss", "jumped to"),
     "gradient-spike": ("the gradient norm", "the gradient norm", "jumped to"),
+    "gradient-explosion": ("the gradient norm", "the gradient norm", "exploded to"),
+    "plateau": ("the loss", "the loss", "does not fall: it is"),
+    "dead-gradient": ("the gradient", "the gradient", "is exactly"),
 }
 """Symptom -> subject without a name, subject before a name, verb before the value."""
 

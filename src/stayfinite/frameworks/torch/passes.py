@@ -150,6 +150,8 @@ class Window:
     """Learned: updates of this block gather the gradients of several passes."""
     block: int = 0
     """Id of the block whose passes these are."""
+    first: int = 0
+    """The number of the first update it may take."""
     kept: frozenset[int] = frozenset()
     """`id` of what `undo` puts back although it is a parameter: averaged weights, whatever no optimizer owns."""
 

@@ -66,7 +66,7 @@ class Pulse:
 
     def parameters(self, optimizers: list[Optimizer], step: int) -> None:
         """Updates were taken: how many of their parameters differ from the last look?"""
-        parameters = [p for o in optimizers for group in o.param_groups for p in group["params"] if p.requires_grad]
+        parameters = [p for o in optimizers for group in o.param_groups for p in group["params"]]
         if not parameters or not any(any(hold.rates(optimizer)) for optimizer in optimizers):
             return
         identities = [id(p) for p in parameters]

@@ -190,8 +190,8 @@ class Session:
 
     def _look_again(self, scene: Scene) -> Iterator[Attempt]:
         """Repeat a healthy step, because a detector suspects something of it or to see that it can be."""
-        yield from self._surveys.go_on(scene, partial(self._inquire, scene, None))
-        if scene.window.full is not None and self.options.replay_every:
+        surveyed = yield from self._surveys.go_on(scene, partial(self._inquire, scene, None))
+        if scene.window.full is not None and self.options.replay_every and not surveyed:
             yield from self._rehearse(scene)
 
     def _rehearse(self, scene: Scene) -> Iterator[Attempt]:
@@ -291,7 +291,7 @@ class Session:
     def _begin(self, block: Block, subjects: Subjects, written: Written, generators: Undo) -> Window:
         window = Window([generators, *light_undo(subjects, written.undo())], versions=[p._version for p in subjects.parameters])
         window.kept = written.kept
-        window.block = block.id
+        window.block, window.first = block.id, self.live.updates.coming
         window.accumulates = block.id in self._accumulate
         window.by_hand = block.by_hand or not subjects.optimizers
         window.zeroes = self.live.zeroes

@@ -86,17 +86,30 @@ class Surveys:
         every = self._options.survey_every
         return bool(every) and self._live.updates.coming % every == 0
 
-    def go_on(self, scene: Scene, inquire: Callable[[], Inquiry]) -> Iterator[Attempt]:
-        """A healthy update was taken: tell what has been waited for, and survey the step if it has to be.
+    def go_on(self, scene: Scene, inquire: Callable[[], Inquiry]) -> Generator[Attempt, None, bool]:
+        """A healthy update was taken: tell what has been waited for, and survey the step if it has to be. The value is true
+        if it was repeated: names come back when the pass is left, so that it is not repeated for anything else.
 
         **Raises** `TrainingHalted` where the user wants to stop at what is told.
         """
         self._settle()
-        no_room = lacking(scene.subjects, COPIES)
+        no_room = lacking(scene.subjects, COPIES) or self._rebuilt(scene.subjects)
         if self._pending and self._live.updates.last >= self._not_before and (no_room or not is_void(scene.window)):
             yield from self._survey(scene, inquire, no_room)
-        elif scene.window.full is not None and self._options.survey_every:
+            return True
+        forced = self._options.survey_every
+        if forced and no_room is None and scene.window.full is not None and scene.window.first % forced == 0:
             yield from self._try_out(scene, inquire)
+            return True
+        return False
+
+    def _rebuilt(self, subjects: Subjects) -> str | None:
+        """Why the step cannot be repeated, if it made parameters or an optimizer: nothing puts the old ones in their place."""
+        known = {*subjects.parameter_names, *map(id, subjects.optimizers)}
+        made = [p for root in subjects.roots for p in root.parameters()]
+        if known.issuperset(map(id, [*made, *self._live.made])):
+            return None
+        return "it changes what the model or the optimizers are made of"
 
     def _survey(self, scene: Scene, inquire: Callable[[], Inquiry], no_room: str | None) -> Iterator[Attempt]:
         asked, self._pending = self._pending, []
@@ -159,12 +172,17 @@ class Surveys:
             return
         self._tell(incident)
 
-    def _norms(self, series: str) -> list[tuple[int, float]]:
+    def _norms(self, series: str) -> list[float]:
         window = next((one for one in self._readings.windows() if one.series == series), None)
-        return [] if window is None else [(s, to_float(v)) for s, v in zip(window.steps, window.values, strict=True)]
+        return [] if window is None else [*map(to_float, window.values)]
 
     def _was_alive(self, series: str) -> bool:
-        return any(value != 0.0 for _, value in self._norms(series))
+        return any(self._norms(series))
+
+    def _dead_for(self, series: str) -> int:
+        """How many of the latest norms are 0."""
+        norms = self._norms(series)
+        return next((count for count, value in enumerate(reversed(norms)) if value != 0.0), len(norms))
 
     def _settle(self, *, ended: bool = False) -> None:
         """Tell what was waited for, if it stayed dead long enough (`ended`: to the end), and drop it if it came back."""
@@ -172,11 +190,10 @@ class Surveys:
             return
         waiting, self._waiting = self._waiting, []
         for incident in waiting:
-            symptom = incident.case.symptom
-            since = [value for step, value in self._norms(symptom.series) if step >= symptom.step]
-            if any(value != 0.0 for value in since):
+            dead = self._dead_for(incident.case.symptom.series)
+            if not dead:
                 continue
-            if ended or len(since) >= AGAIN_AFTER:
+            if ended or dead >= AGAIN_AFTER:
                 self._tell(incident)
             else:
                 self._waiting.append(incident)
@@ -206,8 +223,7 @@ class Surveys:
 
     def _is_dead_to_the_end(self, symptom: Symptom) -> bool:
         losses = next((one.values for one in self._readings.windows() if one.series == "loss"), ())
-        dead = all(value == 0.0 for step, value in self._norms(symptom.series) if step >= symptom.step)
-        return dead and bool(losses) and losses[-1] != 0.0
+        return self._dead_for(symptom.series) > 0 and bool(losses) and losses[-1] != 0.0
 
     def _try_out(self, scene: Scene, inquire: Callable[[], Inquiry]) -> Iterator[Attempt]:
         """For self-tests: survey a healthy step, and note what would be told if everything were suspected of it."""

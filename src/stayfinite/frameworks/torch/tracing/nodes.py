@@ -124,6 +124,9 @@ class Nodes:
             if not is_parameter:
                 left = max(left, outgoing)
             if outgoing == 0.0:
+                # zeros for a parameter itself come from what it was multiplied with, not from a slope
+                if is_parameter:
+                    continue
                 if one is not None or not any(other is not None for other in given):
                     self.ends.append(End(forward, 1.0, behind))
                 continue
@@ -137,7 +140,9 @@ class Nodes:
                     if forward.kind in self._partly:
                         self.ends.append(End(forward, int(((part == 0) & alive).sum()) / total, behind))
                     self.flat[forward.index] = int(((part.abs() < 1e-3 * aligned.abs()) & alive).sum()) / total
-            if not is_parameter and outgoing >= GROWS * largest and forward.kind not in _CARRYING:
+            if aligned is None and forward.recipe.pointwise and incoming:
+                outgoing *= min(1.0, part.numel() / max(other.numel() for other in incoming))  # a sum over what was broadcast
+            if not is_parameter and outgoing >= GROWS * largest and forward.kind not in _CARRYING and not _scales(forward):
                 self.growths.append(Growth(forward, largest, outgoing, self._rows(part, outgoing, largest)))
         self.passed[forward.index] = largest, left
 
@@ -187,6 +192,12 @@ def _is_parameter(node: Any, calls: NodeCalls) -> bool:
             return False
         node = children[0]
     return False
+
+
+def _scales(forward: Forward) -> bool:
+    """True for the product with the scale of a gradient scaler, which is divided out again."""
+    library = forward.spot.library
+    return library is not None and library[0].co_filename.endswith("grad_scaler.py")
 
 
 def _values(tensor: Any) -> torch.Tensor | None:
