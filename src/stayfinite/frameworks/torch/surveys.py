@@ -199,7 +199,7 @@ class Surveys:
                 self._waiting.append(incident)
 
     def _tell(self, incident: Incident) -> None:
-        key = incident.id if incident.case.origin is not None else incident.case.symptom.detector
+        key = incident.id if incident.case.origin is not None else incident.case.not_located or incident.case.symptom.detector
         if key in self._told:
             return
         self._told.add(key)

@@ -189,7 +189,10 @@ class Surveyor:
         self._units.append((call.index, units, call.spot))
 
     def _loss(self, call: Call, kind: str, first: torch.Tensor | None, given: Made | None) -> None:
-        fused = kind == "log_softmax" and call.spot.library is not None and call.spot.library[0].co_name == "cross_entropy"
+        caller = call.spot.library[0].co_name if call.spot.library is not None else ""
+        fused = kind == "log_softmax" and caller == "cross_entropy"
+        if kind == "sub" and caller == "l1_loss":
+            kind = "l1_loss"  # it has no operator of its own
         if first is None or not (fused or kind in LOSSES):
             return
         target = None
