@@ -64,7 +64,7 @@ class Evaluation:
         wrap(nn.Module, "train", None, lambda _result, own, mode=True: self._begins(own) if not mode else None)
         # these are entered at every step of some optimizers: the cheapest question is asked first
         for kind in (torch.no_grad, torch.inference_mode):
-            wrap(kind, "__enter__", None, lambda _result, _own: self._begins() if self._handle is None else None)
+            wrap(kind, "__enter__", None, lambda _result, _own: self._begins(), self._may_begin)
 
     def trains(self, roots: Iterable[nn.Module]) -> None:
         """A training pass of `roots` begins."""
@@ -81,8 +81,11 @@ class Evaluation:
         self.trains(())
         self._roots.clear()
 
+    def _may_begin(self) -> bool:
+        return self._handle is None and bool(self._roots) and self._idle()
+
     def _begins(self, own: nn.Module | None = None) -> None:
-        if self._handle is None and self._roots and (own is None or id(own) in self._roots) and self._idle():
+        if self._may_begin() and (own is None or id(own) in self._roots):
             self._handle = nn.modules.module.register_module_forward_hook(
                 shield.shielding(SENSOR, self._called), with_kwargs=True
             )

@@ -190,12 +190,18 @@ class Sensors:
                 return hook(*args, **kwargs)
         return None
 
-    def _wrap(self, owner: Any, name: str, before: Callable[..., Any] | None, after: Callable[..., Any] | None) -> None:
+    def _wrap(
+        self, owner: Any, name: str, before: Callable[..., Any] | None, after: Callable[..., Any] | None,
+        when: Callable[[], bool] | None = None,
+    ) -> None:
+        """`when`: a question asked first, for what is called many times a step and mostly not listened to."""
         original = getattr(owner, name)
         sensor = f"{getattr(owner, '__name__', owner)}.{name}"
 
         @functools.wraps(original)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
+            if when is not None and not when():
+                return original(*args, **kwargs)
             if before is not None:
                 self._shielded(sensor, before, *args, **kwargs)
             result = original(*args, **kwargs)
