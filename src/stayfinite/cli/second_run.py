@@ -39,10 +39,15 @@ class Reached(BaseException):
 class _Stop:
     """The driver of a second run (`runtime.Driver`): ends it when the set-up is over."""
 
-    def __init__(self, passes: int) -> None:
+    def __init__(self, passes: int, scope: Microscope) -> None:
         self._left = passes
+        self._scope = scope
+        self.set_up: int | None = None
+        """Events of the set-up; later ones lie between steps or in them."""
 
     def attempts(self, block: Block, frame: FrameType) -> Iterable[Attempt]:
+        if self.set_up is None:
+            self.set_up = len(self._scope.events)
         if self._left <= 0:
             raise Reached
         self._left -= 1
@@ -66,8 +71,9 @@ def _serve(request: Request) -> Answer:
     target = Target(None if program.module else program.script, program.module, program.argv)
     path, package = find(target)
     rewriter = Rewriter(program.folder, lambda _path, _error: None)
-    runtime.set_driver(_Stop(request.wanted.passes))
     scope = Microscope(to_float(request.wanted.limit), time.monotonic() + request.seconds)
+    stop = _Stop(request.wanted.passes, scope)
+    runtime.set_driver(stop)
     ended = "it came to its end"
     with _WrittenToNobody(), _UnwatchedImports(), quiet() as silence:
         main_module = become(target, path, package, rewriter)
@@ -75,12 +81,12 @@ def _serve(request: Request) -> Answer:
             with scope:
                 execute(code_of(target, main_module, path, rewriter), main_module)
         except Reached:
-            ended = "it came to its first step"
+            ended = "it came to the step" if request.wanted.passes else "it came to its first step"
         except OutOfTime as reason:
             ended = str(reason)
         except BaseException as error:
             ended = silence.refused or f"it was ended by {type(error).__name__}: {error}"
-    return match(scope, request.wanted, _relative_to(program.folder), ended)
+    return match(scope, request.wanted, _relative_to(program.folder), ended, stop.set_up)
 
 
 def _relative_to(folder: str) -> Callable[[str], str]:

@@ -343,7 +343,7 @@ def _at_leaf(graph: _Graph, node: int, sink: Sink, region: set[int], exception: 
         module=reader.module if reader is not None else None,
         parameter=named if leaf.kind in ("parameter", "gradient", "moment") else None,
         buffer=name if leaf.kind == "buffer" else None,
-        samples=leaf.samples,
+        samples=leaf.samples or next((call.samples for call in graph.between(node, region) if call.samples), ()),
         inputs=(msgspec.structs.replace(leaf.stats, name=name),),
         output=reader.output if reader is not None else None,
         absorbed_at=_hidden(graph, node) if sink.kind == "gradient" and not _loss_is_bad(graph) else None,

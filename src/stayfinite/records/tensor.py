@@ -18,7 +18,8 @@ class TensorStats(msgspec.Struct, frozen=True):
     - `nan`, `posinf`, `neginf`, `zero`: how many elements.
     - `min`, `max`: over the finite elements; ``"nan"`` if there is none.
     - `absmax_index`: index of the finite element of largest magnitude; `typical_row`: the median, over the rows (first
-      dimension), of a row's largest finite magnitude. Known for the tensors of a batch; empty and ``None`` elsewhere.
+      dimension), of a row's largest finite magnitude; `absmax_count`: how many elements have exactly that largest magnitude.
+      Known for the tensors of a batch; empty, ``None`` and 0 elsewhere.
     - `culprit_index`, `culprit`: the index of the first element that made the output non-finite, and its value here
       (``None`` where shapes do not line up).
     - `made_by`: canonical kinds of the operators of the step that made an operand, the last one first, following first
@@ -41,6 +42,7 @@ class TensorStats(msgspec.Struct, frozen=True):
     typical_row: Number | None = None
     made_by: tuple[str, ...] = ()
     made_at: Location | None = None
+    absmax_count: int = 0
 
     @property
     def size(self) -> int:

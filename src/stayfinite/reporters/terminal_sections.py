@@ -179,6 +179,8 @@ def _facts(page: Page, report: Report, incident: IncidentReport) -> None:
             rows.append((title, f"{count_words(origin.samples)}{batch}{index}"))
         if origin.columns:
             rows.append(("column" if len(origin.columns) == 1 else "columns", enumerate_names(origin.columns, 8)))
+        if origin.born_at is not None and origin.born_at.location is None:
+            rows.append(("made by", origin.born_at.how))
     if incident.limit not in ("", "finite"):
         rows.append(("limit", f"{incident.limit}: {incident.limit_source}"))
     if rows:

@@ -60,6 +60,8 @@ def evidence(case: Case) -> list[Evidence]:
     size, typical = show(amplitude(worst)), show(worst.typical_row or 0.0)
     at = ", ".join(map(str, worst.absmax_index))
     told = [Evidence(f"`{worst.name}[{at}]` reaches {size}, a typical row {typical}", bits, "row-size"), *too_large(case)]
+    if worst.absmax_count > 1:
+        told.append(Evidence(f"exactly {size} stands there {worst.absmax_count} times: a code and no glitch", -4.0, "row-count"))
     samples = case.origin.samples if case.origin is not None else ()
     if samples and worst.absmax_index and worst.shape[0] == case.batch_size:
         row = worst.absmax_index[0]

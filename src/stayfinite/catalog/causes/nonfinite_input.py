@@ -30,7 +30,7 @@ ds4dm/ecole#324, ecmwf/WeatherGenerator#356
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import bad_leaf
+from stayfinite.catalog.clues import bad_leaf, birth
 from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -46,6 +46,11 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 def evidence(case: Case) -> list[Evidence]:
     """The origin's phase, the batch as it was before the step, and whether single samples are concerned."""
     found = [_where(case)]
+    made = birth(case)
+    if made is not None and made.op in ("div", "reciprocal", "log", "log1p", "sqrt", "pow"):
+        found.append(Evidence(f"it was computed from finite values before the step: {made.how}", -2.0, "born-by"))
+    elif made is not None and made.location.file:
+        found.append(Evidence(f"it was there before the step: {made.how}", 1.0, "born-by"))
     samples = case.origin.samples if case.origin is not None else ()
     if samples and case.batch_size and len(samples) < case.batch_size:
         named = ", ".join(str(sample) for sample in samples[:5])

@@ -210,16 +210,17 @@ def describe(
 
 
 def rows_compared(stats: TensorStats, tensor: torch.Tensor) -> TensorStats:
-    """`stats` of `tensor` with `absmax_index` and `typical_row`; unchanged where there are fewer than four rows, or
+    """`stats` of `tensor` with `absmax_index`, `absmax_count` and `typical_row`; unchanged where there are fewer than four rows, or
     values that are no real numbers."""
     if tensor.dim() == 0 or tensor.shape[0] < 4 or tensor.numel() == 0 or tensor.layout is not torch.strided:
         return stats
     if tensor.is_complex() or tensor.dtype is torch.bool or not is_readable(tensor):
         return stats
     sizes = torch.nan_to_num(tensor.detach().to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0).abs()
-    index = first_true(sizes == sizes.max())
+    largest = sizes == sizes.max()
     typical = sizes.reshape(sizes.shape[0], -1).amax(1).median()
-    return msgspec.structs.replace(stats, absmax_index=index, typical_row=to_number(float(typical)))
+    return msgspec.structs.replace(stats, absmax_index=first_true(largest), typical_row=to_number(float(typical)),
+                                   absmax_count=int(largest.sum()))
 
 
 def magnitude(tensor: torch.Tensor) -> tuple[float, float]:

@@ -59,6 +59,13 @@ class Event:
         self.wrapped: Made | None = None
         self.owner = ""
 
+    @property
+    def is_constant(self) -> bool:
+        """A number that the source gives a name: ``FILL = 1e20``."""
+        plain = isinstance(self.value, (int, float)) or getattr(self.value, "shape", None) == ()
+        named = self.target.isidentifier() and self.target != "return"
+        return plain and named and not self.parents and not self.foreign and self.made is None
+
     def location(self, relative: Callable[[str], str]) -> Location:
         """The place as a record."""
         node = self.node
@@ -207,9 +214,9 @@ class Microscope:
             if id(event) in seen:
                 continue
             seen.add(id(event))
-            if event.parents:
-                waiting += event.parents
-            else:
+            makers = [one for one in event.parents if not one.is_constant or isinstance(event.value, (int, float))]
+            waiting += makers
+            if not makers:  # what puts a constant into the data is the line to look at, and not its definition
                 found.append(event)
         place = {id(event): at for at, event in enumerate(self.events)}
         return sorted(found, key=lambda one: place.get(id(one), -1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from stayfinite.rewrite.births.sight import array_of, bad_part, is_table
 
+_SAYS_SO = re.compile(r"col|feat|field|input|predictor|variable", re.I)
+_SAYS_OTHERWISE = re.compile(r"class|label|target|word|token|file|path", re.I)
 MOST = 16
 """Columns that are named; if more are bad, the rows are the news and not the columns."""
 
@@ -27,16 +30,19 @@ def bad_columns(batch: Any, limit: float, places: Mapping[str, Any]) -> tuple[st
 
 
 def _labels(width: int, places: Mapping[str, Any]) -> list[str]:
-    """The names of `width` columns: of a list of names, else of the one table of that width."""
-    tables: list[list[str]] = []
+    """The names of `width` columns: of a list of names that says so, else of the one table or list of names of that width."""
+    found: list[list[str]] = []
     for name, value in _reachable(places):
-        if _is_names(value, width) and any(word in name.lower() for word in ("col", "feat", "name", "field", "input", "predictor", "var")):
-            return [str(one) for one in value]
-        if is_table(value) and hasattr(value, "columns"):
+        if _is_names(value, width) and not _SAYS_OTHERWISE.search(name):
+            named = [str(one) for one in value]
+            if _SAYS_SO.search(name):
+                return named
+            found.append(named)
+        elif is_table(value) and hasattr(value, "columns"):
             numeric = [str(one) for one in value.select_dtypes("number").columns]
             columns = [str(one) for one in value.columns]
-            tables += [named for named in (columns, numeric) if len(named) == width][:1]
-    return tables[0] if tables and all(one == tables[0] for one in tables) else []
+            found += [named for named in (columns, numeric) if len(named) == width][:1]
+    return found[0] if found and all(one == found[0] for one in found) else []
 
 
 def _reachable(places: Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -50,4 +56,4 @@ def _reachable(places: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _is_names(value: Any, width: int) -> bool:
     plain = list(value) if isinstance(value, (list, tuple)) or type(value).__name__ == "Index" else []
-    return len(plain) == width and all(isinstance(one, str) for one in plain)
+    return len(plain) == width == len({one for one in plain if isinstance(one, str)})

@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 import msgspec
+import numpy as np
 from torch import Tensor
 
 from stayfinite import shield
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.lookback.columns import bad_columns
 from stayfinite.frameworks.torch.lookback.deliveries import Deliveries, Delivery
-from stayfinite.frameworks.torch.lookback.indices import Found, Item, cut_by_hand, items_of, size_of
+from stayfinite.frameworks.torch.lookback.indices import Found, Item, containers, cut_by_hand, items_of, size_of
 from stayfinite.frameworks.torch.lookback.rereading import read_again, wanted_for
 from stayfinite.frameworks.torch.passes import Scene
 from stayfinite.frameworks.torch.tracing.leaves import tensors_in
 from stayfinite.records.incident import Case, Origin
+from stayfinite.records.location import UNKNOWN_LOCATION
 from stayfinite.records.survey import Birth
 from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.births.second_run import Program, Wanted, affordable, find
-from stayfinite.rewrite.births.sight import is_array, is_bad
+from stayfinite.rewrite.births.sight import array_of, bad_part, is_array, is_bad
+from stayfinite.rewrite.births.slicing import slice_back
 from stayfinite.rewrite.project import is_user_file
 
 LONE_ROW = 1e3
 """How many times a typical row the largest one must be to be looked for as the fault of the data: as `catalog.scales.outlier`."""
+_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))) + os.sep
 MOST_ROWS = 16
 """Guilty rows whose items are named."""
 
@@ -76,8 +81,13 @@ class LookBack:
         """Who made `wanted`, asked of a second run where that is worth its time."""
         if self._program is None:
             return "there is no script that could be run again"
-        spent = (self.setup or 0.0) if not wanted.passes else time.monotonic() - self._started
+        spent = time.monotonic() - self._started
         given = affordable(spent, seconds)
+        if given:  # it goes as far as the step: what a loop or a generator makes later is seen as well
+            wanted = msgspec.structs.replace(wanted, passes=max(wanted.passes, self.passes - 1))
+        else:
+            spent = self.setup or 0.0
+            given = affordable(spent, seconds)
         if not given:
             return f"a second run is not worth trying: the script took {spent:.0f} s to get here"
         return find(self._program, wanted, given)
@@ -88,7 +98,7 @@ class _Looking:
 
     def __init__(self, back: LookBack, case: Case, origin: Origin, scene: Scene, seconds: float) -> None:
         self._back = back
-        self._case, self._origin = case, origin
+        self._case, self._origin, self._scene = case, origin, scene
         self._names = _names_round(scene.frame)
         self._own = {name: value for name, value in scene.frame.f_locals.items() if name in scene.block.stored}
         self._ends = time.monotonic() + seconds
@@ -99,22 +109,29 @@ class _Looking:
         in_data = origin.phase == "data" and origin.op == "input"
         rows: tuple[int, ...] = origin.samples
         batch = self._named(origin.inputs[0].name) if in_data and origin.inputs else None
-        outlier = None if in_data else _lone_row(self._case)
-        if outlier is not None and (not rows or outlier.absmax_index[0] in rows):
+        outlier = None if in_data else _lone_row(self._case, rows)
+        if outlier is not None:
             self._limit = abs(_largest(outlier)) / 2
-            rows, batch = (outlier.absmax_index[0],), self._named(outlier.name)
+            rows, batch = rows or (outlier.absmax_index[0],), self._named(outlier.name)
             in_data = True
         if not in_data and not rows:
             return self._case
         if batch is None and not in_data:
             batch = self._rows_of_size()
-        delivery = self._delivery(batch)
+        size = self._case.batch_size
+        whole = in_data and self._is_whole(batch, size)
+        delivery = self._delivery(batch) if not whole or not isinstance(batch, Tensor) or self._held(batch) else None
         items = items_of(delivery, rows[:MOST_ROWS]) if delivery is not None else []
         cut = None
-        if delivery is None and is_array(batch):
+        if delivery is None and is_array(batch) and not whole:
             cut = self._cut(batch, rows)
         indices = tuple(item.inner for item in items) or (cut.indices if cut is not None else ())
-        columns = bad_columns(batch, self._limit, self._places(delivery)) if in_data and is_array(batch) else ()
+        shown = batch
+        if whole and delivery is None:  # the step itself cuts its samples from all of the data
+            indices, cut = self._rows_used(batch), Found(self._name_of(batch), batch, ())
+            shown = array_of(batch)
+            shown = shown[list(indices)] if indices and shown is not None else shown
+        columns = bad_columns(shown, self._limit, self._places(delivery)) if in_data and is_array(shown) else ()
         birth = self._birth(batch, delivery, items, cut, rows) if in_data else None
         changed = msgspec.structs.replace(origin, dataset_indices=indices, columns=columns, birth=birth)
         return msgspec.structs.replace(self._case, origin=changed)
@@ -157,6 +174,30 @@ class _Looking:
                     found = found or cut_by_hand(part, rows[:MOST_ROWS], self._names)
         return found
 
+    def _is_whole(self, batch: Any, size: int | None) -> bool:
+        """True if `batch` is no batch, but what the step cuts its batches from."""
+        if not is_array(batch) or not batch.ndim:
+            return False
+        return len(batch) != size or all(batch is not one for one in self._own.values())
+
+    def _held(self, tensor: Tensor) -> bool:
+        return any(one.holds(tensor) for one in self._back.last)
+
+    def _name_of(self, value: Any) -> str:
+        return next((name for name, one in containers(self._names) if one is value), "?")
+
+    def _rows_used(self, whole: Any) -> tuple[int, ...]:
+        """The bad rows of `whole`; of them those that the step's own indices choose, where it has such."""
+        values = array_of(whole)
+        if values is None or not values.ndim:
+            return ()
+        bad: list[int] = np.flatnonzero(bad_part(values, self._limit).reshape(len(values), -1).any(axis=1)).tolist()
+        for value in self._own.values():
+            chosen = array_of(value) if is_array(value) or isinstance(value, (list, tuple)) else None
+            if chosen is not None and chosen.ndim == 1 and 1 < len(chosen) < len(values) and set(chosen.tolist()) & set(bad):
+                bad = [row for row in chosen.tolist() if row in set(bad)]
+        return tuple(int(row) for row in bad) if len(bad) <= MOST_ROWS else ()
+
     def _places(self, delivery: Delivery | None) -> Mapping[str, Any]:
         """Where names of columns may be found: in the data set, in the script's names."""
         dataset = delivery.dataset() if delivery is not None else None
@@ -169,12 +210,13 @@ class _Looking:
         self, batch: Any, delivery: Delivery | None, items: Sequence[Item], cut: Found | None, rows: Sequence[int]
     ) -> Birth | None:
         wanted: Wanted | None = None
+        reason = "no line of the script's own was seen to make it"
         if delivery is not None and delivery.indices is not None:
             every = items_of(delivery, range(max(size_of(delivery), 1)))
             answer = read_again(delivery, items or every, every, self._back.relative, self._limit, self._names)
             if answer.birth is not None:
                 return answer.birth
-            wanted = answer.wanted
+            wanted, reason = answer.wanted, answer.reason or reason
         elif cut is not None:
             wanted = wanted_for(cut.name, cut.container, self._names, self._limit)
         left = self._ends - time.monotonic()
@@ -182,22 +224,28 @@ class _Looking:
             found = self._back.second_run(wanted, left)
             if isinstance(found, Birth):
                 return found
+            here = self._scene.frame.f_code.co_filename
+            sliced = slice_back(wanted.names, here, self._scene.block.line, self._names, self._back.relative, self._limit)
+            if sliced is not None:
+                return sliced
+            reason = found
         elif is_array(batch) and is_bad(batch, self._limit):
             # nobody cut it from anything that lasts: the lines between the steps are watched up to this one
             name = self._origin.inputs[0].name if self._origin.inputs and self._limit == math.inf else "?"
             asked = wanted_for(name, batch, self._own, self._limit)
-            found = self._back.second_run(msgspec.structs.replace(asked, passes=max(0, self._back.passes - 1)), left)
+            found = self._back.second_run(asked, left)
             if isinstance(found, Birth):
-                between = self._back.passes > 1
-                return msgspec.structs.replace(found, searched_in="between steps") if between else found
-        return None
+                return found
+            reason = found
+        return Birth(location=UNKNOWN_LOCATION, how=f"who made it is not known: {reason}", searched_in="setup")
 
 
 def _names_round(frame: FrameType) -> dict[str, Any]:
-    """The names of the user's frames from `frame` outwards, inner ones first, and the globals of each."""
+    """The names of the user's frames from `frame` outwards, inner ones first, and the globals of each; what called us to run
+    the script is not the script."""
     found: dict[str, Any] = {}
     here: FrameType | None = frame
-    while here is not None:
+    while here is not None and not here.f_code.co_filename.startswith(_OURS):
         if is_user_file(here.f_code.co_filename):
             for space in (here.f_locals, here.f_globals):
                 for name, value in list(space.items()):
@@ -206,14 +254,15 @@ def _names_round(frame: FrameType) -> dict[str, Any]:
     return found
 
 
-def _lone_row(case: Case) -> TensorStats | None:
-    """The tensor of the batch with one row a thousand times larger than a typical one, if there is one."""
-    for stats in case.batch:
-        typical = stats.typical_row
-        if isinstance(typical, float) and typical > 0 and stats.absmax_index and stats.shape[:1] == (case.batch_size,):
-            if abs(_largest(stats)) >= LONE_ROW * typical:
-                return stats
-    return None
+def _lone_row(case: Case, rows: Sequence[int]) -> TensorStats | None:
+    """The tensor of the batch with a row a thousand times larger than a typical one, if there is one: one of `rows`, if any
+    are known to be guilty."""
+    found = [
+        stats for stats in case.batch
+        if isinstance(stats.typical_row, float) and stats.typical_row > 0 and stats.absmax_index
+        and stats.shape[:1] == (case.batch_size,) and abs(_largest(stats)) >= LONE_ROW * stats.typical_row
+    ]
+    return next((one for one in found if not rows or one.absmax_index[0] in rows), None)
 
 
 def _largest(stats: TensorStats) -> float:

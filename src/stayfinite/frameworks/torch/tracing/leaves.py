@@ -210,11 +210,18 @@ class Surroundings:
         """The number of the leaf `kind`, `name`; a new one from the non-finite dense `tensor` if there is none."""
         if (kind, name) not in self._place:
             mask = bad_mask(tensor)
-            rows = bad_rows(mask, self.batch_size) if kind in ("batch", "other") else ()
+            rows = self._rows(kind, mask)
             stats = describe(tensor, name, first_true(mask))
             self._place[kind, name] = len(self.leaves)
             self.leaves.append(Leaf(kind=kind, name=name, stats=stats, samples=rows))
         return self._place[kind, name]
+
+    def _rows(self, kind: LeafKind, mask: torch.Tensor) -> tuple[int, ...]:
+        """The samples in which `mask` of a leaf is true. Rows of a data set that the step cuts its batch from are none: what
+        reads it tells which are."""
+        if kind not in ("batch", "other") or (kind == "batch" and self.batch_size not in mask.shape[:2]):
+            return ()
+        return bad_rows(mask, self.batch_size)
 
     def scalar(self, name: str, value: float) -> int:
         """The number of the leaf for a non-finite plain number called `name`."""
@@ -255,7 +262,7 @@ class Surroundings:
                 kind="batch" if Flow.key(tensor) in paths else leaf.kind,
                 name=path,
                 stats=msgspec.structs.replace(leaf.stats, name=path),
-                samples=bad_rows(bad_mask(tensor), self.batch_size),
+                samples=self._rows("batch" if Flow.key(tensor) in paths else leaf.kind, bad_mask(tensor)),
             )
 
     def array_of(self, tensor: torch.Tensor) -> int | None:

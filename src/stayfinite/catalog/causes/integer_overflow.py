@@ -1,0 +1,58 @@
+"""Whole numbers of few bits left their range, and came back at its other end.
+
+What happens
+------------
+Bytes of an image and 16-bit samples of sound are computed with as they are. 255 + 1 is 0, 200 * 200 in 16 bits is -25536,
+12 - 20 in unsigned bytes is 248. Nothing is said: the result is a number like any other. The logarithm of that 0, or the
+root of that negative mean, is where it becomes visible.
+
+How to recognise it
+-------------------
+A line that was watched while it ran computed with narrow whole numbers, and the same formula in wide ones gives another
+result. The brightest, loudest or darkest samples fail and no others.
+
+What to do
+----------
+Convert to floating point before the first operation, not after the last one.
+
+Example
+-------
+::
+
+    np.log(image + 1)                               # 255 + 1 is 0 in bytes
+    np.log(image.astype(np.float32) + 1)
+
+References
+----------
+NumPy computes with whole numbers modulo 2**bits and does not warn for arrays; a plain Python number does not widen them
+(NEP 50).
+"""
+
+from __future__ import annotations
+
+from stayfinite.catalog.cause import Scope, prior
+from stayfinite.catalog.clues import birth, birth_location
+from stayfinite.records.diagnosis import Evidence
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+
+TITLE = "Integer arithmetic out of its range"
+PRIOR = prior(threads=1)
+APPLIES_TO = Scope(phases=frozenset({"data", "forward", "loss"}))
+EXAMPLES = ("loud-clips", "saturated-pixels")
+
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def evidence(case: Case) -> list[Evidence]:
+    """Whether an operation on whole numbers was seen to leave its range before the value was made."""
+    made = birth(case)
+    if made is None or not made.wrapped:
+        return [Evidence("no whole numbers were seen to leave their range", -9.0, "born-by")]
+    return [Evidence(f"{made.wrapped} (`{made.wrapped_at.code}`)", 12.0, "born-by")]
+
+
+def locate(case: Case) -> Location:
+    """The integer operation; else where the bad value was made."""
+    made = birth(case)
+    return made.wrapped_at if made is not None and made.wrapped and made.wrapped_at.file else birth_location(case)
