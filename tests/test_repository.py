@@ -182,10 +182,13 @@ def test_version_is_in_one_place() -> None:
     assert f"## {stayfinite.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+_SETTINGS = ("Configuration", "OptimizerInfo", "LossScaling", "Misuse")
+
+
 def undescribed(schema: dict[str, Any], page: str) -> set[str]:
     """Field names of a JSON Schema that do not stand as code in a page. Those of nested settings are not asked for."""
     described = set(re.findall(r"`([a-z_]+)`", page))
-    parts = {name: part for name, part in schema["$defs"].items() if name not in ("Configuration", "OptimizerInfo")}
+    parts = {name: part for name, part in schema["$defs"].items() if name not in _SETTINGS}
     return {field for part in parts.values() for field in part.get("properties", {})} - described
 
 

@@ -53,7 +53,7 @@ def train_on(model, optimizer, series):
 
 def main():
     torch.manual_seed(0)
-    series = co2.load_pandas().data["co2"]
+    series = co2.load_pandas().data["co2"]  # <- fault
     model = Forecaster()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for since in ("1994", "1990", "1986", "1982"):

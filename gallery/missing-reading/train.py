@@ -8,7 +8,7 @@ torch.manual_seed(20)
 # hourly readings of eight sensors, and the power drawn in the hour after
 readings = torch.randn(2000, 8)
 power = readings @ torch.linspace(-1, 1, 8) + 0.1 * torch.randn(2000)
-readings[1311, 2] = float("nan")
+readings[1311, 2] = float("nan")  # <- fault
 
 loader = DataLoader(
     TensorDataset(readings, power), batch_size=50, shuffle=True, generator=torch.Generator().manual_seed(1)

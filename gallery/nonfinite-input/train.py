@@ -30,7 +30,7 @@ class Clicks(Dataset):
         return len(self.clicked)
 
     def __getitem__(self, row):
-        return {"counters": torch.log1p(self.counts[row]), "clicked": self.clicked[row]}
+        return {"counters": torch.log1p(self.counts[row]), "clicked": self.clicked[row]}  # <- fault
 
 
 class ClickModel(nn.Module):

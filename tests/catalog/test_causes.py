@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from catalog.cases import WRITTEN as OLDER
+from catalog.data_cases import data
 from catalog.precision_cases import code, precision
 from catalog.writing import LOADED, MADE, Written
 
@@ -16,7 +17,7 @@ from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case, ExceptionInfo, Origin, Symptom
 from stayfinite.records.location import Location
 
-WRITTEN: tuple[Written, ...] = (*OLDER, *precision(), *code())
+WRITTEN: tuple[Written, ...] = (*OLDER, *precision(), *code(), *data())
 CAUSES = pages.ids("causes")
 GALLERY = Path(__file__).parents[2] / "gallery"
 
