@@ -40,6 +40,9 @@ _SINKS: dict[str, SinkKind] = {
 _MASK_READERS = frozenset({"softmax", "log_softmax", "logsumexp", "attention", "max", "max_pool", "sort"})
 """Kinds for which minus infinity is the ordinary way to say "not this one"."""
 
+_MIXERS = frozenset({"matmul", "conv", "rnn"})
+"""Kinds that weigh and add all they are given: nobody hands them a mask."""
+
 _LEAF_OPS = {
     "batch": "input",
     "parameter": "parameter",
@@ -189,7 +192,11 @@ def _from_sink(graph: _Graph, sink: Sink, exception: ExceptionInfo | None) -> tu
 
 
 def _spoils(graph: _Graph, call: OpCall, region: set[int]) -> bool:
-    """True if the infinity that `call` wrote went into a parameter: nobody means a weight to be infinite."""
+    """True if the infinity that `call` wrote was no mask: it went into a parameter, or it was multiplied by weights before
+    anything else asked for it."""
+    turned = _turning(graph, call.index, region)
+    if turned is not None and turned.phase != "backward" and turned.kind in _MIXERS:
+        return True
     spoiled = {leaf.name for leaf in graph.trace.leaves if leaf.kind == "parameter" and leaf.stats.nonfinite}
     readers = (graph.calls[index] for index in graph.readers.get(call.index, ()) if index in region)
     return bool(spoiled) and any(one.parameter in spoiled and one.phase != "backward" for one in readers)

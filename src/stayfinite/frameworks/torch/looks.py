@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch import hold
@@ -75,6 +76,7 @@ class Known:
 
     def __post_init__(self) -> None:
         modules = [module for root in self.subjects.roots for module in root.modules()]
+        self.statistics = {id(b) for module in modules if isinstance(module, _NormBase) for b in module.buffers(recurse=False)}
         self._slots = [(module._buffers, name, id(b)) for module in modules for name, b in module._buffers.items() if b is not None]
 
     def replaced(self) -> list[Tensor]:
@@ -187,7 +189,7 @@ class Looks:
         buffers = [b for b in (*known.written.moving(), *known.replaced()) if not self._waits(b)]
         if not buffers or known.buffers.read(buffers) < math.inf:
             return None
-        bad = [b for b in buffers if id(b) not in known.passed_over and harmful(b)]
+        bad = [b for b in buffers if id(b) not in known.passed_over and harmful(b, known.statistics)]
         if not bad:
             return None
         return Failure("nonfinite-buffer", step, "buffer", hold.worst(bad), tuple(map(self._name, bad))[:10], at, optimizer)
@@ -231,7 +233,7 @@ class Looks:
             known.finite_after = step
         buffers = [b for b in _floating(subjects.buffers) if b._version > 0]
         if buffers and not hold.norm(buffers) < math.inf:
-            bad = [b for b in buffers if id(b) not in known.passed_over and harmful(b)]
+            bad = [b for b in buffers if id(b) not in known.passed_over and harmful(b, known.statistics)]
             if bad:
                 return Failure("nonfinite-buffer", step, "buffer", hold.worst(bad), tuple(map(self._name, bad))[:10])
         else:
@@ -270,16 +272,17 @@ class Looks:
         return failure
 
 
-def harmful(buffer: Tensor) -> bool:
+def harmful(buffer: Tensor, statistics: Container[int] = ()) -> bool:
     """True if the values of a buffer that was finite once are no longer what anybody wants: a NaN, or some elements that are
-    plus infinity while others are not. Masks hold minus infinities, and a best value is reset to infinity as a whole."""
+    plus infinity while others are not. Masks hold minus infinities, and a best value is reset to infinity as a whole; not so
+    the running statistics of torch's own normalisations, whose `id` are in `statistics`."""
     if not buffer.is_floating_point():
         return False
     with torch.no_grad():
         if bool(torch.isnan(buffer).any()):
             return True
         infinite = torch.isposinf(buffer)
-        return bool(infinite.any()) and not bool(infinite.all())
+        return bool(infinite.any()) and (id(buffer) in statistics or not bool(infinite.all()))
 
 
 def frozen(value: float) -> str:
