@@ -34,7 +34,7 @@ from __future__ import annotations
 import re
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import candidates, inputs, kind, origin_location, output, raised
+from stayfinite.catalog.clues import candidates, finite, inputs, kind, origin_location, output, raised
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -72,7 +72,7 @@ def evidence(case: Case) -> list[Evidence]:
         place = f" at line {through.made_at.line}" if through.made_at is not None else ""
         return [Evidence(f"`{through.name}` is -inf in {through.neginf} elements: in the windows of the maximum{place} "
                          "everything is masked", 9.0, "operand-value"),
-                Evidence("a maximum over masked values made it", 3.0, "window")]
+                Evidence("a maximum over masked values made it", 3.0, "window"), *_left_out(case, through)]
     if kind(case).name == "div":
         return _ratio(case)
     return _masked(case)
@@ -82,6 +82,14 @@ def locate(case: Case) -> Location:
     """Where the window was reduced."""
     through = _from_masked(case)
     return through.made_at if through is not None and through.made_at is not None else origin_location(case)
+
+
+def _left_out(case: Case, through: TensorStats) -> list[Evidence]:
+    """A window that was known to be empty and multiplied by 0 to leave it out."""
+    others = [stats for stats in inputs(case) if stats is not through] if kind(case).name == "mul" else []
+    if any(finite(stats.culprit) == 0.0 for stats in others):
+        return [Evidence("it is multiplied by 0 to leave it out, which no infinity is", -4.0, "left-out")]
+    return []
 
 
 def _from_masked(case: Case) -> TensorStats | None:

@@ -65,6 +65,10 @@ def evidence(case: Case) -> list[Evidence]:
                  7.0, "row-size"),
         *too_large(case),
     ]
+    samples = case.origin.samples if case.origin is not None else ()
+    width = math.prod(worst.shape[1:])
+    if len(samples) == 1 and count <= width < 3 * count:
+        told.append(Evidence("it fills most of one row: that row is on another scale", -6.0, "spread"))
     if any(math.isclose(size, code, rel_tol=1e-5) for code in CODES):
         told.append(Evidence(f"{show(size)} is a usual code for a missing value", 3.0, "code"))
     return told

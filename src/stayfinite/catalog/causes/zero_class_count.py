@@ -79,7 +79,7 @@ def _counted(case: Case) -> list[Evidence]:
     found = [Evidence(f"`{divisor.name}` is 0 in {divisor.zero} of {divisor.size} entries", 3.0, "operand-value")]
     if divisor.size < 2 or not finite(divisor.max):
         found.append(Evidence("it is no table of counts", -7.0, "table"))
-    elif _TALLIED & set(divisor.made_by):
+    elif "count" in divisor.made_by or _TALLIED & set(divisor.made_by[:1]):  # a sum over what was scattered is a degree
         found.append(Evidence(f"it was counted (line {divisor.made_at.line})" if divisor.made_at is not None else
                               "it was counted", 8.0, "table"))
     elif _is_count(divisor):
