@@ -141,13 +141,42 @@ def test_a_constant_is_taken_for_a_scale_from_64_on(factor: float, noticed: bool
     assert _misuses(loop) == ({"not-divided": 1} if noticed else {})
 
 
-def test_clipping_is_noticed_only_before_the_scale_is_taken_out() -> None:
-    for unscaled in (True, False):
-        loop = Loop()
-        scaled = loop.scaler.scale(loop.loss())
-        loop.scaling.after_scale(loop.scaler, scaled)
-        _differentiate(loop, scaled)
-        if unscaled:
-            loop.scaling.after_unscale()
-        loop.scaling.before_clip()
-        assert _misuses(loop) == ({} if unscaled else {"clipped-scaled": 1})
+@pytest.mark.parametrize(
+    ("how", "noticed"), [("as it is", True), ("unscaled", False), ("divided", False), ("limit times scale", False)]
+)
+def test_clipping_is_noticed_only_before_the_scale_is_taken_out(how: str, noticed: bool) -> None:
+    loop = Loop()
+    scaled = loop.scaler.scale(loop.loss())
+    loop.scaling.after_scale(loop.scaler, scaled)
+    _differentiate(loop, scaled)
+    if how == "unscaled":
+        loop.scaling.after_unscale()
+    elif how == "divided":
+        for parameter in loop.net.parameters():
+            assert parameter.grad is not None
+            parameter.grad /= loop.scaler.get_scale()
+    loop.scaling.before_clip([loop.optimizer], loop.scaler.get_scale() if how == "limit times scale" else 1.0)
+    assert _misuses(loop) == ({"clipped-scaled": 1} if noticed else {})
+    told = loop.scaling.told()
+    assert [one.id for one in told] == (["loss-scale-misuse"] if noticed else [])
+    assert all("65536" in one.message and "(train.py:7)" in one.message for one in told)
+
+
+@pytest.mark.parametrize("scaled_by_hand", [False, True])
+def test_a_loss_without_its_scale_is_told_and_one_scaled_by_hand_is_not(scaled_by_hand: bool) -> None:
+    loop = Loop()
+    loop.scaling.after_scale(loop.scaler, loop.scaler.scale(loop.loss()))
+    for _ in range(2):
+        loss = loop.loss()
+        _differentiate(loop, loss * loop.scaler.get_scale() if scaled_by_hand else loss)
+        loop.scaling.before_scaler_step(loop.scaler, loop.optimizer)
+        loop.scaling.after_scaler_step(loop.scaler, loop.optimizer, 0, lambda _: "weight")
+    told = loop.scaling.told()
+    assert [one.message.rpartition("; ")[2] for one in told] == ([] if scaled_by_hand else ["it happened 2 times"])
+
+
+def test_a_factor_that_may_be_a_weight_is_not_told() -> None:
+    loop = Loop()
+    _differentiate(loop, loop.loss() * 128.0)
+    loop.scaling.before_step(loop.optimizer, scaled=False)
+    assert _misuses(loop) == {"not-divided": 1} and loop.scaling.told() == []

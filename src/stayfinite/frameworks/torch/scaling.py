@@ -20,8 +20,9 @@ from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.passes import Failure
+from stayfinite.records.finding import Warning
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
-from stayfinite.records.numbers import to_number
+from stayfinite.records.numbers import show, to_number
 from stayfinite.records.scaling import LossScaling, Misuse, MisuseKind
 
 SKIPPED_IN_A_ROW = 20
@@ -41,6 +42,9 @@ _KEPT = 32
 """Scaled losses of one update that are remembered; micro-batches are differentiated one after the other."""
 _DEEP = 8
 """Operators between a scaled loss and what is differentiated: divided by a count, added to another."""
+_MEANT = 0.1
+"""Share of the scale from which a limit for clipping is meant for scaled gradients, as `max_norm * scale` is: without a
+scale limits between 0.1 and 10 are in use, and the scale is above 100 in all but the hardest cases."""
 
 
 class _History:
@@ -111,7 +115,7 @@ class Scaling:
     def before_backward(self, roots: Sequence[Tensor]) -> None:
         """`roots` are about to be differentiated."""
         if self.scaler is not None and roots:
-            if all(_made_from(root.grad_fn, self._nodes) for root in roots):
+            if all(self._carries_scale(root) for root in roots):
                 self._scaled = True
             else:
                 self._plain = True
@@ -125,6 +129,10 @@ class Scaling:
                 if "not-divided" not in self.misuses:
                     self._place = self._locate()
 
+    def _carries_scale(self, root: Tensor) -> bool:
+        # What a scaler made of a constant has no node: it may be the gradient that the backward pass begins with.
+        return None in self._nodes or _made_from(root.grad_fn, self._nodes) or _constant_factor(root) >= BY_HAND
+
     def after_backward(self, optimizers: Iterable[Optimizer]) -> None:
         """Gradients are there. Where they are scaled, remember one of them to see whether it is divided."""
         if self._scaled or self._factor >= BY_HAND:
@@ -134,9 +142,11 @@ class Scaling:
         """A scaler divided gradients by its scale."""
         self._unscaled = True
 
-    def before_clip(self) -> None:
-        """Gradients are about to be clipped."""
-        if self._scaled and not self._unscaled:
+    def before_clip(self, optimizers: Iterable[Optimizer], limit: float | None) -> None:
+        """Gradients are about to be clipped at `limit`, ``None`` where each value is. A script may have divided them itself."""
+        if not self._scaled or self._unscaled or self._mark is None or self._mark != _mark(optimizers):
+            return
+        if limit is None or limit < _MEANT * float(self.scaler.get_scale()):
             self._note("clipped-scaled", self.scaler)
 
     def before_step(self, optimizer: Optimizer, *, scaled: bool) -> None:
@@ -205,7 +215,7 @@ class Scaling:
         factor = self._factor if scaler is None else float(scaler.get_scale())
         self.misuses[kind] = Misuse(kind, 1, to_number(factor), self._place if early else self._locate())
 
-    # -- what an incident asks -----------------------------------------------------------------------------------
+    # -- what the report and an incident ask -----------------------------------------------------------------------------------
 
     def described(self) -> LossScaling | None:
         """How losses were scaled; ``None`` if they were not."""
@@ -229,6 +239,30 @@ class Scaling:
             location=self._made.get(scaler, UNKNOWN_LOCATION),
             misuses=misuses,
         )
+
+
+    def told(self) -> list[Warning]:
+        """What to say at the end of a run: training may survive a misuse and be the worse for it.
+
+        A constant factor that was never divided by is left out: without a failure it is as good as a weight of the loss.
+        """
+        found = []
+        for one in self.misuses.values():
+            if one.kind in _SAID:
+                place = f" ({one.location.file}:{one.location.line})" if one.location.file else ""
+                factor = show(one.factor) if isinstance(one.factor, str) else f"{one.factor:g}"
+                often = f"it happened {one.times} {'time' if one.times == 1 else 'times'}"
+                found.append(Warning("loss-scale-misuse", f"{_SAID[one.kind].format(factor=factor)}{place}; {often}"))
+        return found
+
+
+_SAID: dict[MisuseKind, str] = {
+    "clipped-scaled": "gradients were clipped while they still carried the loss scale of {factor}: call `scaler.unscale_(optimizer)` "
+                      "before, else the limit is that much too small",
+    "stepped-scaled": "an optimizer was stepped without its scaler, with gradients that still carried the loss scale of {factor}",
+    "unscaled-loss": "a loss was differentiated that the scaler had not multiplied, and the scaler divided its gradients by "
+                     "{factor} all the same: `scaler.scale(loss).backward()` was meant",
+}
 
 
 def _stuck(history: _History, scale: float, backoff: float) -> str | None:
