@@ -20,7 +20,7 @@ class Duel:
         torch.manual_seed(seed)
         self.generator, self.critic = mlp(2, 32, 32, 2), mlp(2, 32, 32, 1)
         self.make = torch.optim.SGD(self.generator.parameters(), lr=0.02)
-        self.judge = torch.optim.SGD(self.critic.parameters(), lr=0.3)
+        self.judge = torch.optim.SGD(self.critic.parameters(), lr=0.3)  # <- fault
         self.noise = torch.Generator().manual_seed(seed + 1)
 
     def ring(self, count):

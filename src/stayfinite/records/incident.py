@@ -103,6 +103,8 @@ class OptimizerInfo(msgspec.Struct, frozen=True):
     rated_at: Location = UNKNOWN_LOCATION
     """The line whose formula made a rate that is not finite, negative, or ten times the first one; and how, in words."""
     rated: str = ""
+    gradients_alive: bool | None = None
+    """True if its latest update was made from gradients that were not cleared since the one before; ``None`` if nobody looked."""
 
 
 class Configuration(msgspec.Struct, frozen=True):

@@ -32,11 +32,11 @@ PaddlePaddle/Paddle#67895
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import optimizer_location as locate
-from stayfinite.catalog.clues import state_born
+from stayfinite.catalog.clues import optimizer_location, state_born
 from stayfinite.catalog.histories import growth, growth_bits, told
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 
 TITLE = "Gradients not cleared"
 PRIOR = prior(threads=1)
@@ -44,6 +44,12 @@ APPLIES_TO = Scope()
 EXAMPLES = ("missing-zero-grad", "accumulated-by-mistake")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """Where the optimizer was constructed whose gradients were not cleared; else the first one."""
+    owing = (o.location for o in case.configuration.optimizers if o.gradients_alive)
+    return next((place for place in owing if place.file), optimizer_location(case))
 
 
 def evidence(case: Case) -> list[Evidence]:

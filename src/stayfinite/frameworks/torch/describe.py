@@ -166,6 +166,7 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
             location=live.made.get(optimizer, UNKNOWN_LOCATION),
             schedulers=tuple(type(one).__name__ for one in schedulers),
             scheduled_at=next((live.scheduled[one] for one in schedulers if one in live.scheduled), UNKNOWN_LOCATION),
+            gradients_alive=live.clearing.left(optimizer),
         ))
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in subjects.parameters})
     return Configuration(
@@ -178,7 +179,7 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
         compiled=bool(live.compiled_at.file) or any(type(root).__name__ == "OptimizedModule" for root in subjects.roots),
         device=str(subjects.parameters[0].device) if subjects.parameters else "cpu",
         checkpoint=live.checkpoint,
-        gradients_alive=live.alive,
+        gradients_alive=live.clearing.alive,
         loss_scaling=live.scaling.described(),
         compiled_at=live.compiled_at,
     )

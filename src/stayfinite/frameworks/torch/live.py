@@ -22,6 +22,7 @@ from torch.optim import Optimizer
 from stayfinite.engine.ports import Readings
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import hold, latch, verdicts
+from stayfinite.frameworks.torch.clearing import Clearing
 from stayfinite.frameworks.torch.clipping import Clip, Clipping
 from stayfinite.frameworks.torch.latch import Armed
 from stayfinite.frameworks.torch.latching import Latching
@@ -54,12 +55,7 @@ class Live:
         self.compiled_at = UNKNOWN_LOCATION
         self.checkpoint: Location | None = None
         self.checkpoint_step = -1
-        self.wiped = True
-        """No gradients are alive: cleared since the last step, or never made."""
-        self.zeroes = False
-        """They are cleared by filling them with zeros, and are there at the start of a step."""
-        self.alive = False
-        """Learned: this script lets gradients live across steps."""
+        self.clearing = Clearing()
         self.exact = False
         """Passes will be compared with their repetitions: read every norm the way a repetition does."""
         self.in_backward = 0
@@ -140,13 +136,12 @@ class Live:
         here = self.current
         window = self.window
         first = window is not None and not any(one.backward for one in window.passes)
-        self.alive = self.alive or (first and not self.wiped and not self._cleared_by_hand())
+        self.clearing.before_backward(first=first, none_left=self._cleared_by_hand)
         if here is not None:
             here.backward = True
         stepped = here.stepped if here is not None else []
         self.scaling.before_backward(roots)
         self.losses.note(roots, self.updates.of_loss(stepped, bool(self._stepping), self.made), here)
-        self.wiped = False
         if not self.in_backward:
             self._taken = 0
         self.in_backward += 1
@@ -169,12 +164,11 @@ class Live:
         else:
             self.updates.loose_gradients += 1
 
-    def after_zero_grad(self, to_none: bool) -> None:
-        self.wiped = True
-        self.zeroes = not to_none
+    def after_zero_grad(self, subject: object, to_none: bool) -> None:
+        self.clearing.cleared(subject, to_none=to_none)
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
-        self.scaling.before_clip()
+        self.scaling.before_clip(self.made, limit)
         self._clipping.begin(parameters, limit)
 
     def after_clip(self, limit: float | None, norm: object) -> None:
@@ -220,6 +214,7 @@ class Live:
         step = self.updates.last if scaling else self.updates.count(optimizer)
         here = self.current
         self.scaling.before_step(optimizer, scaled=scaling)
+        self.clearing.used(optimizer)
         if here is not None and not scaling:
             here.stepped.append(optimizer)
         if self.in_backward:
@@ -331,7 +326,7 @@ class Live:
             self.committed()
 
     def _forget_step(self) -> None:
-        self.wiped = False
+        self.clearing.wiped = False
         self._clipping.forget()
         self.losses.forget()
 

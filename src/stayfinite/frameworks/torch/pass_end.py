@@ -44,7 +44,7 @@ class PassEnd:
                 if failure is not None:
                     return failure
         if bad is not None and not here.stepped:
-            if self._skips and scene.window.accumulates and not self._live.wiped:
+            if self._skips and scene.window.accumulates and not self._live.clearing.wiped:
                 return None  # the update will be asked for, and judged by the losses of all its passes
             return self._judge_unstepped(scene, bad)
         if here.stepped:

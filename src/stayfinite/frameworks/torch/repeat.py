@@ -174,7 +174,7 @@ class Repeat:
     def after_gradients(self) -> None:
         """Nothing to learn in a repetition."""
 
-    def after_zero_grad(self, to_none: bool) -> None:
+    def after_zero_grad(self, subject: object, to_none: bool) -> None:
         if self._tracer is not None:
             self._tracer.note_cleared()
 

@@ -37,7 +37,7 @@ class Watcher(Protocol):
     def after_step(self, optimizer: Optimizer) -> None:
         """`optimizer.step` returned."""
 
-    def after_zero_grad(self, to_none: bool) -> None:
+    def after_zero_grad(self, subject: object, to_none: bool) -> None:
         """Gradients were cleared: taken away, or else filled with zeros."""
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
@@ -107,7 +107,7 @@ class Sensors:
         for owner in (Optimizer, torch.nn.Module):
             self._wrap(
                 owner, "zero_grad", None,
-                lambda _result, _own, set_to_none=True, **_kwargs: self.watcher.after_zero_grad(bool(set_to_none)),
+                lambda _result, own, set_to_none=True, **_kwargs: self.watcher.after_zero_grad(own, bool(set_to_none)),
             )
         self._wrap(Optimizer, "__init__", None, lambda _result, optimizer, *_args, **_kwargs: self.watcher.optimizer_made(optimizer))
         schedulers = sys.modules["torch.optim.lr_scheduler"]

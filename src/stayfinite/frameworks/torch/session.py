@@ -126,7 +126,8 @@ class Session:
 
     def closing_warnings(self) -> list[Warning]:
         """What the report should say about the run as a whole."""
-        return self.live.updates.unseen() if not self.live.unwrapped_steps else unwrapped(self.live.unwrapped_steps, self.replays)
+        taken = self.live.unwrapped_steps
+        return [*self.live.scaling.told(), *(unwrapped(taken, self.replays) if taken else self.live.updates.unseen())]
 
     def rehearsed(self) -> dict[str, Any]:
         """What forced repetitions said in this process, as plain values."""
@@ -294,14 +295,14 @@ class Session:
         window.block, window.first = block.id, self.live.updates.coming
         window.accumulates = block.id in self._accumulate
         window.by_hand = block.by_hand or not subjects.optimizers
-        window.zeroes = self.live.zeroes
+        window.zeroes = self.live.clearing.zeroes
         reason = hold.undo_reason(block, subjects, self._by_hand.get(block.id), self.live.steps_in_backward)
         if reason:
             window.reason = reason
             copies = [parameter_undo(subjects.parameters), *map(optimizer_undo, subjects.optimizers)]
             window.parameters = together(copies)
             window.copied = frozenset((*subjects.parameter_names, *map(id, subjects.optimizers)))
-        if self.live.alive:
+        if self.live.clearing.alive:
             window.gradients = gradient_undo(subjects.parameters)
         if (self.options.replay_every and self.live.updates.coming % self.options.replay_every == 0) or self._surveys.due(subjects):
             window.full = Snapshot(subjects)
