@@ -39,7 +39,7 @@ from stayfinite.records.numbers import show
 TITLE = "Corrupt buffer"
 PRIOR = prior(threads=2)
 APPLIES_TO = Scope()
-EXAMPLES = ("corrupt-buffer", "standardised-in-eval", "rebalanced-classes")
+EXAMPLES = ("corrupt-buffer", "standardised-in-eval", "rebalanced-classes", "hub-equaliser")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -37,7 +37,7 @@ from stayfinite.records.location import Location
 TITLE = "Corrupt optimizer state"
 PRIOR = prior(threads=4)
 APPLIES_TO = Scope()
-EXAMPLES = ("corrupt-optimizer-state", "halved-moments", "moments-by-hand")
+EXAMPLES = ("corrupt-optimizer-state", "halved-moments", "moments-by-hand", "momentum-average")
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -43,7 +43,7 @@ from stayfinite.records.tensor import TensorStats
 TITLE = "One sample far outside the others"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("loose-cable",)
+EXAMPLES = ("loose-cable", "sea-maps")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -52,7 +52,7 @@ from stayfinite.records.numbers import show
 TITLE = "float16 overflow"
 PRIOR = prior(threads=19)
 APPLIES_TO = Scope(phases=COMPUTED)
-EXAMPLES = ("half-precision-overflow",)
+EXAMPLES = ("half-precision-overflow", "half-trunk")
 
 HALF, SINGLE = DTYPES["float16"].largest, DTYPES["float32"].largest
 

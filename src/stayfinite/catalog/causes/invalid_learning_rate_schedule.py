@@ -39,7 +39,7 @@ from stayfinite.records.numbers import show
 TITLE = "Invalid learning rate schedule"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope()
-EXAMPLES = ("invalid-learning-rate-schedule", "sunspot-warmup", "ranking-below-zero")
+EXAMPLES = ("invalid-learning-rate-schedule", "sunspot-warmup", "ranking-below-zero", "linear-decay")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -46,7 +46,7 @@ _BETWEEN = frozenset({"clip_gradients", "unscale", "accumulate"})
 TITLE = "Optimizer arithmetic"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=frozenset({"optimizer", "backward"}))
-EXAMPLES = ("optimizer-arithmetic", "orbits-in-metres", "corrected-averages")
+EXAMPLES = ("optimizer-arithmetic", "orbits-in-metres", "corrected-averages", "queue-times")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 

@@ -126,8 +126,7 @@ class Session:
 
     def closing_warnings(self) -> list[Warning]:
         """What the report should say about the run as a whole."""
-        taken = self.live.unwrapped_steps
-        return [*self.live.scaling.told(), *(unwrapped(taken, self.replays) if taken else self.live.updates.unseen())]
+        return [*self.live.scaling.told(), *self.live.updates.unseen(), *unwrapped(self.live.unwrapped_steps, self.replays)]
 
     def rehearsed(self) -> dict[str, Any]:
         """What forced repetitions said in this process, as plain values."""
