@@ -134,7 +134,7 @@ def test_skipping_leaves_out_exactly_that_step(closure: bool, tmp_path: Path) ->
     case = Held(tmp_path, "\n".join(parts))
     without, skipped = case.without(), case.skipped()
     assert skipped.done.exit_code == 0, skipped.done.stderr
-    assert skipped.report["status"] == "recovered"
+    assert skipped.report["status"] == "recovered", [(i["symptom"], i["outcome"], i["step"]) for i in skipped.report["incidents"]]
     assert all(incident["held"] and incident["outcome"] == "skipped" for incident in skipped.told)
     assert len(skipped.told) == len(parts)
     assert differences(skipped.final, without.final) == []
@@ -267,8 +267,7 @@ optimizer.load_state_dict(loaded)
 """
     case = Held(tmp_path, plain(setup, "(out - y).square().mean()"))
     bare, watched = case.bare(), case.watched()
-    assert watched.incident["symptom"] == "nonfinite-parameter"
-    assert watched.incident["held"] and "moments were loaded" in watched.incident["hold_note"]
+    assert (watched.incident["symptom"], watched.incident["held"]) == ("nonfinite-moment", True)
     assert differences(watched.final, bare.states[0]) == []
 
 

@@ -22,6 +22,10 @@ FOR_EACH = frozenset({"dead-gradient", "gradient-explosion"})
 those of adversaries or of parts: they need not fall."""
 
 
+_OF_ONE_TRAINING = frozenset({"divergence", "plateau"})
+"""Detectors that compare a loss with what it was since its training began."""
+
+
 class Monitor:
     """The readings of one run: a ring per series. A reading costs one append, and one judgement where it is watched.
 
@@ -66,9 +70,10 @@ class Monitor:
 
     def begin_anew(self) -> None:
         """An optimizer was made. A divergence is told without further proof, and the best loss of what was trained before
-        (another task, another part of the model) is no measure for what begins."""
+        (another task, another part of the model) is no measure for what begins. Nor has a loss that begins again failed to
+        fall."""
         for watching in self._watching.values():
-            watching[:] = [(name, type(running)() if name == "divergence" else running) for name, running in watching]
+            watching[:] = [(name, type(running)() if name in _OF_ONE_TRAINING else running) for name, running in watching]
 
     def windows(self) -> tuple[Window, ...]:
         """All series as records, in the order they were first read."""

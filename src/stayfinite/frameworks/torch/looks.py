@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import UninitializedParameter
 from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch import hold
@@ -129,7 +130,7 @@ class Looks:
         if before is not None:
             known.passed_over, known.silent, known.finite_after = before.passed_over, before.silent, before.finite_after
         known.moments = self._of_moments(known, step)
-        tensors = [*subjects.parameters, *_floating(subjects.buffers)]
+        tensors = [*filter(_made, subjects.parameters), *_floating(subjects.buffers)]
         if hold.norm([t.detach() for t in tensors]) < math.inf:
             known.finite_after = step - 1
             return []
@@ -302,3 +303,8 @@ def moments(optimizer: Optimizer, name: Callable[[Tensor], str]) -> list[tuple[s
 
 def _floating(buffers: Iterable[Tensor]) -> list[Tensor]:
     return [b for b in buffers if b.is_floating_point()]
+
+
+def _made(parameter: Tensor) -> bool:
+    """False for the parameter of a lazy module that has not been called: it has no values yet."""
+    return not isinstance(parameter, UninitializedParameter)
