@@ -109,9 +109,8 @@ def _marked_in(folder: Path, file: str | None, marker: str) -> tuple[str, int] |
 
 
 def read_gallery(*parts: str) -> list[Case]:
-    """All cases of the gallery's `parts` (``""`` the open cases, ``"scary"``, ``"sealed"``), by name; the first two by
-    default."""
-    places = [GALLERY / part for part in parts or ("", "scary")]
+    """All cases of the gallery's `parts`, by name; those that may be opened by default."""
+    places = [GALLERY / part for part in parts or PARTS[:2]]
     return [read_case(path.parent) for place in places for path in sorted(place.glob("*/case.toml"))]
 
 

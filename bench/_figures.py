@@ -55,22 +55,29 @@ def figures(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
 def reliability(rows: Iterable[dict[str, Any]], edges: Sequence[float] = EDGES) -> list[tuple[str, str, str, str]]:
     """(bin, how many, their mean probability in %, how many of them were right): every cause of every ranking that was
     shown, with its probability, against whether it is the expected one."""
-    pairs = [(float(p), bool(right)) for row in rows for p, right in row.get("ranked") or ()]
     table = []
+    for low, high, inside in _bins(rows, edges):
+        mean = sum(p for p, _ in inside) / len(inside)
+        table.append((f"{low:g} to {high:g}", str(len(inside)), f"{100 * mean:.1f} %", shown(sum(r for _, r in inside), len(inside))))
+    return table
+
+
+def _bins(
+    rows: Iterable[dict[str, Any]], edges: Sequence[float]
+) -> list[tuple[float, float, list[tuple[float, bool]]]]:
+    """(low, high, the pairs of probability and rightness between them) of the bins that hold any."""
+    pairs = [(float(p), bool(right)) for row in rows for p, right in row.get("ranked") or ()]
+    found = []
     for low, high in itertools.pairwise(edges):
         inside = [(p, right) for p, right in pairs if low <= p < high or (high == edges[-1] and p == high)]
         if inside:
-            mean = sum(p for p, _ in inside) / len(inside)
-            table.append((f"{low:g} to {high:g}", str(len(inside)), f"{100 * mean:.1f} %", shown(sum(r for _, r in inside), len(inside))))
-    return table
+            found.append((low, high, inside))
+    return found
 
 
 def calibration_error(rows: Iterable[dict[str, Any]], edges: Sequence[float] = EDGES) -> float:
     """Mean distance between probability and share of right ones over the bins, weighted by their counts (the expected
     calibration error)."""
-    pairs = [(float(p), bool(right)) for row in rows for p, right in row.get("ranked") or ()]
-    total = 0.0
-    for low, high in itertools.pairwise(edges):
-        inside = [(p, right) for p, right in pairs if low <= p < high or (high == edges[-1] and p == high)]
-        total += abs(sum(p for p, _ in inside) - sum(right for _, right in inside))
-    return total / len(pairs) if pairs else 0.0
+    bins = [inside for _, _, inside in _bins(rows, edges)]
+    apart = sum(abs(sum(p for p, _ in inside) - sum(right for _, right in inside)) for inside in bins)
+    return apart / sum(map(len, bins)) if bins else 0.0

@@ -140,12 +140,8 @@ class Watching:
             self.recorder.append(warning)
         for incident in self._children.found:
             self.recorder.open()
-            self.recorder.append(incident)
-            self._happened += 1
-            if len(self.incidents) < TOLD_IN_A_LINE:
-                self.incidents.append(incident)
+            self._keep(incident)
             self._told.add(incident.id)
-            self.stopped = self.stopped or incident.stopped
 
     def log_rehearsals(self) -> None:
         """For the self-test of replays (``STAYFINITE_REPLAY_LOG``): one JSON line per process."""
@@ -254,12 +250,8 @@ class Watching:
         self.recorder.append(warning)
 
     def incident(self, incident: Incident) -> None:
-        self.recorder.append(incident)
-        self._happened += 1
         known = incident.id in self._told
-        if not known and len(self.incidents) < TOLD_IN_A_LINE:
-            self.incidents.append(incident)
-        self.stopped = self.stopped or incident.stopped
+        self._keep(incident)
         if self.family is not None:
             from stayfinite.children import send
 
@@ -271,6 +263,13 @@ class Watching:
             self._tell(incident)
         elif not self._quiet:
             self._tell_in_a_line(incident)
+
+    def _keep(self, incident: Incident) -> None:
+        self.recorder.append(incident)
+        self._happened += 1
+        if incident.id not in self._told and len(self.incidents) < TOLD_IN_A_LINE:
+            self.incidents.append(incident)
+        self.stopped = self.stopped or incident.stopped
 
     def _tell_in_a_line(self, incident: Incident) -> None:
         symptom, origin = incident.case.symptom, incident.case.origin

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stayfinite.catalog.clues import amplitude, finite
+from stayfinite.catalog.clues import amplitude, finite, origin_location
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import rate
 from stayfinite.records.incident import Case
@@ -66,6 +66,11 @@ def magnitude(number: Number) -> float:
 def share_of_units(units: Units) -> float:
     """Share of the units that gave exactly 0 for every sample."""
     return units.dead / units.units if units.units else 0.0
+
+
+def units_location(case: Case, units: Units | None) -> Location:
+    """The line of an activation; that of the origin where there is none, or its line is not known."""
+    return units.location if units is not None and units.location.file else origin_location(case)
 
 
 def same_line(a: Location, b: Location) -> bool:

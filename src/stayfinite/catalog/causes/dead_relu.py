@@ -33,7 +33,7 @@ Maas et al. 2013; Lu et al. 2019 for how likely a network is born dead
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import finite, origin_location
+from stayfinite.catalog.clues import finite
 from stayfinite.catalog.surveyed import (
     MOSTLY,
     NOTHING_LEARNED,
@@ -42,6 +42,7 @@ from stayfinite.catalog.surveyed import (
     output_of,
     share_of_units,
     surveyed,
+    units_location,
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -59,8 +60,7 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 def locate(case: Case) -> Location:
     """The line of the rectifier of which most is dead."""
-    units = _worst(case)
-    return units.location if units is not None and units.location.file else origin_location(case)
+    return units_location(case, _worst(case))
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -32,7 +32,7 @@ Glorot and Bengio 2010; limits of the slopes from the formulas of the functions
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import amplitude, origin_location
+from stayfinite.catalog.clues import amplitude
 from stayfinite.catalog.scales import features, widest
 from stayfinite.catalog.surveyed import (
     MOSTLY,
@@ -43,6 +43,7 @@ from stayfinite.catalog.surveyed import (
     magnitude,
     output_of,
     surveyed,
+    units_location,
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -63,8 +64,7 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 def locate(case: Case) -> Location:
     """The line of the flattest activation."""
-    units = _worst(case)
-    return units.location if units is not None and units.location.file else origin_location(case)
+    return units_location(case, _worst(case))
 
 
 def evidence(case: Case) -> list[Evidence]:

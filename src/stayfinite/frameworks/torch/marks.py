@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from stayfinite.frameworks.torch.state import Copy
 from stayfinite.rewrite.undo import Undo
 
 ITEM = "next()"
@@ -37,7 +37,7 @@ class Marks:
 
     def content_undo(self) -> Undo:
         """An undo for the content of all of them."""
-        return _undo(tensor for _, tensor, _ in self._marks)
+        return Copy([tensor for _, tensor, _ in self._marks]).restore
 
     def moved(self, kept: Container[int]) -> set[str]:
         """Names whose tensors were written since, but for those whose `id` is in `kept`."""
@@ -67,15 +67,4 @@ def bound(names: Iterable[str], local_names: Mapping[str, Any], global_names: Ma
 
 def content_undo(value: Any) -> Undo:
     """An undo for the content of the tensors in `value`."""
-    return _undo(_tensors(value))
-
-
-def _undo(tensors: Iterable[Tensor]) -> Undo:
-    kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
-
-    def undo() -> None:
-        with torch.no_grad():
-            for tensor, before in kept:
-                tensor.detach().copy_(before)
-
-    return undo
+    return Copy([*_tensors(value)]).restore

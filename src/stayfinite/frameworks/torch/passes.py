@@ -115,12 +115,12 @@ class Pass:
     """What the pass was given, by name and by `next`, with the versions it had."""
     item_undo: list[Undo] = field(default_factory=list)
     """Give the tensors that `next` gave their content back, where the block is known to change it."""
+    spoiled: list[Tensor] = field(default_factory=list)
+    """Parameters that were bad when it began."""
 
     def changed_unseen(self) -> set[str]:
         """Names of tensors that were changed in place although nothing said so: they cannot be put back."""
         return {name for marks in self.marks for name in marks.moved(self.saved.kept)}
-    spoiled: list[Tensor] = field(default_factory=list)
-    """Parameters that were bad when it began."""
 
 
 @dataclass

@@ -93,12 +93,16 @@ class Surveys:
         **Raises** `TrainingHalted` where the user wants to stop at what is told.
         """
         self._settle()
+        due = bool(self._pending) and self._live.updates.last >= self._not_before
+        every = self._options.survey_every
+        forced = bool(every) and scene.window.full is not None and scene.window.first % every == 0
+        if not due and not forced:
+            return False
         no_room = lacking(scene.subjects, COPIES) or self._rebuilt(scene.subjects)
-        if self._pending and self._live.updates.last >= self._not_before and (no_room or not is_void(scene.window)):
+        if due and (no_room or not is_void(scene.window)):
             yield from self._survey(scene, inquire, no_room)
             return True
-        forced = self._options.survey_every
-        if forced and no_room is None and scene.window.full is not None and scene.window.first % forced == 0:
+        if forced and no_room is None:
             yield from self._try_out(scene, inquire)
             return True
         return False
