@@ -25,14 +25,14 @@ _LISTS = frozenset({"samples", "dataset_indices", "columns"})
 
 @dataclass(frozen=True)
 class Case:
-    """A folder of the gallery. `origin`, `fault`: file and 1-based line of the markers, ``None`` if `case.toml` names no
-    file for them."""
+    """A folder of the gallery. `origin`: file and 1-based line of its marker, ``None`` if `case.toml` names no file for it.
+    `faults`: those of the places where somebody would change something, any of which is right."""
 
     name: str
     folder: Path
     expected: dict[str, Any]
     origin: tuple[str, int] | None
-    fault: tuple[str, int] | None = None
+    faults: tuple[tuple[str, int], ...] = ()
 
     @property
     def sealed(self) -> bool:
@@ -90,22 +90,21 @@ def marked(path: Path, marker: str = MARKER) -> list[int]:
 
 
 def read_case(folder: Path) -> Case:
-    """The case in `folder`. **Raises** `ValueError` unless each file `case.toml` names has exactly one marked line."""
+    """The case in `folder`. **Raises** `ValueError` unless the file `origin_file` names has exactly one marked line, and
+    each file of `fault_file` at least one."""
     expected = tomllib.loads((folder / "case.toml").read_text(encoding="utf-8"))
-    origin, fault = (_marked_in(folder, expected.get(key), marker) for key, marker in _MARKERS)
-    return Case(folder.name, folder, expected, origin, fault)
-
-
-_MARKERS = (("origin_file", MARKER), ("fault_file", FAULT))
-
-
-def _marked_in(folder: Path, file: str | None, marker: str) -> tuple[str, int] | None:
-    if file is None:
-        return None
-    lines = marked(folder / file, marker)
-    if len(lines) != 1:
-        raise ValueError(f"{folder.name}/{file}: one line must end in {marker!r}, found {len(lines)}")
-    return file, lines[0]
+    origin = expected.get("origin_file")
+    origins = [] if origin is None else [(origin, line) for line in marked(folder / origin)]
+    if origin is not None and len(origins) != 1:
+        raise ValueError(f"{folder.name}/{origin}: one line must end in {MARKER!r}, found {len(origins)}")
+    stated = expected.get("fault_file", [])
+    faults: list[tuple[str, int]] = []
+    for file in [stated] if isinstance(stated, str) else stated:
+        lines = marked(folder / file, FAULT)
+        if not lines:
+            raise ValueError(f"{folder.name}/{file}: a line must end in {FAULT!r}, found none")
+        faults += [(file, line) for line in lines]
+    return Case(folder.name, folder, expected, next(iter(origins), None), tuple(faults))
 
 
 def read_gallery(*parts: str) -> list[Case]:
@@ -143,9 +142,10 @@ def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
     checks += [Check(what, expected[what], origin.get(what)) for what in _ORIGIN if what in expected]
     first = next(iter(incident["causes"]), {"cause": None, "location": {}})
     checks.append(Check("cause", expected["cause"], first["cause"]))
-    if case.fault is not None:
+    if case.faults:
         place = first["location"] or {}
-        checks.append(Check("fault", "{}:{}".format(*case.fault), f"{place.get('file')}:{place.get('line')}"))
+        right = [f"{file}:{line}" for file, line in case.faults]
+        checks.append(Check("fault", right, f"{place.get('file')}:{place.get('line')}"))
     return checks
 
 

@@ -10,7 +10,8 @@
 
 Every case is a folder of `gallery/`: `train.py` fails, its guilty line ends in ``# <- origin``; `train_fixed.py` is the
 same training without the fault; `case.toml` says what a report must contain. Where somebody would change something else
-than the guilty line, that line ends in ``# <- fault`` and is the location of the first cause. In `case.toml` a list stands
+than the guilty line, that line ends in ``# <- fault`` and is the location of the first cause; where a change in either of
+two places is as natural, both end in it. In `case.toml` a list stands
 for "one of these", except for `samples`, `dataset_indices` and `columns`, which are lists by nature, and `requires`, the
 packages a case needs beside the framework; what it does not name is not compared. Without a word on it a step that stopped
 the run must be held and reproduced.
@@ -73,7 +74,7 @@ def _row(case: Case, report: dict[str, Any], exit_code: int, seconds: float) -> 
         "symptom": incident["symptom"] if incident else BENIGN,
         "step": incident["step"] if incident else None,
         "line": verdicts.get("line", False if case.origin is not None and incident is None else None),
-        "place": verdicts.get("fault", False if case.fault is not None and incident is None else None),
+        "place": verdicts.get("fault", False if bool(case.faults) and incident is None else None),
         "cause": next((one["cause"] for one in incident["causes"]), None) if incident else None,
         "rank": None,
         "samples": _samples(verdicts, case, incident),
