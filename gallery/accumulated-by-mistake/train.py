@@ -20,7 +20,7 @@ class Duel:
         torch.manual_seed(seed)
         self.generator, self.critic = mlp(2, 32, 32, 2), mlp(2, 32, 32, 1)
         self.make = torch.optim.SGD(self.generator.parameters(), lr=0.02)
-        self.judge = torch.optim.SGD(self.critic.parameters(), lr=0.3)  # <- fault
+        self.judge = torch.optim.SGD(self.critic.parameters(), lr=0.3)
         self.noise = torch.Generator().manual_seed(seed + 1)
 
     def ring(self, count):
@@ -34,7 +34,7 @@ class Duel:
         real, fake = self.critic(self.ring(count)), self.critic(self.fake(count).detach())
         loss = ((real - 1) ** 2).mean() + (fake**2).mean()
         loss.backward()
-        self.judge.step()
+        self.judge.step()  # <- fault
         return loss
 
     def generator_round(self, count):

@@ -18,7 +18,7 @@ class LogCosh(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (r,) = ctx.saved_tensors
-        up, down = torch.exp(r), torch.exp(-r)
+        up, down = torch.exp(r), torch.exp(-r)  # <- fault  # <- origin
         return grad * (up - down) / (up + down)  # <- fault
 
 
@@ -52,7 +52,7 @@ def main():
     for ep in range(a.epochs):
         run = 0.0
         for x, y in dl:
-            loss = LogCosh.apply(net(x) - y).mean()  # <- origin
+            loss = LogCosh.apply(net(x) - y).mean()
             opt.zero_grad()
             loss.backward()
             opt.step()

@@ -16,7 +16,7 @@ def migrate(n):
 def simulate(start, r, years):
     n, path = start, [start]
     for year in range(1, years):
-        n = migrate(n * torch.exp(r * (1 - n)))  # <- origin
+        n = migrate(n * torch.exp(r * (1 - n)))
         path.append(n)
     return torch.stack(path)
 
@@ -36,7 +36,7 @@ def fit(counts, stages, steps, lr):
             loss = torch.nn.functional.huber_loss(simulate(counts[0], r, years), counts[:years], delta=0.2)
             opt.zero_grad()
             loss.backward()
-            opt.step()
+            opt.step()  # <- origin
         print("%4d years: misfit %.5f, mean rate %.3f" % (years, loss.item(), r.mean().item()))
     return r
 

@@ -8,6 +8,7 @@ import pytest
 from catalog.cases import WRITTEN as OLDER
 from catalog.data_cases import data
 from catalog.precision_cases import code, precision
+from catalog.rival_cases import rivals
 from catalog.writing import LOADED, MADE, Written
 
 from stayfinite.catalog import pages
@@ -17,7 +18,7 @@ from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case, ExceptionInfo, Origin, Symptom
 from stayfinite.records.location import Location
 
-WRITTEN: tuple[Written, ...] = (*OLDER, *precision(), *code(), *data())
+WRITTEN: tuple[Written, ...] = (*OLDER, *precision(), *code(), *data(), *rivals())
 CAUSES = pages.ids("causes")
 GALLERY = Path(__file__).parents[2] / "gallery"
 

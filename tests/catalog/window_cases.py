@@ -17,7 +17,7 @@ def _scalars(**numbers: float) -> tuple[Scalar, ...]:
     return tuple(Scalar(name, value) for name, value in numbers.items())
 
 
-def _term(name: str, place: Location, value: float | str, gradient: float | str, kind: str = "mse", **rest: object) -> LossTerm:
+def term(name: str, place: Location, value: float | str, gradient: float | str, kind: str = "mse", **rest: object) -> LossTerm:
     return LossTerm(name, place, kind, value, gradient=gradient, measured=True, **rest)  # type: ignore[arg-type]
 
 
@@ -107,11 +107,11 @@ def sums() -> list[Written]:
     """Losses that are sums."""
     size = stats("mu", (32, 16), min=-3e19, max=3e19, culprit=3e19)
     overflow = origin("pow", "loss", [size], inf_of((32, 16)), "mu**2")
-    drowned = Trace(terms=(_term("rebuilt", RECONSTRUCTION, 0.8, 1.1), _term("1e4 * kl", DIVERGENCE, "+inf", "nan", "sum",
+    drowned = Trace(terms=(term("rebuilt", RECONSTRUCTION, 0.8, 1.1), term("1e4 * kl", DIVERGENCE, "+inf", "nan", "sum",
         weight=1e4, weighted_at=HERE, parameters=("encoder.weight",))))
-    alike = Trace(terms=(_term("rebuilt", RECONSTRUCTION, "+inf", "nan"), _term("kl", DIVERGENCE, "+inf", "nan", "sum")))
+    alike = Trace(terms=(term("rebuilt", RECONSTRUCTION, "+inf", "nan"), term("kl", DIVERGENCE, "+inf", "nan", "sum")))
     small = stats("p", (32, 10), zero=1, min=0.0, culprit=0.0, culprit_index=(17, 3))
-    one_bad = Trace(terms=(_term("rebuilt", RECONSTRUCTION, 0.8, 1.1), _term("entropy", DIVERGENCE, "nan", "nan", "mean")))
+    one_bad = Trace(terms=(term("rebuilt", RECONSTRUCTION, 0.8, 1.1), term("entropy", DIVERGENCE, "nan", "nan", "mean")))
     return [
         Written("an unweighted divergence", case(overflow, trace=drowned, configuration=configuration("Adam", 1e-3)),
             "dominant-loss-term", ("learning-rate-too-high", "exploding-gradient", "bad-initialization")),

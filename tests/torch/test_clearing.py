@@ -19,6 +19,11 @@ def _step(clearing: Clearing, optimizer: torch.optim.Optimizer, subject: object 
     if subject is not None:
         clearing.cleared(subject, to_none=True)
     clearing.before_backward(first=first, none_left=lambda: False)
+    for parameter in optimizer.param_groups[0]["params"]:
+        if parameter.grad is None or subject is not None:
+            parameter.grad = torch.ones_like(parameter)
+        else:
+            parameter.grad.add_(1.0)  # as a backward pass does
     clearing.used(optimizer)
     clearing.wiped = False
 
@@ -49,3 +54,48 @@ def test_the_place_is_that_of_the_guilty_optimizer() -> None:
     made = tuple(OptimizerInfo("SGD", location=Location(file="gan.py", line=n), gradients_alive=n == 8) for n in (7, 8))
     case = Case(Symptom("nonfinite-loss", 30, "loss", "inf"), configuration=Configuration(optimizers=made, gradients_alive=True))
     assert missing_zero_grad.locate(case).line == 8
+
+
+def test_gradients_taken_away_or_zeroed_by_hand_are_not_left() -> None:
+    for clear in (lambda p: setattr(p, "grad", None), lambda p: p.grad.zero_(), lambda p: setattr(p, "grad", torch.ones_like(p))):
+        clearing, (critic, generator) = Clearing(), _optimizers()
+        for _ in range(3):
+            _step(clearing, critic, None)
+            _step(clearing, generator, generator)
+            for parameter in critic.param_groups[0]["params"]:
+                clear(parameter)
+        assert not clearing.left(critic)
+
+
+def test_two_updates_of_one_backward_pass_add_nothing_up() -> None:
+    clearing, (critic, _) = Clearing(), _optimizers()
+    _step(clearing, critic, critic)
+    clearing.used(critic)
+    assert not clearing.left(critic) and not clearing.alive
+
+
+def test_one_of_two_optimizers_that_step_after_one_backward_pass_owes() -> None:
+    clearing, (encoder, head) = Clearing(), _optimizers()
+    for _ in range(3):
+        clearing.cleared(head, to_none=True)
+        _step(clearing, encoder, None)
+        clearing.used(head)
+    assert clearing.alive and clearing.left(encoder) and not clearing.left(head)
+
+
+def test_the_place_is_beside_the_clearing_of_another_in_the_same_function() -> None:
+    lines = iter([5, 8])
+    clearing, (encoder, head) = Clearing(lambda: Location("train.py", next(lines), function="step")), _optimizers()
+    for _ in range(2):
+        clearing.cleared(head, to_none=True)
+        _step(clearing, encoder, None)
+    assert clearing.place(encoder).line == 5 and not clearing.place(head).file
+
+
+def test_the_place_is_that_of_the_update_where_nothing_is_cleared_nearby() -> None:
+    places = iter([Location("train.py", 5, function="make"), Location("train.py", 8, function="judge")])
+    clearing, (encoder, head) = Clearing(lambda: next(places)), _optimizers()
+    for _ in range(2):
+        clearing.cleared(head, to_none=True)
+        _step(clearing, encoder, None)
+    assert clearing.place(encoder).line == 8

@@ -50,6 +50,20 @@ def test_addends_have_their_value_weight_line_and_own_gradient(net: nn.Module) -
     assert fit.group == size.group == decay.group
 
 
+def test_a_sum_that_is_weighted_as_a_whole_gives_its_addends_the_weight() -> None:
+    net, x, y = nn.Linear(4, 2), torch.randn(8, 4), torch.randn(8, 2)
+
+    def step() -> None:
+        norms = net.weight.square().sum() + net.bias.square().sum()
+        loss = F.mse_loss(net(x), y) + 30.0 * norms
+        (loss / 4).backward()  # of all terms, and therefore the weight of none
+
+    fit, *sizes = traced(step, net).terms
+    assert fit.weighted_at is None
+    assert {float(size.weight) for size in sizes} == {7.5}
+    assert all(size.weighted_at is not None and size.weighted_at.code.startswith("loss =") for size in sizes)
+
+
 def test_a_gradient_that_fails_names_the_term_and_leaves_the_others(net: nn.Module) -> None:
     x = torch.randn(5, 6)
 

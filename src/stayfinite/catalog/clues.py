@@ -164,12 +164,27 @@ def overflowed(case: Case) -> bool:
     if any(stats.nonfinite or not stats.size for stats in inputs(case)):
         return False
     facts = dtype_facts(made.dtype)
-    if facts is None:
+    if facts is None or divides_by_zero(case):
         return False
     if made.posinf or made.neginf:
         return not here.name.startswith("log") and (here.name != "div" or largest_amplitude(case) > 1.0)
     # A sum of products that overflows on both sides gives NaN at once: inf - inf inside the kernel.
     return largest_amplitude(case) > 1e-3 * math.sqrt(facts.largest)
+
+
+def divides_by_zero(case: Case) -> bool:
+    """True if an update made a non-finite number of small ones and of an exact 0: only a division by it can do that.
+
+    What an optimizer computes has one kind whatever it is, without a domain to look into. Small: no product or square of two
+    such numbers leaves the format, with three powers of ten to spare.
+    """
+    made = output(case)
+    facts = dtype_facts(made.dtype) if made is not None else None
+    if kind(case).name != "optimizer_update" or facts is None or any(stats.nonfinite for stats in inputs(case)):
+        return False
+    numbers = scalars(case).values()
+    largest = max((largest_amplitude(case), *map(abs, numbers)), default=0.0)
+    return largest <= 1e-3 * math.sqrt(facts.largest) and (0.0 in numbers or any(stats.zero for stats in inputs(case)))
 
 
 def dtypes(case: Case) -> frozenset[str]:

@@ -102,6 +102,13 @@ def growth(case: Case, series: str, *, failing: bool = False) -> Growth:
     return Growth(len(values), start, values[-1], steps, rises / steps if steps else 0.0, leap)
 
 
+def loss_factor(case: Case) -> float:
+    """How many times larger the loss became, the failing step and a change of its sign included; at least 1."""
+    run, window = growth(case, "loss", failing=True), own_window(case, "loss")
+    last = next((finite(value) for step, value in zip(window.steps, window.values, strict=False) if step == case.symptom.step), None)
+    return max(run.factor, abs(last or 0.0) / run.start if run.start > 0.0 else 1.0)
+
+
 def first_reading(case: Case, series: str) -> float | None:
     """The reading of step 0, if it is known and finite."""
     window = case.window(series)

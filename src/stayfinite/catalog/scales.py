@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from stayfinite.catalog.clues import amplitude, finite, inputs, kind, source_text
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import first_reading
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.numbers import show
+from stayfinite.records.numbers import show, to_float
 from stayfinite.records.tensor import TensorStats
+from stayfinite.records.trace import LossTerm
 
 _TARGET_NAME = re.compile(r"(^|[^a-z])(y|ys|yb|tgt|gt|t)([^a-z]|$)|target|label|truth|answer", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -145,6 +147,28 @@ def absurd_start(case: Case) -> float:
     that, means never do."""
     first = first_reading(case, "loss")
     return first if first is not None and first >= 1e4 and data_scale(case) < 100.0 else 0.0
+
+
+MEANS = frozenset({"mean", "mse", "l1_loss", "smooth_l1", "nll_loss", "cross_entropy", "bce", "bce_with_logits"})
+"""Kinds of loss terms that are means by default, whose size says something about one element."""
+_OF_CLASSES = frozenset({"nll_loss", "cross_entropy", "bce", "bce_with_logits"})
+
+
+def usual_start(case: Case, terms: Sequence[LossTerm]) -> float:
+    """What `terms`, all of them means, come to at most before anything is learned: about ln(classes) for each over classes
+    (9 for ten thousand), ten times the square of the data for others."""
+    square = 10.0 * max(data_scale(case), 1.0) ** 2
+    return sum(abs(to_float(term.weight)) * (10.0 if term.kind in _OF_CLASSES else square) for term in terms)
+
+
+def began_with(case: Case) -> LossTerm | None:
+    """The one term that is no mean, if the others cannot have made the very first loss: it was 30 times what they come to."""
+    first, terms = first_reading(case, "loss"), case.trace.terms
+    sums = [term for term in terms if term.kind not in MEANS]
+    if first is None or len(sums) != 1 or len({term.group for term in terms}) != 1 or len(terms) < 2:
+        return None
+    others = [term for term in terms if term is not sums[0]]
+    return sums[0] if first >= 30.0 * usual_start(case, others) > 0.0 else None
 
 
 def parameter_scale(case: Case) -> float:

@@ -105,6 +105,8 @@ class OptimizerInfo(msgspec.Struct, frozen=True):
     rated: str = ""
     gradients_alive: bool | None = None
     """True if its latest update was made from gradients that were not cleared since the one before; ``None`` if nobody looked."""
+    clear_at: Location = UNKNOWN_LOCATION
+    """Where they could have been cleared, in that case: beside the clearing of another optimizer, or at the update."""
 
 
 class Configuration(msgspec.Struct, frozen=True):

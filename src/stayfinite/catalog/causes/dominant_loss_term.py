@@ -38,7 +38,7 @@ import math
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import edge_value, inputs, kind, origin_call, origin_location, overflowed
 from stayfinite.catalog.histories import first_reading, rate_ratio
-from stayfinite.catalog.scales import absurd_start, data_scale, single_sample
+from stayfinite.catalog.scales import MEANS, absurd_start, began_with, data_scale, single_sample, usual_start
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
@@ -50,8 +50,6 @@ PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("moment-matching", "plate-residual")
 
-_MEANS = frozenset({"mean", "mse", "l1_loss", "smooth_l1", "nll_loss", "cross_entropy", "bce", "bce_with_logits"})
-
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
@@ -61,7 +59,7 @@ def evidence(case: Case) -> list[Evidence]:
     if len(ranked) < 2:
         return [Evidence("the loss is no sum of several terms", -9.0, "terms")]
     worst, others = ranked[0], ranked[1:]
-    found = [_dominance(worst, others), *_mechanism(case, worst), *_weight(worst, others), *single_sample(case)]
+    found = [_dominance(worst, others, began_with(case)), *_mechanism(case, worst), *_weight(worst, others), *single_sample(case)]
     first = first_reading(case, "loss")
     small = sum(abs(to_float(term.value)) for term in others)
     if first is not None and math.isfinite(small) and first >= 1e3 * small > 0.0:
@@ -70,6 +68,9 @@ def evidence(case: Case) -> list[Evidence]:
     if absurd_start(case) and _overweight(worst, others):
         found.append(Evidence(f"the first loss was {show(absurd_start(case))} already, on data of ordinary size", 3.5,
                               "first-loss"))
+    if began_with(case) is worst and first is not None:
+        found.append(Evidence(f"the first loss was {show(first)}, of which the other terms make no more than "
+                              f"{show(usual_start(case, others))}", 4.0, "first-loss"))
     if worst.parameters:
         found.append(Evidence(f"its gradient is largest in `{worst.parameters[0]}`", 0.5, "layer"))
     ratio = rate_ratio(case)
@@ -91,16 +92,18 @@ def locate(case: Case) -> Location:
     if len(ranked) < 2 or not ranked[0].location.file:
         return origin_location(case)
     worst = ranked[0]
-    return worst.weighted_at if worst.weighted_at is not None and _overweight(worst, ranked[1:]) else worst.location
+    multiplied = _overweight(worst, ranked[1:]) or (began_with(case) is worst and abs(to_float(worst.weight)) > 1.0)
+    return worst.weighted_at if worst.weighted_at is not None and multiplied else worst.location
 
 
 def _ranked(case: Case) -> list[LossTerm]:
-    """The terms that compete, the suspect first: the largest, or one whose weight is out of proportion. That one has
-    thrown shared layers about, and which term overflows first is then chance."""
+    """The terms that compete, the suspect first: the largest, or one whose weight is out of proportion or that made the
+    very first loss. That one has thrown shared layers about, and which term overflows first is then chance."""
     terms = sorted(case.trace.terms, key=_size, reverse=True)
     rivals = [term for term in terms if term.group == terms[0].group]
     heavy = next((one for one in rivals if _overweight(one, [other for other in rivals if other is not one])), None)
-    return [heavy, *(one for one in rivals if one is not heavy)] if heavy is not None else rivals
+    heavy = heavy if heavy is not None else began_with(case)
+    return [heavy, *(one for one in rivals if one is not heavy)] if heavy in rivals else rivals
 
 
 def _size(term: LossTerm) -> tuple[float, float]:
@@ -116,16 +119,18 @@ def _told(term: LossTerm) -> str:
     return f"`{term.name}` (line {term.location.line}) is {show(term.value)}{gradient}"
 
 
-def _dominance(worst: LossTerm, others: list[LossTerm]) -> Evidence:
+def _dominance(worst: LossTerm, others: list[LossTerm], began: LossTerm | None) -> Evidence:
     rest = "; ".join(_told(term) for term in others[:3])
     size, next_size = _size(worst)[0], max(_size(term)[0] for term in others)
-    if math.isinf(next_size) and _overweight(worst, others):
+    if math.isinf(next_size) and (_overweight(worst, others) or worst is began):
         return Evidence(f"{_told(worst)}; {rest}", 2.0, "term-size")
     if math.isinf(next_size):
         return Evidence(f"several terms fail alike: {_told(worst)}; {rest}", -4.0, "term-size")
     if math.isinf(size):
         return Evidence(f"of {len(others) + 1} terms only {_told(worst)}; {rest}", 4.0, "term-size")
-    ratio = size / next_size if next_size > 0.0 else math.inf if size > 0.0 else 1.0
+    if next_size == 0.0:
+        return Evidence(f"the other terms are 0 in this step, none is drowned: {_told(worst)}; {rest}", -4.0, "term-size")
+    ratio = size / next_size
     if ratio < 30.0:
         return Evidence(f"the terms are of similar size: {_told(worst)}; {rest}", -6.0, "term-size")
     bits = 6.0 if ratio >= 1e6 else 5.0 if ratio >= 1e4 else 4.0 if ratio >= 1e3 else 2.0
@@ -174,6 +179,6 @@ def _weight(worst: LossTerm, others: list[LossTerm]) -> list[Evidence]:
     if _overweight(worst, others):
         weight = abs(to_float(worst.weight))
         return [Evidence(f"it is multiplied with {show(weight)}", 3.0 if weight >= 1e3 else 1.5, "weight")]
-    if worst.kind not in _MEANS and all(term.kind in _MEANS for term in others):
+    if worst.kind not in MEANS and all(term.kind in MEANS for term in others):
         return [Evidence("it is a sum, the others are means", 2.5, "weight")]
     return []

@@ -37,7 +37,7 @@ from collections import Counter
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import kind, overflowed, phase
 from stayfinite.catalog.clues import origin_location as locate
-from stayfinite.catalog.histories import growth, rate_ratio, slope, too_large
+from stayfinite.catalog.histories import growth, loss_factor, rate_ratio, slope, too_large
 from stayfinite.catalog.scales import data_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -72,7 +72,7 @@ def evidence(case: Case) -> list[Evidence]:
     if data_scale(case) >= 1e3:
         found.append(Evidence(f"data of {show(data_scale(case))} make gradients large at once", -3.5, "data-scale"))
     ratio = rate_ratio(case)
-    if ratio is not None and ratio >= 10.0:
+    if ratio is not None and ratio >= 30.0:
         found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -2.5, "rate"))
     if case.replay.unscaled == "finite":
         found.append(Evidence("with a loss that is not scaled the gradients are finite", -6.0, "scale"))
@@ -101,10 +101,11 @@ def _against_loss(case: Case) -> list[Evidence]:
     if gradient.readings == 0:
         return []
     # Weights that grow by a constant factor let the gradient grow less than the loss: the loss has one factor more.
-    if gradient.factor >= 1e3 and gradient.factor >= 10.0 * loss.factor:
+    rose = loss_factor(case)
+    if gradient.factor >= 1e3 and gradient.factor >= 10.0 * rose:
         settled = gradient.readings - gradient.steps >= 3  # from the first steps on, every divergence begins steeply
-        bits = 2.0 if not settled else 4.5 if gradient.factor >= 100.0 * loss.factor else 3.5
-        return [Evidence(f"the gradient norm rose {show(gradient.factor)} times, the loss {show(loss.factor)} times",
+        bits = 2.0 if not settled else 4.5 if gradient.factor >= 100.0 * rose else 3.5
+        return [Evidence(f"the gradient norm rose {show(gradient.factor)} times, the loss {show(rose)} times",
                          bits, "gradient-against-loss")]
     if 0.0 < loss.last <= 1e3 and gradient.last >= 1e5 * loss.last:
         return [Evidence(f"the gradient norm is {show(gradient.last)} for a loss of {show(loss.last)}", 3.0,

@@ -37,7 +37,7 @@ from stayfinite.catalog.clues import HUGE, dtypes, inputs, largest_amplitude, ph
 from stayfinite.catalog.clues import optimizer_location as locate
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import growth, growth_bits, rate, rate_ratio, told, too_large
-from stayfinite.catalog.scales import absurd_start, data_scale, parameter_scale
+from stayfinite.catalog.scales import absurd_start, began_with, data_scale, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
@@ -61,10 +61,13 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"parameters stay within {show(size)}", -1.5, "parameter-scale"))
     if absurd_start(case):
         found.append(Evidence("the loss was absurd before the first update", -3.5, "first-loss"))
-    data = data_scale(case)
+    elif (first := began_with(case)) is not None:
+        found.append(Evidence(f"`{first.name}` made the loss large before the first update", -3.5, "first-loss"))
+    data, ratio = data_scale(case), rate_ratio(case)
     if data >= 100.0:
-        found.append(Evidence(f"data of {show(data)} make an ordinary rate too high", -4.0 if data >= 1e3 else -1.5,
-                              "data-scale"))
+        modest = ratio is None or ratio <= 1.0
+        found.append(Evidence(f"data of {show(data)} make an ordinary rate too high",
+                              -4.0 if data >= 1e3 else -2.5 if modest else -1.5, "data-scale"))
     if "float16" in dtypes(case):
         found.append(Evidence("in float16 less growth is enough", -1.5, "format"))
     return found

@@ -47,9 +47,10 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
 def locate(case: Case) -> Location:
-    """Where the optimizer was constructed whose gradients were not cleared; else the first one."""
-    owing = (o.location for o in case.configuration.optimizers if o.gradients_alive)
-    return next((place for place in owing if place.file), optimizer_location(case))
+    """Where the gradients could have been cleared; else where the optimizer was constructed that has them, or the first one."""
+    owing = [o for o in case.configuration.optimizers if o.gradients_alive]
+    places = (*(o.clear_at for o in owing), *(o.location for o in owing))
+    return next((place for place in places if place.file), optimizer_location(case))
 
 
 def evidence(case: Case) -> list[Evidence]:

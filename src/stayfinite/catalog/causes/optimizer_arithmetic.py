@@ -33,14 +33,16 @@ from __future__ import annotations
 import math
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import dtypes, finite, inputs, kind, largest_amplitude, phase
+from stayfinite.catalog.clues import divides_by_zero, dtypes, finite, inputs, kind, largest_amplitude, phase
 from stayfinite.catalog.clues import optimizer_location as locate
 from stayfinite.catalog.dtypes import dtype_facts
-from stayfinite.catalog.histories import growth, own_window, rate_ratio
+from stayfinite.catalog.histories import growth, loss_factor, own_window, rate_ratio
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import show
 
+RUNAWAY = 1e6
+"""A gradient norm that rose this many times in a run is no longer that of a model which is large by its units."""
 _BETWEEN = frozenset({"clip_gradients", "unscale", "accumulate"})
 
 TITLE = "Optimizer arithmetic"
@@ -61,6 +63,8 @@ def evidence(case: Case) -> list[Evidence]:
     half = sorted({"float16", "bfloat16"} & (dtypes(case) | set(case.configuration.parameter_dtypes)))
     if half:
         found.append(Evidence(f"it computes in {' and '.join(half)}", 2.0, "format"))
+    if divides_by_zero(case):
+        found.append(Evidence("it made that of small numbers and an exact 0: it divides by it", 3.0, "divisor"))
     squared = _square(case)
     if squared is not None:
         found.append(Evidence(squared, 4.0, "second-moment"))
@@ -72,6 +76,10 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"the rate is {show(ratio)} times what is customary", -3.0, "rate"))
     if growth(case, "loss").grew:
         found.append(Evidence("the loss had been growing for steps", -2.0, "loss-history"))
+    gradient, rose = growth(case, "gradient_norm", failing=True), loss_factor(case)
+    if squared is not None and gradient.factor >= RUNAWAY and gradient.factor >= 100.0 * rose:
+        found.append(Evidence(f"the gradient norm had risen {show(gradient.factor)} times, the loss {show(rose)} "
+                              f"times: the square is only where it shows", -4.0, "gradient-against-loss"))
     return found
 
 

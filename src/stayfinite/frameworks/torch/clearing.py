@@ -4,28 +4,41 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
+
+from stayfinite.records.location import UNKNOWN_LOCATION, Location
 
 
 class Clearing:
-    """The clearing calls of one session. Per step this costs a few entries of dictionaries."""
+    """The clearing calls of one session. Per step this costs a few entries of dictionaries. `locate`: the line of the user's
+    code that is running, asked for once for each optimizer."""
 
-    def __init__(self) -> None:
+    def __init__(self, locate: Callable[[], Location] = lambda: UNKNOWN_LOCATION) -> None:
         self.wiped = True
         """No gradients are alive: cleared since the last step, or never made."""
         self.zeroes = False
         """They are cleared by filling them with zeros, and are there at the start of a step."""
         self.alive = False
         """Learned: this script lets gradients live across steps."""
-        self._owed: weakref.WeakKeyDictionary[Optimizer, bool] = weakref.WeakKeyDictionary()
-        """Optimizers whose gradients were used and not cleared since; True once they were used a second time."""
+        self._owed: weakref.WeakKeyDictionary[Optimizer, _Use] = weakref.WeakKeyDictionary()
+        """Optimizers whose gradients were used and not cleared by a call since."""
+        self._cleared: weakref.WeakKeyDictionary[Optimizer, Location] = weakref.WeakKeyDictionary()
+        """Where each was cleared first."""
+        self._stale_at: weakref.WeakKeyDictionary[Optimizer, Location] = weakref.WeakKeyDictionary()
+        """Where each took the first update that was made from gradients of two steps."""
+        self._locate = locate
 
     def cleared(self, subject: object, *, to_none: bool) -> None:
         """`subject` was asked to clear its gradients. A module may hold those of any optimizer."""
         self.wiped, self.zeroes = True, not to_none
         if isinstance(subject, Optimizer):
             self._owed.pop(subject, None)
+            if subject not in self._cleared:
+                self._cleared[subject] = self._locate()
         else:
             self._owed.clear()
 
@@ -33,14 +46,59 @@ class Clearing:
         """Gradients are about to be made; `first`: by the first backward pass of a step. `none_left()` says if there are none."""
         self.alive = self.alive or (first and not self.wiped and not none_left())
         self.wiped = False
+        for optimizer in [o for o, use in self._owed.items() if not use.stale and _zeroed(use)]:
+            del self._owed[optimizer]
 
     def used(self, optimizer: Optimizer) -> None:
-        """`optimizer` is about to step."""
-        self._owed[optimizer] = optimizer in self._owed
+        """`optimizer` is about to step. What was used before and is the same tensor, written since, was added to: one that
+        was put there anew, or taken away, is another."""
+        before = self._owed.get(optimizer)
+        every = (p.grad for g in optimizer.param_groups for p in g["params"])
+        gradient: Tensor | None = next((one for one in every if one is not None), None)
+        known = before.gradient() if before is not None else None
+        if before is not None and known is not None and id(known) == id(gradient):
+            stale = before.stale or known._version != before.version
+            self._owed[optimizer] = _Use(before.gradient, known._version, stale)
+            self.alive = self.alive or stale
+            if stale and optimizer not in self._stale_at:
+                self._stale_at[optimizer] = self._locate()
+        else:
+            self._owed[optimizer] = _Use(weakref.ref(gradient) if gradient is not None else _nothing, _version(gradient))
 
     def left(self, optimizer: Optimizer) -> bool:
-        """True if the update of `optimizer` asked for last was made from gradients of two steps; False where none live.
+        """True if the update of `optimizer` asked for last was made from gradients of two steps."""
+        use = self._owed.get(optimizer)
+        return use is not None and use.stale
 
-        Between two updates its gradients may have been taken away by hand, which nobody sees.
-        """
-        return self._owed.get(optimizer, False) if self.alive else False
+    def place(self, optimizer: Optimizer) -> Location:
+        """Where the gradients of `optimizer` could have been cleared, if they were not: the line of the same function that
+        clears those of another, else that of its update."""
+        update = self._stale_at.get(optimizer, UNKNOWN_LOCATION)
+        beside = (at for at in self._cleared.values() if at.file and (at.file, at.function) == (update.file, update.function))
+        return next(beside, update)
+
+
+@dataclass(frozen=True)
+class _Use:
+    """The first gradient an optimizer was about to step with, and how often it had been written then. `stale`: it had been
+    used for an update before."""
+
+    gradient: Callable[[], Tensor | None]
+    version: int
+    stale: bool = False
+
+
+def _nothing() -> None:
+    return None
+
+
+def _version(gradient: Tensor | None) -> int:
+    return gradient._version if gradient is not None else 0
+
+
+def _zeroed(use: _Use) -> bool:
+    """True if that gradient was filled with zeros since, by the script's own code. On other devices nobody looks: a look waits."""
+    gradient = use.gradient()
+    if gradient is None or gradient._version == use.version or gradient.device.type != "cpu":
+        return False
+    return not bool(gradient.any()) if gradient.layout is torch.strided else False

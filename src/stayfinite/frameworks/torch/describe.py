@@ -167,6 +167,7 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
             schedulers=tuple(type(one).__name__ for one in schedulers),
             scheduled_at=next((live.scheduled[one] for one in schedulers if one in live.scheduled), UNKNOWN_LOCATION),
             gradients_alive=live.clearing.left(optimizer),
+            clear_at=live.clearing.place(optimizer),
         ))
     dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in subjects.parameters})
     return Configuration(

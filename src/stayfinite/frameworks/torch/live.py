@@ -55,7 +55,7 @@ class Live:
         self.compiled_at = UNKNOWN_LOCATION
         self.checkpoint: Location | None = None
         self.checkpoint_step = -1
-        self.clearing = Clearing()
+        self.clearing = Clearing(locate)
         self.exact = False
         """Passes will be compared with their repetitions: read every norm the way a repetition does."""
         self.in_backward = 0

@@ -99,21 +99,21 @@ class Terms:
 
     # -- taking apart -------------------------------------------------------------------------------------------------
 
-    def _addends(self, node: Any, output: int, text: str) -> list[_Addend]:
-        """The addends of the number that `node` gave out as its `output`-th result; `text`: what it is called."""
-        scaled: Forward | None = None
+    def _addends(self, node: Any, output: int, text: str, scaled: Forward | None = None, *, part: bool = False) -> list[_Addend]:
+        """The addends of the number that `node` gave out as its `output`-th result; `text`: what it is called. `part`: it is an
+        addend itself, which `scaled` multiplied as a whole; what multiplies all of a loss gives no term its weight."""
         for _ in range(50):
             forward = self._nodes.find(node)
             children = [(child, at) for child, at in node.next_functions if child is not None and _is_made(child)]
             if forward is None or not children:
                 break
             if forward.kind in _ADDING and len(children) > 1 and all(_extent(*child) == 1 for child in children):
-                return self._split(forward, node, text)
+                return self._split(forward, node, text, scaled if part else None)
             if forward.kind not in _ADDING | _SCALING | {"matmul"} or len(children) != 1:
                 break
             collected = self._collected(node) if forward.kind not in _ADDING else []  # matmul: `torch.dot(weights, terms)`
             if collected:
-                return [one for child in collected for one in self._addends(*child, "")]
+                return [one for child in collected for one in self._addends(*child, "", part=True)]
             if _extent(*children[0]) != 1 or forward.kind == "matmul":
                 break
             if scaled is None and forward.kind in ("mul", "div"):
@@ -121,14 +121,14 @@ class Terms:
             node, output = children[0]
         return [_Addend(node, output, text, self._nodes.find(node), self._value(node), scaled)]
 
-    def _split(self, forward: Forward, node: Any, text: str) -> list[_Addend]:
+    def _split(self, forward: Forward, node: Any, text: str, scaled: Forward | None) -> list[_Addend]:
         shape = shape_of(self._frames.location(forward.spot).expression)
         found: list[_Addend] = []
         for place, (child, at) in enumerate(node.next_functions):
             if child is None or not _is_made(child):
                 continue
             own = shape.operands[place] if len(shape.operands) == 2 and place < 2 else text
-            found += self._addends(child, at, own)
+            found += self._addends(child, at, own, scaled, part=True)
             if len(found) > _MOST:
                 break
         return found

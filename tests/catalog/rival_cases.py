@@ -1,0 +1,76 @@
+"""Cases two causes claim, on both sides of what tells them apart."""
+
+from __future__ import annotations
+
+from catalog.window_cases import term
+from catalog.writing import HERE, TENFOLD, Written, case, configuration, inf_of, origin, stats
+
+from stayfinite.records.incident import Configuration
+from stayfinite.records.location import Location
+from stayfinite.records.trace import Scalar, Trace
+
+TASK, PENALTY = Location("train.py", 28), Location("train.py", 23)
+CALM = [1.1, 1.0, 0.95, 0.97, 0.9, 0.93, 0.9, 0.91]
+
+
+def rivals() -> list[Written]:
+    """All of them."""
+    return [*updates(), *first_losses(), *scales()]
+
+
+def updates() -> list[Written]:
+    """An update that is not finite: arithmetic of the optimizer, one loss without a gradient, a gradient that ran away."""
+    trust = origin("optimizer_update", "optimizer", [stats("trust * p.norm()", (), min=0.012, max=0.012, culprit=0.012),
+                   stats("g.norm()", (), zero=1, min=0.0, max=0.0, culprit=0.0)], inf_of(()))
+    bias = origin("optimizer_update", "optimizer", [stats("m", (12, 1), min=-0.02, max=0.03)], inf_of((12, 1)),
+                  scalars=(Scalar("other", 0.0),))
+    square = origin("optimizer_update", "optimizer", [stats("exp_avg_sq", min=6e15, max=6e23), stats("grad", min=-1e25, max=6e24)],
+                    inf_of(), scalars=(Scalar("value", 1e-3),))
+    idle = Trace(terms=(term("main", TASK, 0.52, 1.5, "nll_loss"), term("0.3 * side", PENALTY, 0.0, 0.0, "sum", weight=0.3)))
+    moments = {"detector": "nonfinite-moment", "configuration": configuration(betas=(0.9, 0.999), epsilon=1e-8)}
+    return [
+        Written("a trust ratio over a gradient of 0", case(trust, 23, trace=idle, detector="nonfinite-parameter",
+            configuration=configuration("LARS", 0.1)), "optimizer-arithmetic", ("dominant-loss-term", "exploding-gradient",
+            "learning-rate-too-high")),
+        Written("a bias correction of 0", case(bias, 0, detector="nonfinite-parameter", configuration=configuration("Own", 4e-3)),
+            "optimizer-arithmetic", ("bad-initialization", "learning-rate-too-high", "exploding-gradient")),
+        Written("a square that leaves the format after a gradient ran away", case(square, 75, loss=CALM,
+            gradient=[2.0, 2.2, 1.9, 2.1, 3e3, 4e8, 3e12, "+inf"], **moments), "exploding-gradient", ("optimizer-arithmetic",
+            "learning-rate-too-high")),
+        Written("a square that leaves the format from the first step on", case(square, 2, loss=[3e28, 3e28],
+            gradient=[1e25, 1.1e25, 1e25], **moments), "optimizer-arithmetic", ("learning-rate-too-high", "bad-initialization")),
+    ]
+
+
+def first_losses() -> list[Written]:
+    """Several terms of a loss are no numbers any more, and the first loss says who began."""
+    overflow = origin("matmul", "forward", [stats("h", max=2e28), stats("w", (64, 64), max=4e13)], inf_of())
+    grown = (stats("net.0.weight", (64, 20), min=-1e14, max=2e14),)
+    terms = Trace(terms=(term("task", TASK, "nan", "nan", "nll_loss"), term("total", PENALTY, "+inf", "nan", "sum",
+                  weight=10.0, weighted_at=HERE)))
+    run = [11800.0, 2e8, 2.4e21]
+    steep = {"gradient": [186.0, 2690.0, 4e6, 3e16], "parameters": grown, "trace": terms, "optimizer": "SGD"}
+    return [
+        Written("a penalty that was a thousand at the first step", case(overflow, 4, loss=[1030.0, *run], lr=0.05, **steep),
+            "dominant-loss-term", ("learning-rate-too-high", "bad-initialization")),
+        Written("the same terms, small at the first step", case(overflow, 4, loss=[2.9, *run], lr=0.5, **steep),
+            "learning-rate-too-high", ("dominant-loss-term", "exploding-gradient")),
+    ]
+
+
+def scales() -> list[Written]:
+    """Data of some hundreds in a training by hand, whose rate nobody reads."""
+    residual = stats("r", (20,), min=1e20, max=2e20, culprit=1.4e20)
+    squares = origin("mul", "loss", [residual, residual], inf_of((20,)))
+    raw = (stats("x", (32, 10), min=1.0, max=301.0), stats("y", (32,), min=-1.6, max=2.5))
+    small = (stats("x", (32, 10), min=-3.0, max=3.1), stats("y", (32,), min=-1.6, max=2.5))
+    run = {"loss": [0.7, 29.0, 6e5, 1e10, 3e14, 6e18, 1e23], "parameters": (stats("w", (10,), max=4e17),)}
+    by_hand = Configuration(parameter_dtypes=("float32",))
+    return [
+        Written("raw measurements, updated by hand", case(squares, 7, batch=raw, configuration=by_hand, **run), "unscaled-input",
+            ("learning-rate-too-high",)),
+        Written("standardised ones, updated by hand", case(squares, 7, batch=small, configuration=by_hand, **run),
+            "learning-rate-too-high", ("unscaled-input", "unscaled-target")),
+        Written("raw measurements at a rate of 3", case(squares, 7, batch=raw, optimizer="SGD", lr=3.0, gradient=TENFOLD, **run),
+            "learning-rate-too-high", ("unscaled-target",)),
+    ]
