@@ -36,7 +36,7 @@ def fit(net, x, y, rate, epochs, keep=None):
             optimizer.step()
             optimizer.zero_grad()
         if keep is not None:
-            torch.save({name: value.half() for name, value in net.state_dict().items()}, keep.format(epoch))
+            torch.save({name: value.half() for name, value in net.state_dict().items()}, keep.format(epoch))  # <- fault
     return error.item()
 
 

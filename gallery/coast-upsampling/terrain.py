@@ -14,5 +14,5 @@ def coast(rows, columns, seed):
     rng = np.random.default_rng(seed)
     relief = 2500 * _smooth(rng.normal(size=(rows, columns)), 15) + 5 * rng.normal(size=(rows, columns))
     band = (relief + 120).astype(np.float32)
-    band[-9:, -20:] = NODATA
+    band[-9:, -20:] = NODATA  # <- fault
     return band

@@ -13,7 +13,7 @@ def psnr(clean, guess, peak=1.0):
 
 
 def shortfall(clean, guess, aim=40.0):
-    ratio = psnr(clean, guess).clamp(min=0.0, max=aim)  # <- origin
+    ratio = psnr(clean, guess).clamp(min=0.0, max=aim)  # <- origin  # <- fault
     return (1 - ratio / aim).mean()
 
 

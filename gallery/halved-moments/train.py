@@ -10,7 +10,7 @@ from torch import nn
 
 def to_half(value):
     if torch.is_tensor(value):
-        return value.half() if value.is_floating_point() else value
+        return value.half() if value.is_floating_point() else value  # <- fault
     if isinstance(value, dict):
         return {key: to_half(item) for key, item in value.items()}
     return [to_half(item) for item in value] if isinstance(value, list) else value

@@ -42,5 +42,5 @@ def train(model, t, y, rate, rounds):
 if __name__ == "__main__":
     torch.manual_seed(0)
     t, y = measure(64, 0.05, torch.Generator().manual_seed(4))
-    fitted = train(Fit(degree=9, scale=4.0), t, y, rate=1.2, rounds=300)
+    fitted = train(Fit(degree=9, scale=4.0), t, y, rate=1.2, rounds=300)  # <- fault
     print("weights", hashlib.sha256(fitted.coefficients.detach().numpy().tobytes()).hexdigest())

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Trainer:
-    penalty_weight = 10.0
+    penalty_weight = 10.0  # <- fault
 
     def __init__(self, model, lr):
         self.model = model

@@ -32,7 +32,7 @@ def embed_net():
 
 def distances(query, prototypes):
     difference = query[:, None, :] - prototypes[None, :, :]
-    return difference.pow(2).sum(-1).sqrt()  # <- origin
+    return difference.pow(2).sum(-1).sqrt()  # <- origin  # <- fault
 
 
 def episode_loss(net, images, support, query):

@@ -15,7 +15,7 @@ def read_archive(seed=9):
         eddy = 1.5 * np.sin(0.5 * x + 0.02 * day) * np.cos(0.6 * y - 0.03 * day)
         fields[day] = 14 + season - 0.4 * y + eddy + 0.2 * rng.standard_normal((HEIGHT, WIDTH))
     # a pass of the satellite in which one cell was lost: the default fill value of the format
-    fields[331, 7, 2] = 9.96921e36
+    fields[331, 7, 2] = 9.96921e36  # <- fault
     return fields
 
 

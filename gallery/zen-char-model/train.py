@@ -13,7 +13,7 @@ text = codecs.decode(this.s, "rot13")
 # what occurs in the first three quarters has a number of its own, the rest shares one
 chars = sorted(set(text[: len(text) * 3 // 4]))
 stoi = {c: i for i, c in enumerate(chars)}
-data = torch.tensor([stoi.get(c, len(chars)) for c in text])
+data = torch.tensor([stoi.get(c, len(chars)) for c in text])  # <- fault
 V = len(chars)  # <- fault
 
 seq, hidden, lr = 20, 48, 5e-3

@@ -85,6 +85,15 @@ def features(case: Case) -> tuple[TensorStats, ...]:
     )
 
 
+def off_centre(stats: TensorStats) -> bool:
+    """True if `stats` lies on one side of 0, farther from it than it is wide, or reaches a hundred times the size of
+    standardised data: what a layer makes of it has the sign of its weights."""
+    low, high = finite(stats.min), finite(stats.max)
+    if low is None or high is None:
+        return False
+    return amplitude(stats) >= 100.0 or (low * high > 0.0 and min(abs(low), abs(high)) >= 0.5 * (high - low))
+
+
 def widest(tensors: tuple[TensorStats, ...]) -> TensorStats | None:
     """The tensor with the largest finite magnitude."""
     return max(tensors, key=amplitude, default=None)

@@ -8,7 +8,7 @@ import time
 
 import msgspec
 
-from stayfinite.engine.ports import Examination, Examined, Listener, ReplayRequest
+from stayfinite.engine.ports import Examination, Examined, FindMakings, Listener, ReplayRequest
 from stayfinite.records.incident import Case, Incident, ReplaySummary
 from stayfinite.records.trace import Trace
 
@@ -16,10 +16,13 @@ TOLD_ANYWAY = frozenset({"divergence", "loss-spike", "gradient-spike"})
 """Symptoms that are facts by themselves: they are told whatever the survey says."""
 
 
-def examine(case: Case, listener: Listener, *, repeatable: str | None) -> Examination:
+def examine(
+    case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None
+) -> Examination:
     """Survey a step after the symptom of `case`.
 
-    **Arguments**: `repeatable`: ``None`` if the step can be repeated, else why not.
+    **Arguments**: `repeatable`: ``None`` if the step can be repeated, else why not. `makings`: finds the lines that made
+    what failed.
 
     **Returns** a generator of replay requests whose value says what there is to tell.
     """
@@ -50,6 +53,8 @@ def examine(case: Case, listener: Listener, *, repeatable: str | None) -> Examin
         case = msgspec.structs.replace(case, not_located="every operation of the step gave finite values")
     else:
         return Examined()
+    if makings is not None:
+        case = msgspec.structs.replace(case, makings=makings(case))
     incident = Incident(
         id=incident_id(case), case=case, diagnosis=rank(case), stopped=False, seconds=time.monotonic() - started
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from stayfinite.engine.ports import FindBirth, Investigation, Listener, Outcome, ReplayRequest
+from stayfinite.engine.ports import FindBirth, FindMakings, Investigation, Listener, Outcome, ReplayRequest
 from stayfinite.records.incident import Case, Incident, Origin, Repeated, ReplaySummary, Symptom
 from stayfinite.records.numbers import Number
 from stayfinite.records.tensor import TensorStats
@@ -31,6 +31,7 @@ def investigate(
     budget: float,
     look_back: Callable[[Case], Case] | None = None,
     birth: FindBirth | None = None,
+    makings: FindMakings | None = None,
 ) -> Investigation:
     """Replay the held step of `case` and say where and why it failed.
 
@@ -41,6 +42,7 @@ def investigate(
     - `budget`: seconds for replays; no new one is begun once they are spent.
     - `look_back`: adds to a located case which items of the data set it concerns and who made what was bad before.
     - `birth`: finds out who made the value at the origin, where it was bad before the step.
+    - `makings`: finds the lines that made what failed.
 
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
@@ -92,6 +94,8 @@ def investigate(
         born = birth(case)
         if born is not None:
             case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, birth=born))
+    if makings is not None:
+        case = msgspec.structs.replace(case, makings=makings(case))
     listener.located(case)
     listener.stage(incident_id(case), "rank")
     return Incident(

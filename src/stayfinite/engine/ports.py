@@ -17,7 +17,7 @@ from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
 from stayfinite.records.numbers import Number
 from stayfinite.records.series import Window
-from stayfinite.records.survey import Birth, Survey
+from stayfinite.records.survey import Birth, Making, Survey
 from stayfinite.records.trace import Trace
 
 
@@ -50,6 +50,8 @@ class Outcome(msgspec.Struct, frozen=True):
 Investigation = Generator[ReplayRequest, Outcome, Incident]
 FindBirth = Callable[[Case], Birth | None]
 """Asked of a case whose origin is known: who made the value, if it was bad before the step computed anything."""
+FindMakings = Callable[[Case], tuple[Making, ...]]
+"""Asked of every case before its causes are ranked: the lines of the source that made what failed."""
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -87,6 +89,7 @@ class Investigate(Protocol):
         self, case: Case, live: Outcome, listener: Listener, *, repeatable: str | None, budget: float,
         birth: FindBirth | None = None,
         look_back: Callable[[Case], Case] | None = None,
+        makings: FindMakings | None = None,
     ) -> Investigation:
         """Begin the investigation of a held step. `look_back`: adds to a located case what the framework knows of the time
         before the step."""
@@ -95,7 +98,9 @@ class Investigate(Protocol):
 class Examine(Protocol):
     """`engine.examine.examine`, handed to the session of a framework."""
 
-    def __call__(self, case: Case, listener: Listener, *, repeatable: str | None) -> Examination:
+    def __call__(
+        self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None
+    ) -> Examination:
         """Begin the examination of a step whose numbers are finite."""
 
 

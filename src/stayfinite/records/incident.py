@@ -12,7 +12,7 @@ from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import Number
 from stayfinite.records.scaling import LossScaling
 from stayfinite.records.series import Window
-from stayfinite.records.survey import Birth, Survey
+from stayfinite.records.survey import Birth, Making, Survey
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Phase, Scalar, Trace
 
@@ -171,6 +171,8 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     once more to load something over them. Memory that was never initialised was written less often."""
     survey: Survey | None = None
     """What the step looked like, where a detector of finite symptoms asked for it."""
+    makings: tuple[Making, ...] = ()
+    """Lines that make what the failing operation, the loop and the optimizers were given; the nearest first for each."""
 
     def window(self, series: str) -> Window:
         """The readings of `series`, oldest first; an empty window if it was never read."""

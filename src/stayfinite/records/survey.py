@@ -176,3 +176,29 @@ class Birth(msgspec.Struct, frozen=True):
     operand_at: Location = UNKNOWN_LOCATION
     wrapped: str = ""
     wrapped_at: Location = UNKNOWN_LOCATION
+
+
+Role = Literal["constant", "default", "cast", "reserve", "draw", "loader", "sum", "divide", "layer", "filter", "table", "made",
+               "rebind", "write"]
+"""What a line does: a number in the source; what a parameter, a field or an option is unless it is told; a conversion to a
+half-precision format; memory nobody wrote; numbers drawn or filled in; batches; an addition over many; a division; a layer; a
+test that lets items pass; the whole of what batches are cut from; any other computation; a name that is given something else
+later; a number written into a part of something."""
+Subject = Literal["operand", "batch", "rate", "weight", "loop", "saved", "parameters", "start"]
+"""What a slice began with: an operand of the failing operation, a tensor of the step's batch, the rate of an optimizer, the
+weights of a loss, the loop that takes the steps, a state that was saved, the parameters an optimizer was
+given, the numbers a module begins with."""
+
+
+class Making(msgspec.Struct, frozen=True):
+    """A line that takes part in making something, found in the text of the source: nothing was seen to run.
+
+    `of`, `name`: what (source text; of an optimizer or a parameter its name); `by`: what the line does to it; `far`: how many
+    assignments, arguments and returns lie between, 0 for the line where it is used.
+    """
+
+    of: Subject
+    name: str
+    by: Role
+    location: Location
+    far: int = 0

@@ -29,13 +29,18 @@ ethanhe42/KL-Loss#4, huggingface/transformers#46014; He et al. 2015 for the numb
 
 from __future__ import annotations
 
+import re
+
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import origin_location
 from stayfinite.catalog.histories import growth, growth_bits, slope, told, too_large
+from stayfinite.catalog.places import made
 from stayfinite.catalog.scales import absurd_start, data_scale, initial_excess, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
+from stayfinite.records.survey import Making
 
 TITLE = "Bad initialisation"
 PRIOR = prior(threads=2)
@@ -47,7 +52,19 @@ FIRST_STEPS = 6
 GARBAGE = 1e12
 """Magnitudes that no random generator was asked for: memory that was never written."""
 
+_WEIGHT = re.compile(r"requires_grad|Parameter\(|init\.|\w_\(")
+"""What marks a line that draws numbers as one that draws weights, and not data."""
+
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line that draws the weights the failing operation reads, or some of the model; else the operation."""
+    return made(case, "operand", "draw", fits=_fills_weight) or made(case, "start", "draw") or origin_location(case)
+
+
+def _fills_weight(one: Making) -> bool:
+    return _WEIGHT.search(one.location.code) is not None
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -30,10 +30,11 @@ pytorch/pytorch#1206, facebookresearch/SparseConvNet#190
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import bad_leaf, finite, inputs, made_by, state_born
-from stayfinite.catalog.clues import birth_location as locate
+from stayfinite.catalog.clues import bad_leaf, birth_location, finite, inputs, made_by, state_born
+from stayfinite.catalog.places import made
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 TITLE = "Corrupt buffer"
@@ -42,6 +43,11 @@ APPLIES_TO = Scope()
 EXAMPLES = ("corrupt-buffer", "standardised-in-eval", "rebalanced-classes", "hub-equaliser")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """Where its value was made; else where it was first used."""
+    return (birth_location(case) if made_by(case) else None) or made(case, "operand", "divide") or birth_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

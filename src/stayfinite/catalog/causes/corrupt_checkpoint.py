@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import birth, birth_location, made_by, otherwise_ordinary, state_born
+from stayfinite.catalog.places import saved_in_half
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -89,7 +90,9 @@ def _state(case: Case) -> Evidence:
 
 
 def locate(case: Case) -> Location:
-    """Where the state was loaded; else where its bad value was first used."""
+    """The line that saved the state in half precision; else where it was loaded, or its bad value first used."""
+    if made_by(case) == "checkpoint":
+        return saved_in_half(case) or birth_location(case)
     if made_by(case):
         return birth_location(case)
     return case.configuration.checkpoint or birth_location(case)

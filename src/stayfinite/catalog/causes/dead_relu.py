@@ -34,6 +34,8 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite
+from stayfinite.catalog.places import data
+from stayfinite.catalog.scales import features, off_centre, widest
 from stayfinite.catalog.surveyed import (
     MOSTLY,
     NOTHING_LEARNED,
@@ -59,8 +61,13 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
 def locate(case: Case) -> Location:
-    """The line of the rectifier of which most is dead."""
-    return units_location(case, _worst(case))
+    """The line that makes the data, where they are what keeps the rectifier's input below 0; else that of the rectifier."""
+    units = _worst(case)
+    wide = widest(features(case))
+    highest = finite(units.input.max) if units is not None and units.input is not None else None
+    if wide is not None and highest is not None and highest <= 0.0 and off_centre(wide):
+        return data(case, wide.name) or units_location(case, units)
+    return units_location(case, units)
 
 
 def evidence(case: Case) -> list[Evidence]:

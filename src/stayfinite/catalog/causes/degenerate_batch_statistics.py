@@ -34,11 +34,22 @@ facebookresearch/SparseConvNet#190, facebookresearch/SparseConvNet#105, FluxML/F
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import edge_value, inputs, kind, mentions, operand, output, raised, scalars
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import (
+    edge_value,
+    inputs,
+    kind,
+    mentions,
+    operand,
+    origin_location,
+    output,
+    raised,
+    scalars,
+)
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.places import loader, single_row
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.tensor import TensorStats
 
 _REFUSED = r"more than 1 (value|spatial element)"
@@ -56,6 +67,11 @@ APPLIES_TO = Scope(
 EXAMPLES = ("last-short-batch", "running-spread", "flat-channel")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line that cuts the data into batches, where the batch itself holds one sample; else the operation."""
+    return (loader(case) if single_row(case) else None) or origin_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import amplitude, finite, optimizer_location
+from stayfinite.catalog.places import made
 from stayfinite.catalog.surveyed import (
     NOTHING_LEARNED,
     is_rounded,
@@ -62,13 +63,15 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
 def locate(case: Case) -> Location:
-    """The line that cuts the graph or clears the gradients, else where the optimizer was constructed."""
+    """The line that cuts the graph or clears the gradients; the one that puts another model in the place of that whose
+    parameters the optimizer has; else where the optimizer was constructed."""
     cut = _cut(case)
     if cut is not None and cut.location.file:
         return cut.location
     if was_cleared(case) and surveyed(case).cleared_at.file:
         return surveyed(case).cleared_at
-    return optimizer_location(case)
+    strangers = [one for one in surveyed(case).parameters if not one.owned and one.gradient is not None]
+    return (made(case, "parameters", "rebind") if strangers else None) or optimizer_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

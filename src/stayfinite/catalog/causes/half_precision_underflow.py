@@ -35,6 +35,7 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import dtypes, finite, kind, origin_location
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.places import made
 from stayfinite.catalog.precision import HALF, flush_behind, gradients_lost, lost_epsilon
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -97,8 +98,10 @@ def _without_origin(case: Case) -> list[Evidence]:
 
 
 def locate(case: Case) -> Location:
-    """The operation that lost the numbers."""
+    """The operation that lost the numbers; else the conversion before it."""
     lost = flush_behind(case)
     if lost is None:
         lost = next(iter(gradients_lost(case)), None)
-    return lost.location if lost is not None and lost.location.file else origin_location(case)
+    if lost is not None and lost.location.file:
+        return lost.location
+    return made(case, "operand", "cast") or origin_location(case)

@@ -31,10 +31,11 @@ ypwhs/captcha_break#29, SeanNaren/warp-ctc#29, wenet-e2e/wenet#2299
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import inputs, scalars
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import inputs, origin_location, scalars
+from stayfinite.catalog.places import made
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 
 TITLE = "Target too long for its input"
 PRIOR = prior(threads=3)
@@ -42,6 +43,11 @@ APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"ctc_loss"}))
 EXAMPLES = ("captcha-lines", "morse-transcripts")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The test that lets items into the data; else where the loss is taken."""
+    return made(case, "operand", "filter") or origin_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

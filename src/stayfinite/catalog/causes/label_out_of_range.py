@@ -30,11 +30,12 @@ tensorflow/tensorflow#8484, keras-team/keras#11786, yyccR/yolov5_in_tf2_keras#5
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import finite, inputs, raised
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import finite, inputs, origin_location, raised
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.places import labels
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 _OUTSIDE = r"out of bounds|out of range|n_classes|[Cc]lass values must be|device-side assert"
@@ -49,6 +50,12 @@ EXAMPLES = ("label-out-of-range", "survival-intervals", "unknown-word")
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
+def locate(case: Case) -> Location:
+    """The line that makes the labels or indices; else where they were first used."""
+    given = next((stats for stats in inputs(case) if dtype_facts(stats.dtype) is None), None)
+    return (labels(case, given.name) if given is not None else None) or origin_location(case)
+
+
 def evidence(case: Case) -> list[Evidence]:
     """The labels against the number of classes or rows, and what an exception says."""
     found = []
@@ -57,18 +64,18 @@ def evidence(case: Case) -> list[Evidence]:
         said = f"{case.exception.type}: {case.exception.message[:80]}"
         found.append(Evidence(said, 8.0 if sure else 4.0, "exception"))
     given = inputs(case)
-    labels = next((stats for stats in given if dtype_facts(stats.dtype) is None), None)
+    indices = next((stats for stats in given if dtype_facts(stats.dtype) is None), None)
     table = next((stats for stats in given if dtype_facts(stats.dtype) is not None and stats.shape), None)
-    if labels is None or table is None or case.origin is None:
+    if indices is None or table is None or case.origin is None:
         return found or [Evidence("no label is known to be out of range", -6.0, "labels")]
     by_row = case.origin.op in ("embedding", "index", "scatter")
     room = table.shape[0] if by_row or len(table.shape) < 2 else table.shape[1]
-    high, low = finite(labels.max), finite(labels.min)
+    high, low = finite(indices.max), finite(indices.min)
     if high is not None and high >= room:
-        found.append(Evidence(f"`{labels.name}` goes up to {show(high)}, there is room for 0 to {room - 1}", 8.0,
+        found.append(Evidence(f"`{indices.name}` goes up to {show(high)}, there is room for 0 to {room - 1}", 8.0,
                               "labels"))
     elif low is not None and low < 0.0 and not by_row and raised(case, _OUTSIDE):
-        found.append(Evidence(f"`{labels.name}` goes down to {show(low)}", 4.0, "labels"))
+        found.append(Evidence(f"`{indices.name}` goes down to {show(low)}", 4.0, "labels"))
     elif not found:
-        found.append(Evidence(f"all of `{labels.name}` lies within 0 to {room - 1}", -8.0, "labels"))
+        found.append(Evidence(f"all of `{indices.name}` lies within 0 to {room - 1}", -8.0, "labels"))
     return found

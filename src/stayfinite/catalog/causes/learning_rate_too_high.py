@@ -32,14 +32,15 @@ sjvasquez/web-traffic-forecasting#4, DLR-RM/rl-baselines3-zoo#156
 
 from __future__ import annotations
 
+from stayfinite.catalog import places
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import HUGE, dtypes, inputs, largest_amplitude, phase
-from stayfinite.catalog.clues import optimizer_location as locate
+from stayfinite.catalog.clues import HUGE, dtypes, inputs, largest_amplitude, optimizer_location, phase
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import growth, growth_bits, rate, rate_ratio, told, too_large
 from stayfinite.catalog.scales import absurd_start, began_with, data_scale, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 TITLE = "Learning rate too high"
@@ -48,6 +49,11 @@ APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("learning-rate-too-high", "high-temperature")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The number that is the rate; else where the optimizer was constructed."""
+    return places.rate(case) or optimizer_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -31,14 +31,25 @@ pytorch/pytorch#46849, FluxML/Optimisers.jl#167
 from __future__ import annotations
 
 import math
+import re
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import divides_by_zero, dtypes, finite, inputs, kind, largest_amplitude, phase
-from stayfinite.catalog.clues import optimizer_location as locate
+from stayfinite.catalog.clues import (
+    divides_by_zero,
+    dtypes,
+    finite,
+    inputs,
+    kind,
+    largest_amplitude,
+    optimizer_location,
+    origin_location,
+    phase,
+)
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import growth, loss_factor, own_window, rate_ratio
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 RUNAWAY = 1e6
@@ -51,6 +62,13 @@ APPLIES_TO = Scope(phases=frozenset({"optimizer", "backward"}))
 EXAMPLES = ("optimizer-arithmetic", "orbits-in-metres", "corrected-averages", "queue-times")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The formula of an optimizer of the script's own; else where the optimizer was constructed."""
+    here = origin_location(case)
+    own = phase(case) == "optimizer" and here.code and re.search(r"\bstep\(|clip_grad", here.code) is None
+    return here if own else optimizer_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -63,8 +63,12 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
 def locate(case: Case) -> Location:
-    """The line of the flattest activation."""
-    return units_location(case, _worst(case))
+    """The line that adds up what goes into the flattest activation, where that is a line of its own; else the activation's."""
+    units = _worst(case)
+    at = units_location(case, units)
+    added = [one for one in case.makings if one.of == "operand" and one.by == "sum" and one.far == 1 and one.name in at.code]
+    wide = units is not None and input_reach(units) >= 10.0
+    return added[0].location if added and wide and is_origin(case, at) else at
 
 
 def evidence(case: Case) -> list[Evidence]:

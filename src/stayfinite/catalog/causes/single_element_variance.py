@@ -30,11 +30,12 @@ FluxML/Flux.jl#2716
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import inputs, kind, output, raised
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import inputs, kind, origin_location, output, raised
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.places import loader, single_row
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 
 _REFUSED = r"more than 1 (value|spatial element)"
 
@@ -44,6 +45,11 @@ APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"var", "std", "batch_norm"}
 EXAMPLES = ("single-element-variance", "digits-last-batch", "one-shot-class")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line that cuts the data into batches, where the batch itself holds one sample; else the operation."""
+    return (loader(case) if single_row(case) else None) or origin_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

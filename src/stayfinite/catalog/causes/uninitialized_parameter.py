@@ -30,11 +30,12 @@ meta-pytorch/torchrec#2648
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import birth, otherwise_ordinary, state_born
-from stayfinite.catalog.clues import birth_location as locate
+from stayfinite.catalog.clues import birth, birth_location, made_by, otherwise_ordinary, state_born
+from stayfinite.catalog.places import made
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 TITLE = "Parameter never initialised"
@@ -46,6 +47,11 @@ GARBAGE = 1e12
 """Magnitudes that no random generator was asked for: memory that was never written."""
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line that reserved the memory; else where it was first used."""
+    return (birth_location(case) if made_by(case) else None) or made(case, "operand", "reserve") or birth_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -31,9 +31,9 @@ Yzmblog/SurfD#3
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import HUGE, amplitude, largest_amplitude
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import HUGE, amplitude, largest_amplitude, origin_location
 from stayfinite.catalog.histories import growth, growth_bits, told, too_large
+from stayfinite.catalog.places import data
 from stayfinite.catalog.scales import (
     features,
     large_parameters,
@@ -45,6 +45,7 @@ from stayfinite.catalog.scales import (
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 TITLE = "Input not scaled"
@@ -53,6 +54,12 @@ APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("unscaled-input", "co2-trend-by-hand", "byte-autoencoder")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line that makes the inputs; else where the failure was born."""
+    wide = widest(features(case))
+    return (data(case, wide.name) if wide is not None else None) or origin_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

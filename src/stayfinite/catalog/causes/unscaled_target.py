@@ -31,9 +31,9 @@ AppliedDataSciencePartners/WorldModels#9 (its loss before scaling was 2.9e8)
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import HUGE, amplitude, kind, largest_amplitude
-from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.clues import HUGE, amplitude, kind, largest_amplitude, origin_location
 from stayfinite.catalog.histories import growth, growth_bits, told, too_large
+from stayfinite.catalog.places import data
 from stayfinite.catalog.scales import (
     features,
     large_parameters,
@@ -45,6 +45,7 @@ from stayfinite.catalog.scales import (
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 TITLE = "Target not scaled"
@@ -53,6 +54,12 @@ APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("unscaled-target", "warehouse-actor-critic", "star-luminosity")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+
+
+def locate(case: Case) -> Location:
+    """The line that makes the targets; else where the failure was born."""
+    aim = widest(targets(case))
+    return (data(case, aim.name) if aim is not None else None) or origin_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -34,8 +34,9 @@ from __future__ import annotations
 import re
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import edge_value, finite, inputs, kind, operand, origin_location
+from stayfinite.catalog.clues import birth, edge_value, finite, inputs, kind, operand, origin_location
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.places import made
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
@@ -67,9 +68,14 @@ def evidence(case: Case) -> list[Evidence]:
 
 
 def locate(case: Case) -> Location:
-    """Where the weights were made, if that is known; else where they did harm."""
-    birth = case.origin.birth if case.origin is not None else None
-    return birth.location if birth is not None and birth.location.file else origin_location(case)
+    """The line that divides by the count; else where its result was first used."""
+    born = birth(case)
+    if born is not None and born.location.file:
+        return born.location
+    weighted = made(case, "weight", "divide")
+    if weighted is None and kind(case).name not in ("div", "reciprocal", "pow", "rsqrt"):
+        weighted = made(case, "operand", "divide", fits=lambda one: _COUNT.search(one.location.code) is not None)
+    return weighted or origin_location(case)
 
 
 def _counted(case: Case) -> list[Evidence]:

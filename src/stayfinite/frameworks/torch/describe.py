@@ -277,12 +277,14 @@ def frame_location(frame: FrameType, relative: Callable[[str], str], line: int |
     return Location(file=relative(frame.f_code.co_filename), line=line, function=frame.f_code.co_qualname, code=text)
 
 
-def user_location(relative: Callable[[str], str]) -> Location:
-    """The innermost line of the user's own code that is running now."""
+def user_location(relative: Callable[[str], str], made: object = None) -> Location:
+    """The innermost line of the user's own code that is running now; outside of the constructor of `made`."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if is_user_file(frame.f_code.co_filename):
-            return frame_location(frame, relative)
+            own = made is not None and frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is made
+            if not own:
+                return frame_location(frame, relative)
         frame = frame.f_back
     return UNKNOWN_LOCATION
 

@@ -13,6 +13,7 @@ from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcom
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
+from stayfinite.frameworks.torch.births.makings import makings
 from stayfinite.frameworks.torch.evaluation import Call, Repetition
 from stayfinite.frameworks.torch.inquiry import Inquiry, copies_needed, hold_back, moved_parameters
 from stayfinite.frameworks.torch.live import Live
@@ -26,7 +27,7 @@ from stayfinite.frameworks.torch.surveys import SUSPICIONS
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Configuration, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.numbers import to_float, to_number
-from stayfinite.records.survey import Birth
+from stayfinite.records.survey import Birth, Making
 from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.runtime import Attempt
 
@@ -166,6 +167,7 @@ class Incidents:
             investigation = self._investigate(
                 case, live_outcome, self._listener, repeatable=unrepeatable, budget=left,
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
+                makings=lambda located: self.makings(located, scene.frame),
                 look_back=None if look is None else lambda located: look(located, scene, left),
             )
             incident = yield from self.conduct(investigation, inquiry)
@@ -254,6 +256,7 @@ class Incidents:
         investigation = self._investigate(
             case, Outcome(True, "nan"), self._listener, repeatable=None, budget=max(0.0, self._options.budget - self._spent),
             birth=lambda located: self._birth(located, subjects, None),
+            makings=lambda located: self.makings(located, None),
         )
         outcome: Outcome | None = None
         try:
@@ -290,6 +293,7 @@ class Incidents:
             investigation = self._investigate(
                 case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0,
                 birth=lambda located: self._birth(located, subjects, None),
+                makings=lambda located: self.makings(located, None),
             )
             while incident is None:
                 try:
@@ -312,6 +316,12 @@ class Incidents:
         with shield.shielded("the search for who made bad state", _WITHOUT):
             return self._births.of(case, subjects, frame)
         return None
+
+    def makings(self, case: Case, frame: FrameType | None) -> tuple[Making, ...]:
+        """The lines of the source that made what failed in `case`; `frame`: where the training loop runs."""
+        with shield.shielded("the search for the lines that made what failed", _WITHOUT):
+            return makings(case, frame, self._relative)
+        return ()
 
     def _configuration(self, subjects: Subjects, frame: FrameType) -> Configuration:
         described = describe.configuration(subjects, self._live)

@@ -41,7 +41,7 @@ class Live:
     """The watcher of live steps (`sensors.Watcher`). Between passes it only counts."""
 
     def __init__(
-        self, readings: Readings, locate: Callable[[], Location], name: Callable[[Tensor], str], every: int = 50
+        self, readings: Readings, locate: Callable[..., Location], name: Callable[[Tensor], str], every: int = 50
     ) -> None:
         self.readings = readings
         self.pulse = Pulse(readings, name, every)
@@ -189,7 +189,7 @@ class Live:
         self.autocast = dtype.removeprefix("torch.")
 
     def optimizer_made(self, optimizer: Optimizer) -> None:
-        self.made[optimizer] = self._locate()
+        self.made[optimizer] = self._locate(optimizer)
         self.readings.begin_anew()
         self.training_begins()
 

@@ -84,7 +84,7 @@ class Session:
         self.replays, self.look_back = ReplayLog(), back
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative, births, back)
         self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
-        self._surveys = Surveys(listener, options, examine, readings, self.live, self.sensors, self._incidents.finite_case, self.replays)
+        self._surveys = Surveys(listener, options, examine, readings, self.live, self.sensors, self._incidents, self.replays)
         self._incidents.suspect = self._surveys.suspect
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}
@@ -388,8 +388,8 @@ class Session:
         path = os.path.realpath(path)
         return os.path.relpath(path, folder) if folder and path.startswith(folder.rstrip(os.sep) + os.sep) else path
 
-    def _user_location(self) -> Location:
-        return describe.user_location(self.relative)
+    def _user_location(self, made: object = None) -> Location:
+        return describe.user_location(self.relative, made)
 
     def _name(self, tensor: Tensor) -> str:
         for _, subjects, _ in self._subjects.values():

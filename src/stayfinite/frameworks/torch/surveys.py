@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
+from types import FrameType
+from typing import Protocol
 
 import msgspec
 
@@ -27,6 +29,7 @@ from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.numbers import to_float
+from stayfinite.records.survey import Making
 from stayfinite.rewrite.runtime import Attempt
 
 MOST = 3
@@ -39,13 +42,22 @@ SUSPICIONS = frozenset({"dead-gradient", "stalled-update", "gradient-explosion",
 """Detectors that only suspect."""
 
 
+class Cases(Protocol):
+    """Describes the step a survey is taken of."""
+
+    def finite_case(self, symptom: Symptom, scene: Scene) -> Case:
+        """The step of `scene`, after `symptom`."""
+
+    def makings(self, case: Case, frame: FrameType | None) -> tuple[Making, ...]:
+        """The lines of the source that made what failed in `case`."""
+
+
 class Surveys:
-    """The surveys of one session. `examine`: ``None`` where nothing is surveyed; `case(symptom, scene)` describes the step a
-    survey is taken of."""
+    """The surveys of one session. `examine`: ``None`` where nothing is surveyed."""
 
     def __init__(
         self, listener: Listener, options: Options, examine: Examine | None, readings: Readings, live: Live, sensors: Sensors,
-        case: Callable[[Symptom, Scene], Case], log: ReplayLog,
+        cases: Cases, log: ReplayLog,
     ) -> None:
         self._listener = listener
         self._options = options
@@ -53,7 +65,8 @@ class Surveys:
         self._readings = readings
         self._live = live
         self._sensors = sensors
-        self._case = case
+        self._case = cases.finite_case
+        self._makings = cases.makings
         self._log = log
         self._pending: list[Symptom] = []
         self._waiting: list[Incident] = []
@@ -124,7 +137,7 @@ class Surveys:
             no_room = "the replay budget was spent before"
         if no_room is not None:
             for case in cases:
-                examined, _ = yield from self._conduct(case, no_room, None, None)
+                examined, _ = yield from self._conduct(case, scene, no_room, None, None)
                 self._conclude(case.symptom, examined)
             return
         results: list[tuple[Symptom, Examined]] = []
@@ -133,7 +146,7 @@ class Surveys:
         wrong = 1
         try:
             for case in cases:
-                examined, outcome = yield from self._conduct(case, inquiry.unrepeatable, inquiry, outcome)
+                examined, outcome = yield from self._conduct(case, scene, inquiry.unrepeatable, inquiry, outcome)
                 results.append((case.symptom, examined))
         finally:
             wrong = inquiry.finish()
@@ -144,11 +157,13 @@ class Surveys:
             self._conclude(symptom, examined)
 
     def _conduct(
-        self, case: Case, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None
+        self, case: Case, scene: Scene, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None
     ) -> Generator[Attempt, None, tuple[Examined, Outcome | None]]:
         """Have `case` examined, and answer all requests with the one repetition there is."""
         assert self._examine is not None
-        work = self._examine(case, self._listener, repeatable=reason)
+        work = self._examine(
+            case, self._listener, repeatable=reason, makings=lambda located: self._makings(located, scene.frame)
+        )
         answer: Outcome | None = None
         while True:
             try:
@@ -240,7 +255,7 @@ class Surveys:
         try:
             if inquiry.unrepeatable is None:
                 for case in cases:
-                    examined, outcome = yield from self._conduct(case, None, inquiry, outcome)
+                    examined, outcome = yield from self._conduct(case, scene, None, inquiry, outcome)
                     found = examined.incident
                     if found is not None:
                         origin = found.case.origin

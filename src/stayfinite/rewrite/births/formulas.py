@@ -43,12 +43,13 @@ SPREADS = frozenset({"std", "var", "ptp", "max", "min", "norm"})
 
 
 class Made(NamedTuple):
-    """One operation of a formula. `kind`: canonical; `text`: its source; `operands`: the source and value of each."""
+    """One operation of a formula. `kind`: canonical; `text`: its source, on `line`; `operands`: the source and value of each."""
 
     kind: str
     text: str
     operands: tuple[tuple[str, Any], ...]
     value: Any
+    line: int = 0
 
 
 class Formula:
@@ -153,7 +154,7 @@ class Formula:
             return
         shown = [(ast.unparse(part), value) for part, value in operands if array_of(value) is not None]
         if shown and not any(is_bad(value, self._limit) for _, value in shown):
-            self.made = Made(kind, ast.unparse(node), tuple(shown), result)
+            self.made = Made(kind, ast.unparse(node), tuple(shown), result, node.lineno)
 
     def _note_wrap(self, kind: str, node: ast.expr, left: Any, right: Any, result: Any) -> None:
         if self.wrapped is not None or kind not in ("add", "sub", "mul", "pow") or not is_array(result):

@@ -28,6 +28,7 @@ PER_LINE = 4
 """Times one line is noted for one target; a loop that hands bad values on is told by its first rounds."""
 _PARTS = frozenset({"iloc", "loc", "values", "T", "at", "iat"})
 """Attributes of a table or array that give the same values."""
+_RESERVE = frozenset({"empty", "empty_like", "new_empty"})
 _COPIED = 2**20
 """Bytes of an array that is kept as it was before a line changes it in place."""
 
@@ -66,9 +67,20 @@ class Event:
         named = self.target.isidentifier() and self.target != "return"
         return plain and named and not self.parents and not self.foreign and self.made is None
 
+    @property
+    def reserves(self) -> bool:
+        """True if the line only took memory, which may hold anything until it is written."""
+        value = getattr(self.node, "value", None)
+        function = value.func if isinstance(value, ast.Call) else None
+        return getattr(function, "attr", getattr(function, "id", "")) in _RESERVE
+
     def location(self, relative: Callable[[str], str]) -> Location:
-        """The place as a record."""
+        """The place as a record; in a statement of several lines, that of the operation that did it."""
         node = self.node
+        inner = self.made.line if self.made is not None else 0
+        if node is not None and getattr(node, "lineno", 0) < inner <= (getattr(node, "end_lineno", 0) or 0):
+            code = linecache.getline(self.filename, inner).strip()
+            return Location(file=relative(self.filename), line=inner, function=self.function, code=code)
         at = (getattr(node, "col_offset", -1), getattr(node, "end_lineno", -1) or -1, getattr(node, "end_col_offset", -1) or -1)
         line = getattr(node, "lineno", self.line)
         if isinstance(node, (ast.For, ast.AsyncFor, ast.With, ast.AsyncWith, ast.If, ast.While)):
@@ -218,6 +230,7 @@ class Microscope:
             waiting += makers
             if not makers:  # what puts a constant into the data is the line to look at, and not its definition
                 found.append(event)
+        found = [one for one in found if not one.reserves] or found
         place = {id(event): at for at, event in enumerate(self.events)}
         return sorted(found, key=lambda one: place.get(id(one), -1))
 

@@ -6,7 +6,6 @@ seen it run: a name may have meant something else then. The answer says so.
 
 from __future__ import annotations
 
-import ast
 import linecache
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from stayfinite.records.location import Location
 from stayfinite.records.survey import Birth
 from stayfinite.rewrite.births.sight import is_bad
-from stayfinite.rewrite.births.statements import Statement, statements_of
+from stayfinite.rewrite.births.statements import Statement, root, statements_of
 
 _FAR = 12
 """Assignments that are gone back through."""
@@ -49,16 +48,11 @@ def _last(filename: str, name: str, before: int) -> Statement | None:
     for line, statement in sorted(statements_of(filename).items()):
         if line >= before:
             break
-        if any(_root(target) == name for target in statement.targets):
+        if any(root(target) == name for target in statement.targets):
             found = statement
     return found
 
 
-def _root(target: ast.expr) -> str:
-    while isinstance(target, (ast.Attribute, ast.Subscript)):
-        target = target.value
-    return target.id if isinstance(target, ast.Name) else ""
-
 
 def _read(statement: Statement) -> list[str]:
-    return [root for chain in statement.reads if (root := _root(chain))]
+    return [name for chain in statement.reads if (name := root(chain))]

@@ -60,15 +60,15 @@ def _statement(node: ast.stmt) -> Statement:
     values: list[ast.expr] = []
     in_place = False
     if isinstance(node, ast.Assign):
-        targets, values = [t for target in node.targets for t in _flat(target)], [node.value]
+        targets, values = [t for target in node.targets for t in flat(target)], [node.value]
         in_place = any(isinstance(target, ast.Subscript) for target in targets)
     elif isinstance(node, (ast.AnnAssign, ast.AugAssign)):
         targets, values = [node.target], [node.value] if node.value is not None else []
         in_place = isinstance(node, ast.AugAssign)
     elif isinstance(node, (ast.For, ast.AsyncFor)):
-        targets, values = _flat(node.target), [node.iter]
+        targets, values = flat(node.target), [node.iter]
     elif isinstance(node, (ast.With, ast.AsyncWith)):
-        targets = [t for item in node.items if item.optional_vars is not None for t in _flat(item.optional_vars)]
+        targets = [t for item in node.items if item.optional_vars is not None for t in flat(item.optional_vars)]
         values = [item.context_expr for item in node.items]
     elif isinstance(node, ast.Return):
         values = [node.value] if node.value is not None else []
@@ -91,10 +91,18 @@ def _statement(node: ast.stmt) -> Statement:
     return Statement(node, tuple(targets), tuple(values), tuple(reads), bool(names & read) and not in_place, in_place, computes)
 
 
-def _flat(target: ast.expr) -> list[ast.expr]:
+def flat(target: ast.expr) -> list[ast.expr]:
+    """The single targets of an assignment's left side."""
     if isinstance(target, (ast.Tuple, ast.List)):
-        return [one for element in target.elts for one in _flat(element)]
+        return [one for element in target.elts for one in flat(element)]
     return [target.value] if isinstance(target, ast.Starred) else [target]
+
+
+def root(target: ast.expr) -> str:
+    """The name that a chain of attributes and indices begins with; empty if it begins with something else."""
+    while isinstance(target, (ast.Attribute, ast.Subscript)):
+        target = target.value
+    return target.id if isinstance(target, ast.Name) else ""
 
 
 def chains(node: ast.AST) -> list[ast.expr]:

@@ -1,0 +1,257 @@
+"""Looks up, in the text of the user's source, the lines that made what a located failure was given.
+
+Asked once for an incident, within `SECONDS`. What the slices begin with: the operands of the failing operation and of the
+activations and losses a survey saw, the tensors of the batch, the loop that takes the steps, the rate and the parameters of
+each optimizer, the weights of a loss and states that were saved.
+"""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+from stayfinite.records.survey import Making, Role, Subject
+from stayfinite.rewrite.births.roles import roles
+from stayfinite.rewrite.births.sources import Project, Source, called
+from stayfinite.rewrite.births.statements import root
+from stayfinite.rewrite.births.tracing_back import trace_back
+from stayfinite.rewrite.project import cell_names, is_user_file
+
+SECONDS = 0.5
+"""For all slices of an incident; a slice takes milliseconds."""
+MOST = 128
+"""Makings of one case."""
+EACH = 3
+"""Lines of one role that are kept of one slice: the nearest."""
+FAR = 12
+"""Steps back that a slice is followed to."""
+_NEUTRAL = frozenset({"zeros_", "ones_", "eye_", "dirac_"})
+"""Initialisers that are seldom too large."""
+
+
+def makings(case: Case, frame: FrameType | None, relative: Callable[[str], str]) -> tuple[Making, ...]:
+    """The makings of `case`. `frame`: where the training loop runs, if that is known."""
+    paths = list(_paths(case, frame, relative))
+    search = _Search(Project(paths), {relative(path): path for path in paths}, relative, time.monotonic() + SECONDS)
+    search.operands(case)
+    search.weights(case)
+    search.batch(case, frame)
+    search.rates(case, frame)
+    search.saved(case)
+    search.starts()
+    return tuple(search.found[:MOST])
+
+
+def _paths(case: Case, frame: FrameType | None, relative: Callable[[str], str]) -> Iterator[str]:
+    """The user's files, those of the failure and of the loop first."""
+    modules = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    every = [path for path in modules if isinstance(path, str) and path.endswith(".py") and is_user_file(path)]
+    every += [path for path in cell_names if path in linecache.cache]
+    here = frame.f_code.co_filename if frame is not None else None
+    near = {place.file for place in (case.origin.location, *(call.location for call in case.trace.calls))} if case.origin else set()
+    if here is not None:
+        yield here
+    yield from sorted(every, key=lambda path: relative(path) not in near)
+
+
+class _Search:
+    def __init__(self, project: Project, paths: dict[str, str], relative: Callable[[str], str], deadline: float) -> None:
+        self.found: list[Making] = []
+        self._project = project
+        self._paths = paths
+        self._relative = relative
+        self._deadline = deadline
+        self._told: set[tuple[str, str, str, int]] = set()
+
+    # -- what is begun with -------------------------------------------------------------------------------------------
+
+    def operands(self, case: Case) -> None:
+        """Of the operation that failed, of the units a survey saw, and of the losses."""
+        places = [case.origin.location] if case.origin is not None else []
+        if case.survey is not None:
+            places += [units.location for units in case.survey.units[-3:]]
+            places += [loss.location for loss in case.survey.losses[-2:]]
+        for place in dict.fromkeys(places):
+            for source, node in self._at(place):
+                for part in _operands(node):
+                    self._slice("operand", ast.unparse(part), source, part)
+
+    def weights(self, case: Case) -> None:
+        """Of the loss at the origin: what it was constructed with, or called with, under a name that says so."""
+        for source, node in self._at(case.origin.location) if case.origin is not None else ():
+            for call in (one for one in ast.walk(node) if isinstance(one, ast.Call)):
+                self._weights_of(source, call)
+                for reached in trace_back(self._project, source, call.func, self._deadline):
+                    if isinstance(reached.node, ast.Call) and reached.depth <= 3:
+                        self._weights_of(reached.source, reached.node)
+
+    def _weights_of(self, source: Source, call: ast.Call) -> None:
+        for given in call.keywords:
+            if given.arg in ("weight", "pos_weight", "class_weight", "alpha", "sample_weight"):
+                self._slice("weight", given.arg, source, given.value)
+
+    def batch(self, case: Case, frame: FrameType | None) -> None:
+        """The loop round the running line, and the tensors of the step under the names they have there."""
+        source = self._project.sources.get(frame.f_code.co_filename) if frame is not None else None
+        if source is None or frame is None:
+            return
+        inside = [node for node in ast.walk(source.tree)
+                  if isinstance(node, (ast.For, ast.AsyncFor)) and node.lineno <= frame.f_lineno <= (node.end_lineno or 0)]
+        for loop in sorted(inside, key=lambda node: -node.lineno):
+            self._slice("loop", "", source, loop.iter, loop=True)
+        if not inside:
+            return
+        names = dict.fromkeys(stats.name for stats in (*case.trace.model_inputs, *case.batch[:8]) if stats.name)
+        body = max(inside, key=lambda node: node.lineno).body
+        for name in names:
+            node = next((part for line in body for part in ast.walk(line)
+                         if isinstance(part, (ast.Name, ast.Subscript, ast.Attribute)) and isinstance(part.ctx, ast.Load)
+                         and ast.unparse(part) == name), None)
+            if node is not None:
+                self._slice("batch", name, source, node)
+
+    def rates(self, case: Case, frame: FrameType | None) -> None:
+        """The rate of each optimizer, or of an update by hand, and other values of the name its parameters were taken from."""
+        for info in case.configuration.optimizers:
+            for source, node in self._at(info.location):
+                call = next((one for one in ast.walk(node) if isinstance(one, ast.Call) and _rate_of(one) is not None), None)
+                if call is not None and (rate := _rate_of(call)) is not None:
+                    self._slice("rate", info.kind, source, rate)
+                for one in (part for part in ast.walk(node) if isinstance(part, ast.Call) and called(part) == info.kind):
+                    self._rebound(info.kind, source, one)
+        if case.configuration.optimizers or frame is None:
+            return
+        for source in self._project.sources.values():
+            for node in ast.walk(source.tree):
+                if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Sub) and "grad" in ast.unparse(node.value):
+                    for part in _operands(node.value):
+                        if "grad" not in ast.unparse(part):
+                            self._slice("rate", "by hand", source, part)
+
+    def _rebound(self, kind: str, source: Source, call: ast.Call) -> None:
+        """Lines that give the model another value than the one the optimizer's parameters were taken from."""
+        for given in call.args[:1]:
+            methods = [part.func for part in ast.walk(given) if isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute)]
+            for owner in (method.value for method in methods):
+                if isinstance(owner, ast.Attribute):
+                    family = self._project.family(source.class_of(owner))
+                    others = [one for one in self._project.attributes.get(owner.attr, ()) if one.owner in family and one.anew]
+                    later = [one for one in others if not one.source.function_name(one.value).endswith("__init__")]
+                elif isinstance(owner, ast.Name):
+                    scope = next(source.scopes(owner))
+                    later = [one for one in source.bound(scope).get(owner.id, ()) if one.anew and one.value.lineno > call.lineno]
+                else:
+                    continue
+                for one in later:
+                    self._note("parameters", kind, "rebind", one.source, one.value, 1)
+
+    def saved(self, case: Case) -> None:
+        """What was saved, where the script loads a state."""
+        if case.configuration.checkpoint is None:
+            return
+        for source, node in self._project.calls.get("save", ()):
+            if isinstance(node.func, ast.Attribute) and root(node.func) in ("torch", "t", "th") and node.args:
+                self._slice("saved", ast.unparse(node.args[0])[:60], source, node.args[0])
+
+    def starts(self) -> None:
+        """Lines that draw or fill in the numbers that modules begin with, where they name what they fill."""
+        for name, calls in self._project.calls.items():
+            if name.endswith("_") and not name.endswith("__"):
+                for source, node in calls:
+                    if isinstance(node.func, ast.Attribute) and node.args and _names_init(node.func.value) and name not in _NEUTRAL:
+                        self._note("start", ast.unparse(node.args[0]), "draw", source, node, 0)
+
+    # -- slices -------------------------------------------------------------------------------------------------------
+
+    def _slice(self, of: Subject, name: str, source: Source, node: ast.expr, *, loop: bool = False) -> None:
+        kept: Counter[Role] = Counter()
+        for reached in trace_back(self._project, source, node, self._deadline):
+            if reached.depth > FAR:
+                return
+            for by, part in roles(reached, self._is_container):
+                if kept[by] < EACH and (by == "loader" or not loop):
+                    kept[by] += self._note(of, name, by, reached.source, part, reached.depth)
+
+    def _is_container(self, name: str) -> bool:
+        """True for a data set class of the user's."""
+        return name in self._project.classes and bool(self._project.methods(name, "__getitem__") or self._project.methods(name, "__iter__"))
+
+    def _note(self, of: Subject, name: str, by: Role, source: Source, node: ast.expr, far: int) -> bool:
+        key = (of, name, by, id(node))
+        if key in self._told:
+            return False
+        self._told.add(key)
+        place = Location(
+            file=self._relative(source.path), line=node.lineno, column=node.col_offset, end_line=node.end_lineno or -1,
+            end_column=node.end_col_offset or -1, function=source.function_name(node),
+            code=linecache.getline(source.path, node.lineno).strip(), expression=_short(ast.unparse(node)),
+        )
+        self.found.append(Making(of=of, name=name, by=by, location=place, far=far))
+        return True
+
+    def _at(self, place: Location) -> Iterator[tuple[Source, ast.AST]]:
+        """The expression at a place: by its columns, else the statement on its line."""
+        source = self._project.sources.get(self._paths.get(place.file, ""))
+        if source is None:
+            return
+        on_line = [node for node in ast.walk(source.tree) if isinstance(node, ast.expr) and node.lineno == place.line]
+        exact = [node for node in on_line if (node.col_offset, node.end_col_offset) == (place.column, place.end_column)]
+        if exact:
+            yield source, exact[0]
+            return
+        statements = (node for node in ast.walk(source.tree) if isinstance(node, ast.stmt))
+        inside = [node for node in statements if node.lineno <= place.line <= (node.end_lineno or 0)]
+        if inside:
+            statement = max(inside, key=lambda node: node.lineno)
+            yield source, statement if not isinstance(statement, (ast.For, ast.With, ast.If, ast.While)) else _head(statement)
+
+
+def _head(node: ast.For | ast.With | ast.If | ast.While) -> ast.AST:
+    return node.iter if isinstance(node, ast.For) else node.items[0].context_expr if isinstance(node, ast.With) else node.test
+
+
+def _operands(node: ast.AST) -> Iterator[ast.expr]:
+    """What an operation works on: the names, attributes and items in its text, the longest chains of them, without what is
+    only called."""
+    if isinstance(node, ast.Call):
+        for argument in (*node.args, *(k.value for k in node.keywords)):
+            yield from _operands(argument)
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+        yield from [node.func] if isinstance(owner, ast.Name) and (owner is node.func or owner.id == "self") else _operands(owner)
+    elif isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+        yield node
+    elif not isinstance(node, ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            if not isinstance(child, (ast.expr_context, ast.operator)) and not _is_target(node, child):
+                yield from _operands(child)
+
+
+def _end(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_target(node: ast.AST, child: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and child in node.targets
+
+
+def _rate_of(call: ast.Call) -> ast.expr | None:
+    """What a constructor of an optimizer is given as its rate."""
+    named = next((k.value for k in call.keywords if k.arg in ("lr", "learning_rate")), None)
+    if named is not None:
+        return named
+    return call.args[1] if len(call.args) > 1 and called(call)[:1].isupper() else None
+
+
+def _names_init(node: ast.expr) -> bool:
+    return _end(node) == "init"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 120 else text[:117] + "..."
