@@ -33,9 +33,11 @@ class FailingStep(StoredStep):
         super().__init__(layout, tensors)
         self._items: list[Any] | None = None
         self._losses: list[float] = []
+        self._norms: list[float] = []
         self._bad_gradients: list[str] = []
         self._updates = 0
         self._hidden: list[Any] = []
+        self._hear_norms()
 
     def at(self, names: dict[str, Any]) -> Self:
         """Give the script the stored state; `names` are those of the frame that trains."""
@@ -73,6 +75,18 @@ class FailingStep(StoredStep):
         if error is not None:
             traceback.print_exception(error)
         self._end(1 if self._report(error, sys._getframe(1).f_locals) else 0)
+
+    def _hear_norms(self) -> None:
+        """Note what the script clips by: an infinite norm of finite gradients makes zeros of them all, and is gone then.
+        This is before the script's imports, so it is heard under whatever name the script has for it."""
+        original = torch.nn.utils.clip_grad_norm_
+
+        def clip_grad_norm_(*args: Any, **kwargs: Any) -> Any:
+            norm = original(*args, **kwargs)
+            self._norms.append(float(norm))
+            return norm
+
+        torch.nn.utils.clip_grad_norm_ = torch.nn.utils.clip_grad.clip_grad_norm_ = clip_grad_norm_
 
     def _listen(self) -> None:
         original = torch.autograd.backward
@@ -116,6 +130,17 @@ class FailingStep(StoredStep):
                 bad.append(record["name"])
         return bad
 
+    def _moments(self) -> list[tuple[str, torch.Tensor]]:
+        """What the optimizers remember of each parameter, as ("exp_avg of fc.weight", its values)."""
+        named = {id(tensor): record["name"] for record, tensor in zip(self.layout["parameters"], self.parameters, strict=True)}
+        return [
+            (f"{key} of {named.get(id(parameter), 'a parameter')}", value)
+            for optimizer in self.optimizers
+            for parameter, state in optimizer.state.items()
+            for key, value in state.items()
+            if isinstance(value, torch.Tensor) and value.is_floating_point()
+        ]
+
     def _report(self, error: BaseException | None, names: dict[str, Any]) -> bool:
         """Print what came of the step; true if it failed."""
         if not self._bad_gradients:
@@ -128,15 +153,20 @@ class FailingStep(StoredStep):
                 losses.append(float(value))  # the script's own test looked at it, before it was differentiated
         parameters = self._nonfinite(self.layout["parameters"], self.parameters)
         buffers = self._nonfinite(self.layout["buffers"], self.buffers)
+        moments = self._moments()
+        bad_moments = [name for name, value in moments if not bool(torch.isfinite(value).all())]
         print("loss:", ", ".join(map(str, losses)) or "none was differentiated")
+        if self._norms:
+            print("gradient norm before clipping:", ", ".join(map(str, self._norms)))
         for what, bad, of in (
             ("gradients", self._bad_gradients, self.parameters),
             ("parameters after the step", parameters, self.parameters),
             ("buffers after the step", buffers, self.buffers),
+            ("moments after the step", bad_moments, moments),
         ):
             print(f"{what} with NaN or infinity: {len(bad)} of {len(of)}", *bad[:20], sep="\n  ")
-        finite = all(loss - loss == 0 for loss in losses)
-        failed = not finite or bool(self._bad_gradients or parameters or buffers) or error is not None
+        finite = all(value - value == 0 for value in (*losses, *self._norms))
+        failed = not finite or bool(self._bad_gradients or parameters or buffers or bad_moments) or error is not None
         print("the step still fails" if failed else "the step does not fail")
         for note in dict.fromkeys(self.notes):
             print(" ", note)

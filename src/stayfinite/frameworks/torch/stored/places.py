@@ -71,8 +71,9 @@ class Places:
     def _walk(self, frame: FrameType) -> None:
         block = self._block
         names = block.loaded | block.stored | block.global_names
-        # names that the block binds anew come last: `o` of `for o in optimizers` means another one next time
-        for name in sorted(names, key=lambda name: (name in block.stored, name)):
+        # names that the block binds anew come last: `o` of `for o in optimizers` means another one next time, and a
+        # function that the block makes is not there yet where the step is repeated
+        for name in sorted(names, key=lambda name: (name in block.stored, name not in block.needed, name)):
             if name.startswith(("_sf_attempt_", "__")):
                 continue
             for path, value in self._roots(name, frame):
