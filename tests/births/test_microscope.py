@@ -93,6 +93,38 @@ def test_the_spread_that_was_zero_is_known(tmp_path: Path) -> None:
     assert birth.operand_by == "ptp" and birth.inputs[1].culprit == 0.0 and "because `high - low` is 0" in birth.how
 
 
+@pytest.mark.parametrize(
+    ("by", "line"),
+    [
+        ("std", "s = np.sqrt(((x - x.mean(0)) ** 2).sum(0) / len(x))"),
+        ("std", "d = x - x.mean(0); s = np.sqrt((d * d * w).sum(0) / w.sum(0))"),
+        ("var", "s = np.square(x - x.mean(0)).mean(0)"),
+        ("norm", "s = np.sqrt((x0 * x0).sum(0))"),
+        ("norm", "s = np.sqrt((x0 ** 2).mean(0))"),
+        ("mean", "s = x0.sum(0) / len(x0)"),
+        ("std", "s = pd.DataFrame(x).rolling(2, min_periods=1).std().fillna(0.0).to_numpy()"),
+    ],
+)
+def test_what_made_the_divisor_is_known(by: str, line: str, tmp_path: Path) -> None:
+    source = ("def make():\n    x, x0, w = np.array([[1.0, 5.0], [2.0, 5.0]]), np.array([[1.0, 0.0], [2.0, 0.0]]), np.ones((2, 1))\n"
+              f"    {line}\n    return (x - x.mean(0)) / s  # here\n")
+    module, _ = _module(tmp_path / "user.py", source)
+    with Microscope() as scope:
+        value = module.make()
+    assert tell(scope, scope.roots(scope.of(value)[0])[0], lambda path: path, "setup").operand_by == by
+
+
+def test_a_spread_within_groups_of_a_table_is_one(tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    source = ("def make():\n    t = pd.DataFrame({'g': [0, 0, 1, 1], 'v': [1.0, 2.0, 3.0, 3.0]})\n    by = t.groupby('g')[['v']]\n"
+              "    return (t[['v']] - by.transform('mean')) / by.transform('std', ddof=0)  # here\n")
+    module, _ = _module(tmp_path / "user.py", source)
+    with Microscope() as scope:
+        value = module.make()
+    birth = tell(scope, scope.roots(scope.of(value)[0])[0], lambda path: path, "setup")
+    assert (birth.op, birth.operand_by, birth.inputs[-1].culprit) == ("div", "std", 0.0)
+
+
 @pytest.mark.parametrize("line", ["y = a * b", "y = a * 2", "a *= b"])
 def test_whole_numbers_that_leave_their_range_are_noted(line: str, tmp_path: Path) -> None:
     source = f"def make():\n    a, b = np.array([200], dtype='int16'), np.array([300], dtype='int16')\n    {line}  # here\n    return a\n"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from catalog.window_cases import term
-from catalog.writing import HERE, TENFOLD, Written, case, configuration, inf_of, origin, stats
+from catalog.writing import HERE, LOADED, TENFOLD, Written, case, configuration, inf_of, origin, stats
 
-from stayfinite.records.incident import Configuration
+from stayfinite.records.incident import Configuration, Origin
 from stayfinite.records.location import Location
+from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Scalar, Trace
 
 TASK, PENALTY = Location("train.py", 28), Location("train.py", 23)
@@ -15,7 +16,7 @@ CALM = [1.1, 1.0, 0.95, 0.97, 0.9, 0.93, 0.9, 0.91]
 
 def rivals() -> list[Written]:
     """All of them."""
-    return [*updates(), *first_losses(), *scales()]
+    return [*updates(), *first_losses(), *scales(), *states(), *tables()]
 
 
 def updates() -> list[Written]:
@@ -73,4 +74,36 @@ def scales() -> list[Written]:
             "learning-rate-too-high", ("unscaled-input", "unscaled-target")),
         Written("raw measurements at a rate of 3", case(squares, 7, batch=raw, optimizer="SGD", lr=3.0, gradient=TENFOLD, **run),
             "learning-rate-too-high", ("unscaled-target",)),
+    ]
+
+
+def states() -> list[Written]:
+    """A parameter that was bad before the step, in a script that loaded something."""
+    longer = stats("embed.weight", (58, 16), nan=128, min=-3.2, max=4.1, culprit_index=(50, 0))
+    memory = stats("embed.weight", (58, 16), nan=43, zero=59, min=-5e4, max=1e36, culprit_index=(50, 0))
+    single = stats("embed.weight", (58, 16), nan=1, min=-3.2, max=4.1, culprit_index=(50, 0))
+    sound, bad = ({"configuration": configuration(checkpoint=LOADED, loaded_finite=finite)} for finite in (True, False))
+
+    def born(weight: TensorStats) -> Origin:
+        return origin("parameter", "load", [weight], output=weight, parameter="embed.weight")
+
+    return [
+        Written("rows added to a table that was loaded", case(born(longer), 0, parameters=(longer,), **sound),
+            "uninitialized-parameter", ("corrupt-checkpoint", "unknown")),
+        Written("rows added to a table that was loaded, mostly zeros", case(born(memory), 0, parameters=(memory,), **sound),
+            "uninitialized-parameter", ("corrupt-checkpoint", "unknown")),
+        Written("one bad number in a table that was loaded bad", case(born(single), 0, parameters=(single,), **bad),
+            "corrupt-checkpoint", ("uninitialized-parameter", "unknown")),
+    ]
+
+
+def tables() -> list[Written]:
+    """A table with one infinity: over classes, and along a schedule."""
+    def weight(at: int) -> Origin:
+        table = stats("weight", (1000,), posinf=1, min=0.2, max=642.0, culprit="+inf", culprit_index=(at,))
+        return origin("buffer", "load", [table], inf_of((16,)), buffer="criterion.weight")
+
+    return [
+        Written("a class that does not occur", case(weight(317), 60), "zero-class-count", ("corrupt-buffer", "corrupt-checkpoint")),
+        Written("the end of a schedule", case(weight(999), 60), "corrupt-buffer", ("zero-class-count", "corrupt-checkpoint")),
     ]

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from forkserver import run_cli
+from torch import nn
+
+from stayfinite.frameworks.torch.births.loads import Loads
+from stayfinite.records.location import UNKNOWN_LOCATION
 
 TRAIN = """
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
@@ -155,3 +160,16 @@ def test_a_sound_evaluation_says_nothing_and_changes_nothing(tmp_path: Path) -> 
     bare = run_cli(["run", "--quiet", "--no-rewrite", "--report", "other", "train.py"], tmp_path, {"STAYFINITE_STRICT": "1"})
     assert watched.exit_code == 0 and watched.stdout == bare.stdout
     assert json.loads((tmp_path / "made" / "report.json").read_bytes())["incidents"] == []
+
+
+def test_whether_everything_that_was_loaded_was_finite_is_known(tmp_path: Path) -> None:
+    loads, model = Loads(lambda: UNKNOWN_LOCATION), nn.Linear(2, 2)
+    assert loads.finite is None
+    loads._read({"epoch": 3}, "notes.pt")
+    assert loads.finite is None
+    loads._read(model.state_dict(), "good.pt")
+    loads._given(model, model.state_dict())
+    assert loads.finite is True
+    loads._read({"model": {"weight": torch.tensor([1.0, float("nan")])}}, "bad.pt")
+    loads._given(model, model.state_dict())
+    assert loads.finite is False

@@ -330,6 +330,18 @@ def against_hidden(case: Case) -> list[Evidence]:
     return []
 
 
+def bad_rows(case: Case) -> tuple[int, int] | None:
+    """(first row, rows) of the parameter at the origin, if its elements are non-finite from that row on, all of them, and
+    finite before: what was added to it was never written."""
+    for stats in inputs(case):
+        at = stats.culprit_index
+        if stats.nonfinite and len(at) == len(stats.shape) > 0 and at[0] > 0 and not any(at[1:]):
+            rows = stats.shape[0]
+            if stats.nonfinite * rows == stats.size * (rows - at[0]):
+                return at[0], rows
+    return None
+
+
 def otherwise_ordinary(case: Case) -> TensorStats | None:
     """A non-finite parameter of which most elements are numbers as an initialiser draws them: of both signs, seldom
     zero, none beyond 100. Memory that was never written holds zeros, tiny and huge numbers instead."""

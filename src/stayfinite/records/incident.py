@@ -128,6 +128,8 @@ class Configuration(msgspec.Struct, frozen=True):
     """How the loss was scaled, by a gradient scaler or by hand; ``None`` if it was not."""
     compiled_at: Location = UNKNOWN_LOCATION
     """Where the script had something compiled first."""
+    loaded_finite: bool | None = None
+    """Whether every tensor that was loaded was finite then; ``None`` if nobody looked."""
 
 
 Repeated = Literal["", "finite", "nonfinite"]

@@ -55,7 +55,7 @@ def evidence(case: Case) -> list[Evidence]:
     found = [_state(case)]
     if made_by(case) in ("checkpoint", "constructor"):
         found.append(Evidence(f"it was bad in the {made_by(case)} already", -6.0, "checkpoint"))
-    elif case.symptom.step == 0 and case.configuration.checkpoint is not None:
+    elif case.symptom.step == 0 and case.configuration.checkpoint is not None and not case.configuration.loaded_finite:
         found.append(Evidence("it may have come with the state that was loaded", -3.0, "checkpoint"))
     return found
 

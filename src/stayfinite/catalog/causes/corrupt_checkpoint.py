@@ -56,7 +56,9 @@ def evidence(case: Case) -> list[Evidence]:
         return [*found, Evidence(made.how, 6.0, "checkpoint")]
     if made is not None and made.by in ("constructor", "write"):
         return [*found, Evidence(made.how, -9.0, "checkpoint")]
-    if case.configuration.checkpoint is None and case.overwritten:
+    if case.configuration.loaded_finite:
+        found.append(Evidence("all that was loaded was finite then", -9.0, "checkpoint"))
+    elif case.configuration.checkpoint is None and case.overwritten:
         found.append(
             Evidence(f"`{case.overwritten[0]}` was written again after it had been initialised", 2.0, "checkpoint")
         )

@@ -30,7 +30,7 @@ meta-pytorch/torchrec#2648
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import birth, birth_location, made_by, otherwise_ordinary, state_born
+from stayfinite.catalog.clues import bad_rows, birth, birth_location, made_by, otherwise_ordinary, state_born
 from stayfinite.catalog.places import made
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
@@ -64,11 +64,17 @@ def evidence(case: Case) -> list[Evidence]:
         return [*found, Evidence(made.how, 5.0, "written")]
     if made is not None and made.by in ("checkpoint", "write"):
         return [*found, Evidence(made.how, -9.0, "written")]
-    if case.overwritten:
+    sound = case.configuration.loaded_finite is True
+    rows = bad_rows(case)
+    if rows is not None and state_born(case) == "parameter":
+        found.append(Evidence(f"row {rows[0]} and all after it, to the last of {rows[1]}, hold nothing else", 3.0, "written"))
+    elif case.overwritten and not sound:
         found.append(Evidence(f"`{case.overwritten[0]}` had been initialised, and was written again", -6.0, "written"))
     elif otherwise_ordinary(case) is not None:
         found.append(Evidence("its other elements are numbers as an initialiser draws them", -5.0, "written"))
-    if case.configuration.checkpoint is not None:
+    if sound:
+        found.append(Evidence("all that was loaded was finite then", 1.0, "checkpoint"))
+    elif case.configuration.checkpoint is not None:
         found.append(Evidence("a state was loaded over it", -3.0, "checkpoint"))
     return found
 

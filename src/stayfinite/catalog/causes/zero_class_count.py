@@ -48,6 +48,8 @@ _COUNT = re.compile(r"count|freq|hist|prior|occur|n_per|per_class|num_|support|(
 _WEIGHT = re.compile(r"weight|(^|[^a-z])(w|cw|idf|alpha)([^a-z]|$)|balance|prior|pos_w", re.IGNORECASE)
 _BROKEN = frozenset({"div", "reciprocal", "pow", "log", "rsqrt", "sqrt", "xlogy"})
 
+_LONG = 100
+"""Entries from which an infinity at one end of a table is no accident: classes that do not occur stand anywhere."""
 _TALLIED = frozenset({"count", "scatter"})
 """Kinds that count: a histogram, or ones that are added up where they belong."""
 _WEIGHING = frozenset({"nll_loss", "cross_entropy", "bce", "bce_with_logits", "mul", "index"})
@@ -121,6 +123,10 @@ def _leaf(case: Case) -> list[Evidence]:
     elif bad.nan == bad.size:
         found.append(Evidence("all of them are NaN, as a table with an infinity is after it was normalised", 3.0,
                               "operand-value"))
+    at = bad.culprit_index
+    if bad.posinf == 1 and bad.nonfinite == 1 and bad.size >= _LONG and len(at) == 1 and at[0] in (0, bad.size - 1):
+        found.append(Evidence(f"it is the {'last' if at[0] else 'first'} of {bad.size} entries alone, as where a curve ends", -4.0,
+                              "position"))
     if any(call.kind in _WEIGHING and -1 - at in call.sources for at, leaf in enumerate(case.trace.leaves)
            for call in case.trace.calls if leaf.stats.name == bad.name):
         found.append(Evidence("a loss is weighted with it", 1.5, "use"))
@@ -132,7 +138,9 @@ def _leaf(case: Case) -> list[Evidence]:
 def _birth(birth: Birth) -> Evidence:
     zero = next((stats for stats in birth.inputs if stats.zero or finite(stats.min) == 0.0), None)
     if birth.op in _BROKEN and zero is not None:
-        return Evidence(f"{birth.op} made it of `{zero.name}`, whose least entry is {show(0.0)}", 4.0, "birth")
+        counted = birth.operand_by in ("count", "sum") or _is_count(zero) or _COUNT.search(birth.location.code) is not None
+        return Evidence(f"{birth.op} made it of `{zero.name}`, whose least entry is {show(0.0)}"
+                        f"{'' if counted else ' and which is no count'}", 4.0 if counted else -4.0, "birth")
     if re.search(r"\*\*\s*-|/|reciprocal|divide|power", birth.location.code) and _COUNT.search(birth.location.code):
         return Evidence(f"line {birth.location.line} divides by a count", 4.0, "birth")
     return Evidence("who made it did not divide by a count", -3.0, "birth")

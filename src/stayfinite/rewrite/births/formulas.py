@@ -32,6 +32,7 @@ FUNCTIONS: dict[str, str] = {
      "vstack", "column_stack", "reshape", "view", "squeeze", "unsqueeze", "flatten", "ravel", "transpose", "to_numpy", "numpy",
      "item", "copy", "clone", "float32", "float64", "float16", "double", "half", "Tensor", "FloatTensor", "permute",
      "tolist", "expand_dims", "int16", "int8", "uint8", "int32", "int64", "int", "long", "short", "keepdims", "list",
+     "fillna", "ffill", "bfill", "groupby", "rolling", "expanding", "ewm", "resample",
      "moveaxis", "swapaxes", "ascontiguousarray", "contiguous", "detach", "cpu", "atleast_2d", "repeat", "tile", "expand"), "move"
 )
 _OPERATORS: dict[type[ast.operator], str] = {
@@ -118,7 +119,7 @@ class Formula:
 
     def _of_array(self, node: ast.expr) -> Any:
         value = self.value(node)
-        if not is_array(value):
+        if not is_array(value) and not _is_grouping(value):
             raise NotSimple("an attribute of an object of the user's")
         return value
 
@@ -134,9 +135,11 @@ class Formula:
                 function = getattr(owner, node.func.attr)
             elif is_array(owner):
                 function, operands = getattr(owner, node.func.attr), [(node.func.value, owner), *operands]
+            elif _is_grouping(owner):
+                function = getattr(owner, node.func.attr)
             else:
                 raise NotSimple("a method of the user's")
-            name = node.func.attr
+            name = called(node)
         elif isinstance(node.func, ast.Name):
             function, name = self.value(node.func), node.func.id
             name = getattr(function, "__name__", name)
@@ -170,10 +173,23 @@ class Formula:
                 self.wrapped = Made("overflow", ast.unparse(node), shown, result)
 
 
+def called(node: ast.Call) -> str:
+    """The name of what is called; that of the statistic where a table is asked for one by name: ``t.transform("std")``."""
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+    first = node.args[0] if node.args and name in ("transform", "agg", "aggregate") else None
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else name
+
+
+def _is_grouping(value: object) -> bool:
+    """True for what a table is asked for statistics of: groups, windows."""
+    kind = type(value)
+    return kind.__module__.startswith(("pandas.core.groupby", "pandas.core.window", "pandas.core.resample", "pandas.api.typing"))
+
+
 def _is_library(function: Any) -> bool:
     """True for functions of NumPy, the framework, pandas, `math` and the built-in ones."""
     owner = getattr(function, "__self__", None)
-    if owner is not None and is_array(owner):
+    if owner is not None and (is_array(owner) or _is_grouping(owner)):
         return True
     module = getattr(function, "__module__", None) or type(function).__module__
     return str(module).partition(".")[0] in ("numpy", "torch", "math", "builtins", "pandas", "scipy", "_operator", "operator")

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.survey import Birth, SearchedIn
 from stayfinite.records.tensor import TensorStats
-from stayfinite.rewrite.births.formulas import FUNCTIONS, Made
+from stayfinite.rewrite.births.formulas import FUNCTIONS, Made, called
 from stayfinite.rewrite.births.microscope import Event, Microscope
 from stayfinite.rewrite.births.sight import array_of, first_bad, stats_of, words
 from stayfinite.rewrite.project import unheard
 
 _READERS = ("read", "load", "genfromtxt", "fromfile", "open", "fetch", "from_csv")
 _DEPTH = 6
+_SUMS = frozenset({"sum", "mean", "var", "norm"})
 
 
 def tell(scope: Microscope, event: Event, relative: Callable[[str], str], searched_in: SearchedIn, aside: str = "") -> Birth:
@@ -117,7 +118,9 @@ def _kind(tree: ast.Module, node: ast.expr, line: int, depth: int) -> tuple[str,
     if depth == 0:
         return None
     if isinstance(node, ast.Call):
-        kind = FUNCTIONS.get(_called(node), "")
+        kind = FUNCTIONS.get(called(node), "")
+        if kind in ("sum", "mean") and (squared := _squared(node)) is not None:
+            kind = "var" if _is_centred(tree, squared, line, depth - 1) else "norm"
         if kind == "move" or kind in ("sqrt", "abs", "clamp"):
             inner = node.func.value if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value) else None
             inner = inner if inner is not None else node.args[0] if node.args else None
@@ -129,6 +132,9 @@ def _kind(tree: ast.Module, node: ast.expr, line: int, depth: int) -> tuple[str,
         if left is not None and right is not None and (left[0], right[0]) == ("max", "min"):
             return "ptp", max(left[1], right[1])
         return None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):  # a sum over how many there are
+        deeper = _kind(tree, node.left, line, depth - 1)
+        return ("mean" if deeper[0] == "sum" else deeper[0], deeper[1]) if deeper is not None and deeper[0] in _SUMS else None
     root = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant)
     if root and isinstance(node, ast.BinOp) and getattr(node.right, "value", 0) == 0.5:
         deeper = _kind(tree, node.left, line, depth - 1)
@@ -144,6 +150,33 @@ def _kind(tree: ast.Module, node: ast.expr, line: int, depth: int) -> tuple[str,
     value, at = given
     deeper = _kind(tree, value, at, depth - 1)
     return (deeper[0], at) if deeper is not None else None
+
+
+def _squared(node: ast.Call) -> ast.expr | None:
+    """What is squared in a sum or mean of squares, which may be masked: ``((x - m) ** 2 * w).sum()``."""
+    whole: ast.expr | None = node.args[0] if node.args else None
+    if isinstance(node.func, ast.Attribute) and not _is_module(node.func.value):
+        whole = node.func.value
+    for part in ast.walk(whole) if whole is not None else ():
+        if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Pow) and getattr(part.right, "value", 0) == 2:
+            return part.left
+        if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Mult) and ast.dump(part.left) == ast.dump(part.right):
+            return part.left
+        if isinstance(part, ast.Call) and called(part) == "square":
+            owner = part.func.value if isinstance(part.func, ast.Attribute) and not _is_module(part.func.value) else None
+            return owner if owner is not None else part.args[0] if part.args else None
+    return None
+
+
+def _is_centred(tree: ast.Module, node: ast.expr, line: int, depth: int) -> bool:
+    """True if a difference is part of `node`, or of what a name in it was assigned."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Sub):
+            return True
+        given = _assigned(tree, part.id, False, line) if isinstance(part, ast.Name) and depth > 0 else None
+        if given is not None and isinstance(given[0], ast.BinOp) and _is_centred(tree, given[0], given[1], 0):
+            return True
+    return False
 
 
 def _is_module(node: ast.expr) -> bool:

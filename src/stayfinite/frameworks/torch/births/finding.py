@@ -63,7 +63,7 @@ class Births:
                 if found is None and rates.is_odd(last, first):
                     found = rates.origin_of(last, group, self._schedulers(optimizer, subjects), frame, self._relative)
             told.append(msgspec.structs.replace(info, rated_at=found[0], rated=found[1]) if found is not None else info)
-        return msgspec.structs.replace(configuration, optimizers=tuple(told))
+        return msgspec.structs.replace(configuration, optimizers=tuple(told), loaded_finite=self.loads.finite)
 
     def _read(self, optimizer: Optimizer, windows: Sequence[Window]) -> list[tuple[float, float]]:
         """First and last reading of the rate of each group: the groups themselves are as they were before the step."""

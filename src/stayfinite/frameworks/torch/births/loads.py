@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,8 @@ class Loads:
         self._moments: weakref.WeakKeyDictionary[Optimizer, dict[tuple[int, str], Read]] = weakref.WeakKeyDictionary()
         self.covered: set[int] = set()
         """`id` of the parameters and buffers that were loaded into."""
+        self.finite: bool | None = None
+        """Whether everything that was loaded was finite then; ``None`` if nothing was loaded that could be looked at."""
 
     def listen(self, wrap: Callable[..., None]) -> None:
         """Hook what loads by `wrap(owner, name, before, after)`."""
@@ -78,7 +80,9 @@ class Loads:
     # -- loads ---------------------------------------------------------------------------------------------------
 
     def _read(self, result: object, source: object) -> None:
-        bad = _bad(list(_tensors(result)))
+        every = list(_tensors(result))
+        bad = _bad(every)
+        self._looked(every, bad)
         if not bad:
             return
         file, here = _file_name(source), self._locate()
@@ -92,6 +96,7 @@ class Loads:
         given = [(name, value) for name, value in state.items() if isinstance(value, Tensor) and name in own]
         names = {name for name, _ in _bad(given)}
         late = _bad([(name, own[name]) for name, _ in given]) if not names else []
+        self._looked(given, [*names, *late])
         here = self._locate() if names or late else None
         for name, value in given:
             target = own[name]
@@ -118,6 +123,10 @@ class Loads:
                 name = f"state[{number}][{key!r}]"
                 held[id(parameter), key] = _read_of(name, file, place, value if fine else before, _dtype(value) if fine else "")
         self._moments[optimizer] = held
+
+    def _looked(self, every: Sequence[object], bad: Sequence[object]) -> None:
+        if every:
+            self.finite = self.finite is not False and not bad and len(every) <= _MOST
 
     def _source(self, tensor: Tensor, here: Location, name: str = "") -> tuple[str, Location]:
         found = self._files.get(id(tensor))
