@@ -10,7 +10,7 @@ warnings.simplefilter("ignore")
 
 def log_likelihood(theta, x, time, event):
     w, b, log_shape = theta
-    log_rate = x @ w + b  # <- origin
+    log_rate = x @ w + b
     shape = log_shape.exp()
     log_time = time.log()
     log_hazard = log_shape + log_rate + (shape - 1) * (log_time + log_rate)
@@ -22,7 +22,7 @@ def epoch(theta, tables, rate, batch):
     total = 0.0
     n = len(tables[0])
     for rows in torch.randperm(n).split(batch):
-        loss = -log_likelihood(theta, *(t[rows] for t in tables)).mean()
+        loss = -log_likelihood(theta, *(t[rows] for t in tables)).mean()  # <- origin
         for p in theta:
             p.grad = None
         loss.backward()

@@ -26,7 +26,21 @@ def wrapped(source: str, **others: str) -> list[str]:
     return found
 
 
+BY_HAND = """
+    for rows in order.split(30):
+        loss = f(x[rows])
+        loss.backward()
+        with torch.no_grad():
+            for p in theta:
+                p -= 0.1 * p.grad
+"""
 CHOSEN = {
+    "by hand in a function": (f"def epoch(theta):{BY_HAND}for k in range(6):\n    epoch(theta)\n", ["rows: with torch.no_grad():"]),
+    "by hand in a function of a function": (
+        f"def epoch(theta):{BY_HAND}def fit(theta):\n    epoch(theta)\nfor k in range(6):\n    print(fit(theta))\n",
+        ["rows: with torch.no_grad():"]),
+    "by hand in a function that is a step": (
+        "def step(w):\n    f(w).backward()\n    w.data -= w.grad\nfor k in range(6):\n    step(w)\n", ["k: step(w)"]),
     "innermost": ("""
         for epoch in range(3):
             for x, y in loader:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from stayfinite.catalog.clues import finite
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
-from stayfinite.records.survey import Making, Role, Subject
+from stayfinite.records.survey import Making, Role, Subject, optimizer_name
 
 
 def made(
@@ -43,19 +44,23 @@ def loader(case: Case) -> Location | None:
 def data(case: Case, name: str) -> Location | None:
     """The line that makes the data of which the tensor `name` of the batch is a part: the last one before they are cut into
     batches; else, where batches are made one at a time, the line that makes this one."""
-    root = re.match(r"\w+", name)
-    for known in dict.fromkeys((name, root.group() if root is not None else name)):
+    for known in _spellings(name):
         for of in ("batch", "operand"):
             found = made(case, of, "table", name=known)
             if found is not None:
                 return found
-    return made(case, "batch", "made", name=name)
+    return made(case, "batch", "made", name=_spellings(name)[0])
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    """`name` as `ast` spells strings, and the name it begins with."""
+    root = re.match(r"\w+", name)
+    return tuple(dict.fromkeys((name.replace('"', "'"), root.group() if root is not None else name)))
 
 
 def labels(case: Case, name: str) -> Location | None:
     """The line that computes the labels or indices `name`, or writes some of them."""
-    root = re.match(r"\w+", name)
-    for known in dict.fromkeys((name, root.group() if root is not None else name)):
+    for known in _spellings(name):
         found = made(case, "operand", "write", "made", "table", name=known) or made(case, "batch", "write", "made", "table", name=known)
         if found is not None:
             return found
@@ -63,9 +68,10 @@ def labels(case: Case, name: str) -> Location | None:
 
 
 def rate(case: Case) -> Location | None:
-    """The number that is the rate of the first optimizer, or of an update by hand."""
-    kind = case.configuration.optimizers[0].kind if case.configuration.optimizers else "by hand"
-    return made(case, "rate", "constant", "default", name=kind)
+    """The number that is the rate of the optimizer with the highest one, or of an update by hand."""
+    known = [max((finite(one) or 0.0 for one in info.rates), default=0.0) for info in case.configuration.optimizers]
+    name = optimizer_name(known.index(max(known))) if known else "by hand"
+    return made(case, "rate", "constant", "default", name=name)
 
 
 def saved_in_half(case: Case) -> Location | None:

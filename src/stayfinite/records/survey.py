@@ -193,8 +193,8 @@ given, the numbers a module begins with."""
 class Making(msgspec.Struct, frozen=True):
     """A line that takes part in making something, found in the text of the source: nothing was seen to run.
 
-    `of`, `name`: what (source text; of an optimizer or a parameter its name); `by`: what the line does to it; `far`: how many
-    assignments, arguments and returns lie between, 0 for the line where it is used.
+    `of`, `name`: what (source text as `ast` spells it; of the rate of an optimizer, `optimizer_name`); `by`: what the line does
+    to it; `far`: how many assignments, arguments and returns lie between, 0 for the line where it is used.
     """
 
     of: Subject
@@ -202,3 +202,8 @@ class Making(msgspec.Struct, frozen=True):
     by: Role
     location: Location
     far: int = 0
+
+
+def optimizer_name(number: int) -> str:
+    """The `Making.name` of the optimizer that stands at `number` in the configuration."""
+    return f"optimizer[{number}]"

@@ -199,18 +199,19 @@ class Analysis:
             self._chosen[loop] = steps and (reached.backward or reached.grad) and not self._is_out_of_reach(loop)
         return self._chosen[loop]
 
-    def _is_by_hand(self, loop: LoopNode, taken: set[LoopNode]) -> bool:
+    def _is_by_hand(self, loop: LoopNode, taken: set[LoopNode], seen: frozenset[FunctionNode] = frozenset()) -> bool:
         reached = self._body_effects(loop)
-        if reached.step or not ((reached.backward and reached.reads_grad) or reached.grad):
+        if reached.step or not ((reached.backward and reached.reads_grad) or reached.grad) or self._is_out_of_reach(loop):
             return False
         related = [node for node in ast.walk(loop) if node in taken] + [node for node in self._ancestors(loop) if node in taken]
-        inner = [
-            node
-            for node in within(loop)
-            if isinstance(node, (ast.For, ast.While)) and node is not loop
-            and self._is_by_hand(node, taken)
-        ]
-        return not related and not inner and not self._is_out_of_reach(loop)
+        return not related and not self._hands_over(loop, taken, seen)
+
+    def _hands_over(self, node: ast.AST, taken: set[LoopNode], seen: frozenset[FunctionNode]) -> bool:
+        """True if a loop in `node`, or in a function that it calls, takes the steps by hand itself."""
+        inner = [one for one in within(node) if isinstance(one, (ast.For, ast.While)) and one is not node]
+        called = [one.node for one in self._named(effects(within(node), self.steppers).calls) if one.node not in seen]
+        return any(self._is_by_hand(one, taken, seen) for one in inner) or any(
+            self._hands_over(one, taken, seen.union(called)) for one in called)
 
     def _ancestors(self, node: ast.AST) -> list[ast.AST]:
         found = []

@@ -31,7 +31,7 @@ MOST = 3000
 """Expressions that are looked at."""
 _LOADERS = frozenset({"DataLoader", "split", "chunk", "batched", "array_split"})
 _WRAPPERS = frozenset({"Subset", "random_split", "DataLoader", "list", "tuple", "iter", "next", "cycle", "tqdm", "islice", "sorted",
-                       "reversed", "shuffle", "prefetch", "StackDataset"})
+                       "reversed", "shuffle", "prefetch", "StackDataset", "dict", "copy", "deepcopy", "asdict", "Namespace"})
 """Calls that give the items of their first argument."""
 _RECORDS = frozenset({"NamedTuple", "dataclass"})
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp)
@@ -66,9 +66,10 @@ class Reached(NamedTuple):
     calls: Calls
 
 
-def trace_back(project: Project, source: Source, node: ast.expr, deadline: float) -> Iterator[Reached]:
-    """What the value of `node` comes from, the nearest first. `deadline`: of `time.monotonic()`."""
-    yield from _Slice(project, deadline).go(Reached(node, source, (), False, "", 0, ()))
+def trace_back(project: Project, source: Source, node: ast.expr, deadline: float, pick: Pick = ()) -> Iterator[Reached]:
+    """What the value of `node`, or the part of it that is meant by `pick`, comes from, the nearest first. `deadline`: of
+    `time.monotonic()`."""
+    yield from _Slice(project, deadline).go(Reached(node, source, pick, False, "", 0, ()))
 
 
 class _Slice:
@@ -142,9 +143,9 @@ class _Slice:
             self._comprehension(item, node)
         elif isinstance(node, (ast.Starred, ast.Await)):
             self._inner(item, node.value, pick)
-        elif isinstance(node, ast.IfExp):
-            self._inner(item, node.body, pick)
-            self._inner(item, node.orelse, pick)
+        elif isinstance(node, (ast.IfExp, ast.BoolOp)):
+            for part in (node.body, node.orelse) if isinstance(node, ast.IfExp) else node.values:
+                self._inner(item, part, pick)
         elif not isinstance(node, (ast.Constant, ast.Lambda)):
             for child in ast.iter_child_nodes(node):
                 if isinstance(child, ast.expr):

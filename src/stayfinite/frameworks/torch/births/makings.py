@@ -17,11 +17,11 @@ from types import FrameType
 
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
-from stayfinite.records.survey import Making, Role, Subject
+from stayfinite.records.survey import Making, Role, Subject, optimizer_name
 from stayfinite.rewrite.births.roles import roles
-from stayfinite.rewrite.births.sources import Project, Source, called
+from stayfinite.rewrite.births.sources import Pick, Project, Source, called
 from stayfinite.rewrite.births.statements import root
-from stayfinite.rewrite.births.tracing_back import trace_back
+from stayfinite.rewrite.births.tracing_back import Reached, trace_back
 from stayfinite.rewrite.project import cell_names, is_user_file
 
 SECONDS = 0.5
@@ -108,7 +108,7 @@ class _Search:
             self._slice("loop", "", source, loop.iter, loop=True)
         if not inside:
             return
-        names = dict.fromkeys(stats.name for stats in (*case.trace.model_inputs, *case.batch[:8]) if stats.name)
+        names = dict.fromkeys(_spelled(stats.name) for stats in (*case.trace.model_inputs, *case.batch[:8]) if stats.name)
         body = max(inside, key=lambda node: node.lineno).body
         for name in names:
             node = next((part for line in body for part in ast.walk(line)
@@ -119,11 +119,11 @@ class _Search:
 
     def rates(self, case: Case, frame: FrameType | None) -> None:
         """The rate of each optimizer, or of an update by hand, and other values of the name its parameters were taken from."""
-        for info in case.configuration.optimizers:
+        for number, info in enumerate(case.configuration.optimizers):
             for source, node in self._at(info.location):
-                call = next((one for one in ast.walk(node) if isinstance(one, ast.Call) and _rate_of(one) is not None), None)
-                if call is not None and (rate := _rate_of(call)) is not None:
-                    self._slice("rate", info.kind, source, rate)
+                given = [found for one in ast.walk(node) if isinstance(one, ast.Call) and (found := _rate_of(one)) is not None]
+                for rate, pick in given[:1]:
+                    self._slice("rate", optimizer_name(number), source, rate, pick)
                 for one in (part for part in ast.walk(node) if isinstance(part, ast.Call) and called(part) == info.kind):
                     self._rebound(info.kind, source, one)
         if case.configuration.optimizers or frame is None:
@@ -170,11 +170,13 @@ class _Search:
 
     # -- slices -------------------------------------------------------------------------------------------------------
 
-    def _slice(self, of: Subject, name: str, source: Source, node: ast.expr, *, loop: bool = False) -> None:
+    def _slice(self, of: Subject, name: str, source: Source, node: ast.expr, pick: Pick = (), *, loop: bool = False) -> None:
         kept: Counter[Role] = Counter()
-        for reached in trace_back(self._project, source, node, self._deadline):
+        for reached in trace_back(self._project, source, node, self._deadline, pick):
             if reached.depth > FAR:
                 return
+            if _is_overruled(reached):
+                continue
             for by, part in roles(reached, self._is_container):
                 if kept[by] < EACH and (by == "loader" or not loop):
                     kept[by] += self._note(of, name, by, reached.source, part, reached.depth)
@@ -233,6 +235,14 @@ def _operands(node: ast.AST) -> Iterator[ast.expr]:
                 yield from _operands(child)
 
 
+def _spelled(text: str) -> str:
+    """An expression as `ast` spells it, whatever its quotes and spaces."""
+    try:
+        return ast.unparse(ast.parse(text, mode="eval"))
+    except (SyntaxError, ValueError):
+        return text
+
+
 def _end(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
@@ -241,12 +251,24 @@ def _is_target(node: ast.AST, child: ast.AST) -> bool:
     return isinstance(node, ast.Assign) and child in node.targets
 
 
-def _rate_of(call: ast.Call) -> ast.expr | None:
-    """What a constructor of an optimizer is given as its rate."""
+def _rate_of(call: ast.Call) -> tuple[ast.expr, Pick] | None:
+    """What a constructor of an optimizer is given as its rate, by name, by place, or among starred keywords."""
     named = next((k.value for k in call.keywords if k.arg in ("lr", "learning_rate")), None)
     if named is not None:
-        return named
-    return call.args[1] if len(call.args) > 1 and called(call)[:1].isupper() else None
+        return named, ()
+    if len(call.args) > 1 and called(call)[:1].isupper():
+        return call.args[1], ()
+    starred = next((k.value for k in call.keywords if k.arg is None), None)
+    return (starred, ("lr",)) if starred is not None else None
+
+
+def _is_overruled(reached: Reached) -> bool:
+    """True for the default of an option that the command line gives another value."""
+    if reached.how != "option":
+        return False
+    call = next((one for one in reached.source.above(reached.node) if isinstance(one, ast.Call)), None)
+    words = {one.value for one in call.args if isinstance(one, ast.Constant)} if call is not None else set()
+    return any(argument.partition("=")[0] in words for argument in sys.argv[1:])
 
 
 def _names_init(node: ast.expr) -> bool:
