@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stayfinite.rewrite.births.microscope import Microscope
@@ -132,3 +134,22 @@ def test_whole_numbers_that_leave_their_range_are_noted(line: str, tmp_path: Pat
     with Microscope() as scope:
         module.make()
     assert [one.line for one in scope.wraps] == ([number] if "b" in line else [])
+
+
+def test_the_part_of_a_long_statement_is_told(tmp_path: Path) -> None:
+    source = ("def make():\n    x = np.array([0.0, 1.0])\n    table = pd.DataFrame({\n        'a': x,\n"
+              "        'b': np.log(x),  # here\n    })\n    return table.to_numpy()\n")
+    module, line = _module(tmp_path / "user.py", source)
+    with Microscope() as scope:
+        value = module.make()
+    (root,) = scope.roots(scope.of(value)[0])
+    assert root.location(str).line == line
+
+
+def test_reserved_memory_is_not_who_wrote_the_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "def make():\n    x = np.empty(3)\n    x[:] = 1.0\n    x[1] = float('inf')  # here\n    y = x * 2\n    return y\n"
+    module, line = _module(tmp_path / "user.py", source)
+    monkeypatch.setattr(module.np, "empty", functools.partial(np.full, fill_value=np.nan))  # memory holds anything
+    with Microscope() as scope:
+        value = module.make()
+    assert [one.line for one in scope.roots(scope.of(value)[0])] == [line]

@@ -13,7 +13,6 @@ from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcom
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
-from stayfinite.frameworks.torch.births.makings import makings
 from stayfinite.frameworks.torch.evaluation import Call, Repetition
 from stayfinite.frameworks.torch.inquiry import Inquiry, copies_needed, hold_back, moved_parameters
 from stayfinite.frameworks.torch.live import Live
@@ -320,6 +319,8 @@ class Incidents:
     def makings(self, case: Case, frame: FrameType | None) -> tuple[Making, ...]:
         """The lines of the source that made what failed in `case`; `frame`: where the training loop runs."""
         with shield.shielded("the search for the lines that made what failed", _WITHOUT):
+            from stayfinite.frameworks.torch.births.makings import makings  # a run without incidents reads no source
+
             return makings(case, frame, self._relative)
         return ()
 
