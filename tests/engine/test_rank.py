@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from stayfinite import shield
 from stayfinite.catalog import pages
 from stayfinite.catalog.ops import KINDS
-from stayfinite.engine.rank import LEAST, MOST, NO_EXPERIMENT, NOT_AGAIN, heaviest, rank
+from stayfinite.engine.rank import LEAST, MISREAD, MOST, NO_EXPERIMENT, NOT_AGAIN, heaviest, rank
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import (
     Case,
@@ -51,8 +51,13 @@ def test_best_first_and_at_most_six(name: str) -> None:
     scores = [one.score for one in ranked]
     assert scores == sorted(scores, reverse=True)
     assert all(one.probability >= LEAST for one in ranked)
-    assert sum(one.probability for one in ranked) <= 1.0 + 1e-9
+    assert sum(one.probability for one in ranked) <= 1.0 - MISREAD + 1e-9
     assert len({one.cause for one in ranked}) == len(ranked)
+
+
+def test_however_much_evidence_there_is_something_is_kept_back() -> None:
+    sure = rank(CASES["a missing measurement"]).hypotheses[0]
+    assert sure.score > 4.0 and 0.89 < sure.probability <= 1.0 - MISREAD
 
 
 def test_probability_is_a_softmax_of_bits() -> None:
