@@ -185,6 +185,13 @@ def test_equal_rows_are_told_apart_by_the_index_or_not_at_all() -> None:
     assert found is not None and found.indices == (7,)
 
 
+def test_a_few_equal_rows_are_chance() -> None:
+    table = torch.arange(40.0).reshape(20, 2)
+    batch = torch.stack([table[7], torch.tensor([-1.0, -2.0]), table[3]])
+    assert cut_by_hand(batch, [0], {"table": table}) is None
+    assert cut_by_hand(table[[7, 11, 3]], [0], {"table": table}).indices == (7,)  # type: ignore[union-attr]
+
+
 @given(st.recursive(st.floats() | st.none() | st.text(max_size=3) | st.integers(), lambda x: st.lists(x, max_size=4)))
 @settings(max_examples=60, deadline=None)
 def test_wild_values_are_no_batches(value: Any) -> None:

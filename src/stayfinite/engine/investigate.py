@@ -79,6 +79,8 @@ def investigate(
             case, symptom=_before_clipping(case.symptom, trace), origin=found.origin or case.origin,
             not_located=found.reason, path=found.path,
         )
+        if trace.batch_size is not None and case.origin is not None and case.origin.samples:
+            case = msgspec.structs.replace(case, batch_size=trace.batch_size)  # what the samples count in
     if case.origin is None and case.symptom.detector == "nonfinite-learning-rate":
         # no operation of the step makes a rate: it is where the step was asked for that it does harm
         rate = Origin(

@@ -186,6 +186,8 @@ class Trace(msgspec.Struct, frozen=True, tag="trace"):
     """Results lost to a half-precision format, in the order they were computed; 64 at most."""
     functions: tuple[CustomFunction, ...] = ()
     """Functions with a derivative of the user's own that made non-finite numbers of finite ones."""
+    batch_size: int | None = None
+    """Rows of the batch that `samples` count in; ``None`` where it is not known."""
 
     def call(self, index: int) -> OpCall | None:
         """The kept call with that `index`, or ``None``."""

@@ -249,7 +249,7 @@ class Inquiry:
         # imported here: a run without incidents loads no tracer
         from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
-        names = describe.tensors_of(self._here.saved.names)
+        names = describe.tensors_of(self._bound_before())
         subjects, surveyor = self._subjects, None
         if survey:
             from stayfinite.frameworks.torch.tracing.mode import SENSOR
@@ -257,6 +257,16 @@ class Inquiry:
 
             surveyor = Surveyor(SENSOR, subjects.parameters, subjects.parameter_names, subjects.owned)
         return Tracer(subjects.roots, names, subjects.optimizers, is_user_file, self._relative, subjects.parameter_names, surveyor)
+
+
+    def _bound_before(self) -> dict[str, Any]:
+        """The names of the block that were bound when the step began. A global one of the same name as a local of the script's
+        function is another thing."""
+        frame = self._frame
+        own = {*frame.f_code.co_varnames, *frame.f_code.co_cellvars}
+        return {
+            name: value for name, value in self._here.saved.names.items() if name not in own or value is not frame.f_globals.get(name)
+        }
 
 
 # -- the state round a failure -----------------------------------------------------------------------------------

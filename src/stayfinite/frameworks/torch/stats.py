@@ -260,9 +260,8 @@ def _extremes(values: torch.Tensor, bad: bool) -> tuple[float, float]:
 def bad_rows(mask: torch.Tensor, batch_size: int | None) -> tuple[int, ...]:
     """The batch rows in which `mask` is true somewhere.
 
-    The batch runs along dimension 0, else along dimension 1 (sequence first), else dimension 0 has it folded together
-    with another one that runs faster (batch x time, batch x heads). Empty if no dimension fits or every row is hit:
-    then the rows say nothing.
+    The batch runs along dimension 0, else along dimension 1 (sequence first). Empty if neither fits or every row is hit: then
+    the rows say nothing.
     """
     if batch_size is None or batch_size < 2 or mask.dim() == 0:
         return ()
@@ -271,8 +270,6 @@ def bad_rows(mask: torch.Tensor, batch_size: int | None) -> tuple[int, ...]:
         rows = mask.reshape(batch_size, -1).any(1)
     elif mask.dim() > 1 and mask.shape[1] == batch_size:
         rows = mask.transpose(0, 1).reshape(batch_size, -1).any(1)
-    elif first > batch_size and first % batch_size == 0:
-        rows = mask.reshape(batch_size, -1).any(1)
     else:
         return ()
     found = tuple(int(row) for row in rows.nonzero().flatten())

@@ -21,6 +21,10 @@ MOST_NUMBERS = 2**27
 """Elements of a container that is searched for a row: half a second."""
 
 
+MOST_COMPARED = 64
+"""Rows of a batch that must all be found in a container it is said to be cut from: a few equal numbers may be chance."""
+
+
 class Item(NamedTuple):
     """One row of the batch in its data set. `inner` counts in the innermost data set; `outer` is what the loader's own data
     set is asked for."""
@@ -103,7 +107,7 @@ def cut_by_hand(batch: Any, rows: Sequence[int], names: Mapping[str, Any]) -> Fo
         if array.size > MOST_NUMBERS:
             continue
         places = [_places(array, one) for one in wanted]
-        if not all(places):
+        if not all(places) or not all(_places(array, values[row]) for row in range(min(len(values), MOST_COMPARED))):
             continue
         indices = _by_index_names(places, rows, len(values), names)
         if indices is None and all(len(one) == 1 for one in places):

@@ -133,6 +133,8 @@ class _Looking:
             shown = shown[list(indices)] if indices and shown is not None else shown
         columns = bad_columns(shown, self._limit, self._places(delivery)) if in_data and is_array(shown) else ()
         birth = self._birth(batch, delivery, items, cut, rows) if in_data else None
+        if origin.samples and len(indices) > len(origin.samples):
+            indices = ()  # of all the data, and which of them this step read is not known
         changed = msgspec.structs.replace(origin, dataset_indices=indices, columns=columns, birth=birth)
         return msgspec.structs.replace(self._case, origin=changed)
 

@@ -16,6 +16,7 @@ import torch
 
 from stayfinite.frameworks.torch.stats import is_readable
 from stayfinite.frameworks.torch.tracing.frames import Spot
+from stayfinite.frameworks.torch.tracing.labels import Labels
 from stayfinite.frameworks.torch.tracing.phase import RawPhase
 from stayfinite.frameworks.torch.tracing.recipes import Recipe
 
@@ -44,11 +45,14 @@ class Kept:
 
 
 class Forward:
-    """One forward call, remembered for its node. `shapes`: of its tensors through which the batch runs; `parameter`:
+    """One forward call, remembered for its node. `shapes`: of its tensors through which the batch runs; `labels`: of those whose
+    rows are known, by shape; `parameter`:
     the one it reads, if it reads exactly one; `value`: what it gave out, where that is one number;
     `summed`: a loss that was told to add up its elements."""
 
-    __slots__ = ("index", "kept", "kind", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot", "summed", "value")
+    __slots__ = (
+        "index", "kept", "kind", "labels", "module", "numbers", "parameter", "phase", "recipe", "shapes", "spot", "summed", "value",
+    )
 
     def __init__(
         self,
@@ -70,6 +74,7 @@ class Forward:
         self.numbers = numbers
         self.kept: list[Kept] = []
         self.shapes: set[torch.Size] = set()
+        self.labels: dict[torch.Size, Labels | None] = {}
         self.value: float | None = None
         self.summed = False
 

@@ -15,7 +15,6 @@ import torch
 from stayfinite.frameworks.torch import ops
 from stayfinite.frameworks.torch.stats import (
     bad_mask,
-    bad_rows,
     dense,
     describe,
     first_true,
@@ -23,6 +22,7 @@ from stayfinite.frameworks.torch.stats import (
     is_bad,
     is_number,
 )
+from stayfinite.frameworks.torch.tracing.belonging import rows_of
 from stayfinite.frameworks.torch.tracing.drafts import Call, Draft
 from stayfinite.frameworks.torch.tracing.operands import shape_of, stored_text
 from stayfinite.records.trace import Sink
@@ -79,7 +79,7 @@ class Crossings:
         mask = bad_mask(part)
         draft = self._judge.drafts[call.index] = Draft.of_call(call, call.index, "fill")
         draft.output = describe(part, "output", first_true(mask))
-        draft.samples = bad_rows(mask, self._judge.around.batch_size)
+        draft.samples = rows_of(self._judge.belonging, part, mask, self._judge.around.batch_size)
         self._judge.flow.write(part, call.index)
         array = self._judge.around.array_of(part)
         nan = has_nan(part)

@@ -10,7 +10,8 @@ from types import FrameType, TracebackType
 import torch
 
 from stayfinite.frameworks.torch import ops
-from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, describe, first_true, is_bad, is_number
+from stayfinite.frameworks.torch.stats import bad_mask, dense, describe, first_true, is_bad, is_number
+from stayfinite.frameworks.torch.tracing.belonging import rows_of
 from stayfinite.frameworks.torch.tracing.drafts import Draft
 from stayfinite.frameworks.torch.tracing.frames import Frames, Spot
 from stayfinite.frameworks.torch.tracing.judge import Judge
@@ -71,7 +72,7 @@ def _look(draft: Draft, checked: Sequence[tuple[str, torch.Tensor]], inside: Seq
         at = first_true(wrong) if wrong is not None and bool(wrong.any()) else None
         stats.append(judge.makers.told(describe(part, spelled, at), tensor))
         if wrong is not None and not draft.samples:
-            draft.samples = bad_rows(wrong, judge.around.batch_size)
+            draft.samples = rows_of(judge.belonging, part, wrong, judge.around.batch_size)
         if bad:
             draft.sources |= judge.flow.sources(part) or {-1 - judge.around.identify(part, spelled)}
     draft.inputs = tuple(stats)

@@ -7,6 +7,7 @@ of carries an owner for each element. A weak reference to the storage keeps its 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from stayfinite.frameworks.torch.stats import bad_mask
 from stayfinite.frameworks.torch.tracing.frames import Spot
+from stayfinite.frameworks.torch.tracing.labels import Labels, Pattern, Place
 
 NOBODY = -(2**31)
 """Owner of an element that no call made bad. Calls are numbered from 0, leaves from -1 downwards."""
@@ -32,10 +34,12 @@ class Record:
     **Fields**: `known`: all of it was looked at or written during the trace; `source` of the bad values in it, ``None``
     if there are none; `owners`, one per element of `itemsize` bytes, where more than one source is involved; `rows`:
     the batch runs through it; `gate`: the forward call whose selection shaped this gradient; `maker`: what wrote it last
-    in the forward pass; `flushed`: the call that lost numbers of it to a half-precision format.
+    in the forward pass; `flushed`: the call that lost numbers of it to a half-precision format; `pattern`: which rows of the
+    batch it belongs to; `labels`: the same of all of it, as it was written; `regions`: of views that are the batch while their
+    memory is more.
     """
 
-    __slots__ = ("flushed", "gate", "itemsize", "keeper", "known", "maker", "owners", "rows", "source")
+    __slots__ = ("flushed", "gate", "itemsize", "keeper", "known", "labels", "maker", "owners", "pattern", "regions", "rows", "source")
 
     def __init__(self, keeper: StorageWeakRef) -> None:
         self.keeper = keeper
@@ -47,6 +51,9 @@ class Record:
         self.gate: object = None
         self.maker: Maker | None = None
         self.flushed = -1
+        self.pattern: Pattern | None = None
+        self.labels: tuple[Place, Labels] | None = None
+        self.regions: dict[Place, Pattern] = {}
 
     @property
     def finite(self) -> bool:
@@ -73,6 +80,10 @@ class Flow:
     def get(self, tensor: torch.Tensor) -> Record | None:
         """What is known of the memory behind `tensor`, or ``None``."""
         return self._records.get(tensor.untyped_storage()._cdata)
+
+    def records(self) -> Iterable[Record]:
+        """All that is known."""
+        return self._records.values()
 
     def record(self, tensor: torch.Tensor) -> Record:
         """What is known of the memory behind `tensor`; a new, finite record if nothing is."""

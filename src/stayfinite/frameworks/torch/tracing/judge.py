@@ -25,6 +25,7 @@ from stayfinite.frameworks.torch.stats import (
     is_bad,
     is_number,
 )
+from stayfinite.frameworks.torch.tracing.belonging import Belonging
 from stayfinite.frameworks.torch.tracing.crossings import Crossings
 from stayfinite.frameworks.torch.tracing.drafts import Call, Draft, Input
 from stayfinite.frameworks.torch.tracing.flow import Flow, covers
@@ -52,11 +53,13 @@ class Judge:
 
     **Fields**: `flow`: who made which value; `around`: everything with a name; `drafts`: the calls kept, by index;
     `read_by`: the first call that read each leaf; `raised_by`: calls that raised, by the identity of the exception;
-    `crossings`: numbers that pass between Python and tensors; `makers`: what made the operands; `last`: the call judged last.
+    `belonging`: which rows of the batch elements belong to; `crossings`: numbers that pass between Python and tensors;
+    `makers`: what made the operands; `last`: the call judged last.
     """
 
     def __init__(self, flow: Flow, around: Surroundings, frames: Frames) -> None:
         self.flow, self.around, self.frames = flow, around, frames
+        self.belonging = Belonging(flow, around)
         self.drafts: dict[int, Draft] = {}
         self.read_by: dict[int, int] = {}
         self.raised_by: dict[int, tuple[BaseException, int]] = {}
@@ -178,7 +181,9 @@ class Judge:
         fresh = self._fresh(call, mask, inputs, bad_inputs)
         draft.born = int(fresh.sum()) if fresh is not None else 0
         at = first_true(fresh if draft.born and fresh is not None else mask)
-        draft.samples = rows_of_output(call, shown, mask, inputs, self.around.batch_size)
+        draft.samples = rows_of_output(
+            call, shown, fresh if draft.born and fresh is not None else mask, inputs, self.belonging, self.around.batch_size
+        )
         if draft.born:
             self.crossings.explain(draft, call, shown)
             if self.around.batch_size is None and mask.dim() and mask.shape[0] <= _FIRST:
@@ -342,7 +347,7 @@ class Judge:
             if one.bad:
                 draft.sources |= one.sources
         self._describe(draft, call, call.operands, call.inputs, None, None, lambda: frames)
-        place, at, rows = forbidden(call, self.around.batch_size)
+        place, at, rows = forbidden(call, self.belonging, self.around.batch_size)
         if at is not None and place < len(draft.inputs):
             part = dense(call.operands[place].tensor)
             if part is not None:

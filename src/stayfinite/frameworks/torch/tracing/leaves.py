@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 import torch
 
-from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, describe, first_true, is_bad, is_number
+from stayfinite.frameworks.torch.stats import bad_mask, dense, describe, first_true, is_bad, is_number
+from stayfinite.frameworks.torch.tracing.belonging import Belonging, rows_of
+from stayfinite.frameworks.torch.tracing.counting import count_rows, has_time_first
 from stayfinite.frameworks.torch.tracing.flow import Flow, covers
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Leaf, LeafKind, Sink, SinkKind
@@ -80,11 +81,16 @@ class Surroundings:
         self._by_storage: dict[int, Known] = {}
         self._arrays: list[tuple[int, int, str, Any]] = []
         self._place: dict[tuple[LeafKind, str], int] = {}
+        self._time_first = has_time_first(roots)
+        self.members: torch.Tensor | None = None
+        """The sample that each element along the first dimension of such tensors belongs to: the graph of each node."""
         self._bad_at_start: set[tuple[LeafKind, str]] = set()
         self._strangers: dict[int, torch.Tensor] = {}
         self.parameters: dict[str, torch.Tensor] = {}
         self._buffers: dict[str, torch.Tensor] = {}
         self.parameter_of: dict[int, str] = {}
+        self.belonging: Belonging | None = None
+        """Which rows the elements of tensors belong to; from `look` on."""
         self._collect(roots, batch, parameter_names)
 
     def _collect(self, roots: Sequence[torch.nn.Module], batch: Mapping[str, object], names: Mapping[int, str]) -> None:
@@ -141,8 +147,9 @@ class Surroundings:
         for name, moment in self._moments():
             yield "moment", name, moment
 
-    def look(self, flow: Flow) -> None:
+    def look(self, flow: Flow, belonging: Belonging) -> None:
         """Register everything with a name, note what is bad already and what is known to be finite."""
+        self.belonging = belonging
         self._count_rows()
         for kind, name, tensor in self._states():
             part = self._register(kind, name, tensor)
@@ -168,8 +175,8 @@ class Surroundings:
             part = self._register("batch", path, value)
             if part is None:
                 continue
-            if self._has_rows(part):
-                flow.record(part).rows = True
+            if self._is_given(part):
+                self._begin(flow, part)
             if is_number(part) and is_bad(part):
                 flow.record(part).source = -1 - self.leaf("batch", path, part)
 
@@ -183,45 +190,74 @@ class Surroundings:
         return part
 
     def _count_rows(self) -> None:
-        """The commonest first extent of the batch, counting tensors with several dimensions twice."""
-        votes: Counter[int] = Counter()
-        for _, value in self._batch:
-            if value.ndim and value.shape[0] > 0:
-                votes[int(value.shape[0])] += 2 if value.ndim > 1 else 1
-        if votes:
-            self.batch_size = max(votes, key=lambda extent: (votes[extent], extent))
-        self._votes = votes
+        """The commonest first extent of the batch."""
+        counted = count_rows([value for _, value in self._batch], self._time_first)
+        self.batch_size, self._votes, self.members = counted.size, counted.votes, counted.members
+
+    def _is_given(self, part: torch.Tensor) -> bool:
+        """False for what may be a parameter that nobody calls so: it takes a gradient, and nothing else has as many rows."""
+        return not (part.is_leaf and part.requires_grad) or any(
+            value.shape[:1] == part.shape[:1]
+            for _, value in self._batch
+            if not isinstance(value, torch.Tensor) or not value.requires_grad
+        )
 
     def fed(self, flow: Flow, tensors: Sequence[torch.Tensor]) -> None:
-        """Note that a root module was called with `tensors`: the first one tells the batch size best."""
-        for tensor in tensors:
+        """Note that a root module was called with `tensors`: the first one tells the batch size best, where none has the size
+        that is known."""
+        known = self.batch_size is not None and any(self.batch_size in tensor.shape[:2] for tensor in tensors)
+        for tensor in () if known or self.members is not None else tensors:
             if tensor.dim() and (self.batch_size is None or int(tensor.shape[0]) in self._votes):
-                self.batch_size = int(tensor.shape[0])
+                if self.batch_size != int(tensor.shape[0]):
+                    self._resize(flow, int(tensor.shape[0]))
                 break
         for tensor in tensors:
             part = dense(tensor)
-            if part is not None and self._has_rows(part):
-                flow.record(part).rows = True
+            if part is not None:
+                self._begin(flow, part)
 
-    def _has_rows(self, tensor: torch.Tensor) -> bool:
-        return self.batch_size is not None and self.batch_size in tensor.shape[:2]
+    def note_cut(self, size: int) -> bool:
+        """The step cut `size` rows out of something larger; false if its batch has another size."""
+        if self.batch_size is None:
+            self.batch_size = size
+        return self.batch_size == size
+
+    def _resize(self, flow: Flow, size: int) -> None:
+        """The batch has another size than was thought."""
+        self.batch_size = size
+        if self.belonging is not None:
+            self.belonging.forget()
+        for _, value in self._batch:
+            part = dense(value) if isinstance(value, torch.Tensor) else None
+            if part is not None and self._is_given(part):
+                self._begin(flow, part)
+
+    def _begin(self, flow: Flow, part: torch.Tensor) -> None:
+        """The batch begins in a dense `part`, if it has as many rows."""
+        if self.members is not None and self.belonging is not None and part.shape[:1] == self.members.shape:
+            self.belonging.begin(part, self.members)
+            return
+        if self.batch_size is not None and self.batch_size in part.shape[:2]:
+            flow.record(part).rows = True
+            if self.belonging is not None:
+                self.belonging.begin(part)
 
     def leaf(self, kind: LeafKind, name: str, tensor: torch.Tensor) -> int:
         """The number of the leaf `kind`, `name`; a new one from the non-finite dense `tensor` if there is none."""
         if (kind, name) not in self._place:
             mask = bad_mask(tensor)
-            rows = self._rows(kind, mask)
+            rows = self._rows(kind, tensor, mask)
             stats = describe(tensor, name, first_true(mask))
             self._place[kind, name] = len(self.leaves)
             self.leaves.append(Leaf(kind=kind, name=name, stats=stats, samples=rows))
         return self._place[kind, name]
 
-    def _rows(self, kind: LeafKind, mask: torch.Tensor) -> tuple[int, ...]:
+    def _rows(self, kind: LeafKind, tensor: torch.Tensor, mask: torch.Tensor) -> tuple[int, ...]:
         """The samples in which `mask` of a leaf is true. Rows of a data set that the step cuts its batch from are none: what
         reads it tells which are."""
         if kind not in ("batch", "other") or (kind == "batch" and self.batch_size not in mask.shape[:2]):
             return ()
-        return bad_rows(mask, self.batch_size)
+        return rows_of(self.belonging, tensor, mask, self.batch_size) if self.belonging is not None else ()
 
     def scalar(self, name: str, value: float) -> int:
         """The number of the leaf for a non-finite plain number called `name`."""
@@ -262,7 +298,7 @@ class Surroundings:
                 kind="batch" if Flow.key(tensor) in paths else leaf.kind,
                 name=path,
                 stats=msgspec.structs.replace(leaf.stats, name=path),
-                samples=self._rows("batch" if Flow.key(tensor) in paths else leaf.kind, bad_mask(tensor)),
+                samples=self._rows("batch" if Flow.key(tensor) in paths else leaf.kind, tensor, bad_mask(tensor)),
             )
 
     def array_of(self, tensor: torch.Tensor) -> int | None:

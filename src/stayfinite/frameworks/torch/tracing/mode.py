@@ -247,6 +247,7 @@ class Microscope(TorchDispatchMode):
 
     def _end(self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
         """What is to be known after it ran."""
+        self._judge.belonging.carry(call, args, kwargs, result)
         if not call.recipe.view:
             self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe()))
             self._judge.flushes.look(call, args, kwargs, result)
@@ -258,6 +259,8 @@ class Microscope(TorchDispatchMode):
         if draft is not None and call.recipe.kind in COUNTED and call.phase != "backward":
             draft.numbers = [*draft.numbers, *facts_of(call, args, kwargs, result)]
             draft.samples = lines_without_loss(call, result) or draft.samples
+        if draft is not None and draft.born and not draft.samples and call.phase != "backward":
+            draft.samples = self._judge.belonging.unreduced(call, args, kwargs)
         if call.remember is not None:
             first = next((dense(one) for one in outputs_of(result)), None)
             if first is not None and first.numel() == 1 and is_number(first):

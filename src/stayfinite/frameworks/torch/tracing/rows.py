@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, first_true, lone_row
+from stayfinite.frameworks.torch.tracing.belonging import Belonging, rows_of
 from stayfinite.frameworks.torch.tracing.drafts import Call, Input
 
 _SQUARING = {"norm", "var", "std", "mse"}
@@ -15,35 +16,47 @@ _LABELLED = {"nll_loss": 1, "cross_entropy": 1, "embedding": 0, "index": 0, "sca
 
 
 def rows_of_output(
-    call: Call, output: torch.Tensor, mask: torch.Tensor, inputs: Sequence[Input], batch_size: int | None
+    call: Call, output: torch.Tensor, mask: torch.Tensor, inputs: Sequence[Input], belonging: Belonging,
+    batch_size: int | None,
 ) -> tuple[int, ...]:
     """The rows behind the non-finite elements (`mask`) of a dense `output`; empty if all are, or rows have no
     meaning."""
     if call.phase == "backward":
         joined = call.joined
-        return bad_rows(mask, batch_size) if joined is not None and output.shape in joined.shapes else ()
-    if not call.rows:
-        return ()
-    found = bad_rows(mask, batch_size)
-    if found or batch_size is None or (output.dim() and output.shape[0] % batch_size == 0):
+        if joined is None:
+            return ()
+        known = belonging.rows_like(joined.labels.get(output.shape), mask)
+        return known if known is not None else bad_rows(mask, batch_size) if output.shape in joined.shapes else ()
+    found = belonging.rows(output, mask)
+    if found is None:
+        if not call.rows:
+            return ()
+        found = bad_rows(mask, batch_size)
+        if batch_size is None or (output.dim() and output.shape[0] % batch_size == 0):
+            return found
+    if found:
         return found
     # The output has no rows any more: a reduction, or a loss. Ask what it reduced.
     if call.recipe.kind == "nll_loss":
-        return _picked(call, batch_size)
+        return _picked(call, belonging, batch_size)
     for one in inputs:
         values = one.values
-        if values is None or one.record is None or not one.record.rows:
+        if values is None or one.record is None:
             continue
+        labelled = belonging.labels(one.part) is not None
+        if not labelled and not one.record.rows:
+            continue
+        squared = call.recipe.kind in _SQUARING
         if one.bad:
-            found = bad_rows(bad_mask(values), batch_size)
+            found = rows_of(belonging, one.part, bad_mask(values), batch_size)
         elif call.recipe.kind in _SUMMING:
-            found = lone_row(values, batch_size, call.recipe.kind in _SQUARING)
+            found = belonging.lone_row(one.part, values, squared) if labelled else lone_row(values, batch_size, squared)
         if found:
             return found
     return ()
 
 
-def _picked(call: Call, batch_size: int) -> tuple[int, ...]:
+def _picked(call: Call, belonging: Belonging, batch_size: int | None) -> tuple[int, ...]:
     """The rows whose label points at a non-finite log-probability. Input: (N, C, ...), labels: (N, ...)."""
     tensors = [dense(operand.tensor) for operand in call.operands]
     if len(tensors) < 2 or tensors[0] is None or tensors[1] is None or tensors[0].dim() < 2:
@@ -51,10 +64,14 @@ def _picked(call: Call, batch_size: int) -> tuple[int, ...]:
     scores, labels = tensors[0], tensors[1]
     usable = (labels >= 0) & (labels < scores.shape[1])
     picked = scores.gather(1, labels.clamp(0, scores.shape[1] - 1).unsqueeze(1)).squeeze(1)
-    return bad_rows(bad_mask(picked) & usable, batch_size)
+    mask = bad_mask(picked) & usable
+    known = belonging.rows(labels, mask)
+    if known is None:
+        known = belonging.rows(scores, mask.unsqueeze(1).expand(scores.shape))
+    return bad_rows(mask, batch_size) if known is None else known
 
 
-def forbidden(call: Call, batch_size: int | None) -> tuple[int, tuple[int, ...] | None, tuple[int, ...]]:
+def forbidden(call: Call, belonging: Belonging, batch_size: int | None) -> tuple[int, tuple[int, ...] | None, tuple[int, ...]]:
     """The operand of a call that raised which holds values the operator does not accept: its place, the index of the
     first such value, and the rows that hold them. The index is ``None`` where nothing forbidden is known."""
     kind = call.recipe.kind
@@ -82,7 +99,8 @@ def forbidden(call: Call, batch_size: int | None) -> tuple[int, tuple[int, ...] 
             mask = ~(values >= 0) | torch.isinf(values)
     if mask is None or not bool(mask.any()):
         return place, None, ()
-    return place, first_true(mask), bad_rows(mask, batch_size)
+    part = parts[place]
+    return place, first_true(mask), rows_of(belonging, part, mask, batch_size) if part is not None else ()
 
 
 def _extent(call: Call, values: torch.Tensor, place: int) -> int:

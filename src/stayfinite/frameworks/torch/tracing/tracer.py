@@ -115,7 +115,7 @@ class Tracer:
     def __enter__(self) -> Tracer:
         with contextlib.ExitStack() as stack:
             with shield.shielded(SENSOR), quietly():
-                self._around.look(self._flow)
+                self._around.look(self._flow, self._judge.belonging)
             stack.callback(self._modules.detach)
             self._modules.attach()
             stack.callback(self._phases.detach)
