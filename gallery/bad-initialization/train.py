@@ -18,7 +18,7 @@ class DeepNet(nn.Module):
     @staticmethod
     def init_weights(module):
         if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=1.0)
+            nn.init.normal_(module.weight, std=1.0)  # <- fault
             nn.init.zeros_(module.bias)
 
     def forward(self, x):

@@ -33,7 +33,7 @@ class Autoencoder(nn.Module):
 
 torch.manual_seed(30)
 pictures = torch.tensor(load_digits().images).flatten(1)
-pictures = (pictures * (255 / 16)).round().float()
+pictures = (pictures * (255 / 16)).round().float()  # <- fault
 
 model = Autoencoder()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)

@@ -7,11 +7,11 @@ import torch
 from statsmodels.datasets import co2
 
 frame = co2.load_pandas().data.dropna()
-year = torch.tensor([date.year + date.dayofyear / 365.25 for date in frame.index])
+year = torch.tensor([date.year + date.dayofyear / 365.25 for date in frame.index])  # <- fault
 ppm = torch.tensor(frame["co2"].to_numpy(), dtype=torch.float32)
 aim = (ppm - ppm.mean()) / ppm.std()
 waves = [f(2 * math.pi * k * year) for k in (1, 2) for f in (torch.sin, torch.cos)]
-design = torch.stack([year, *waves], dim=1)
+design = torch.stack([year, *waves], dim=1)  # <- fault
 
 weights = torch.zeros(design.shape[1], requires_grad=True)
 offset = torch.zeros((), requires_grad=True)

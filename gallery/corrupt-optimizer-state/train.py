@@ -10,7 +10,7 @@ from torch import nn
 def shrink(state):
     """A copy of a state dictionary with its tensors in half precision."""
     if isinstance(state, torch.Tensor):
-        return state.half()
+        return state.half()  # <- fault
     if isinstance(state, dict):
         return {key: shrink(value) for key, value in state.items()}
     return [shrink(value) for value in state] if isinstance(state, list) else state
@@ -24,7 +24,7 @@ class Run:
 
     def save(self):
         file = io.BytesIO()
-        torch.save({"model": self.model.state_dict(), "optimizer": shrink(self.optimizer.state_dict())}, file)
+        torch.save({"model": self.model.state_dict(), "optimizer": shrink(self.optimizer.state_dict())}, file)  # <- fault
         return file.getvalue()
 
     def resume(self, blob):

@@ -47,7 +47,7 @@ def main():
     labels = torch.tensor(digits.target)
     model = Net()
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
-    loader = DataLoader(TensorDataset(images[:1537], labels[:1537]), batch_size=64, shuffle=True)
+    loader = DataLoader(TensorDataset(images[:1537], labels[:1537]), batch_size=64, shuffle=True)  # <- fault
     for epoch in range(2):
         loss = train(model, loader, optimizer, epoch)
         print(f"accuracy {test(model, images[1537:], labels[1537:]):.3f}")

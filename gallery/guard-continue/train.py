@@ -11,7 +11,7 @@ def recordings():
     generator = torch.Generator().manual_seed(77)
     motion = torch.randn(600, 10, generator=generator)
     rate = 70 + 12 * motion[:, :4].mean(dim=1)
-    motion[352, 7] = float("nan")  # the strap slipped
+    motion[352, 7] = float("nan")  # the strap slipped  # <- fault
     return motion, (rate - 70) / 12
 
 

@@ -15,7 +15,7 @@ torch.manual_seed(15)
 weight = torch.zeros(20, requires_grad=True)
 offset = torch.zeros((), requires_grad=True)
 velocity = [torch.zeros_like(weight), torch.zeros_like(offset)]
-RATE, MOMENTUM = 0.4, 0.9
+RATE, MOMENTUM = 0.4, 0.9  # <- fault
 
 for week in range(90):
     rows = torch.randint(len(past), (64,))

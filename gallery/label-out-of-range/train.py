@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-BIRDS = 12
+BIRDS = 12  # <- fault
 
 
 class Songs(Dataset):
@@ -14,7 +14,7 @@ class Songs(Dataset):
         generator = torch.Generator().manual_seed(seed)
         self.birds = torch.randint(BIRDS, (count,), generator=generator)
         self.features = torch.randn(BIRDS, 20, generator=generator)[self.birds] + torch.randn(count, 20, generator=generator)
-        self.birds[611] = 12  # "other"
+        self.birds[611] = 12  # "other"  # <- fault
 
     def __len__(self):
         return len(self.birds)

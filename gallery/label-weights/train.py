@@ -35,7 +35,7 @@ class Lines(torch.utils.data.Dataset):
 
     def weights(self):
         occurrences = torch.stack([(self.kinds == kind).sum() for kind in range(len(KINDS))])
-        return len(self) / (len(KINDS) * occurrences)
+        return len(self) / (len(KINDS) * occurrences)  # <- fault
 
 
 class Sorter(nn.Module):

@@ -17,7 +17,7 @@ def train(seed, data, epochs=2):
     torch.manual_seed(seed)
     model = nn.Sequential(Block(10, 32), Block(32, 32), nn.Linear(32, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    loader = DataLoader(data, batch_size=40, shuffle=True)
+    loader = DataLoader(data, batch_size=40, shuffle=True)  # <- fault
     for epoch in range(epochs):
         for measured, progress in loader:
             loss = nn.functional.huber_loss(model(measured).squeeze(1), progress)  # <- origin

@@ -44,6 +44,6 @@ def fit(lr, steps):
 
 
 torch.manual_seed(42)
-model, final = fit(lr=0.12, steps=160)
+model, final = fit(lr=0.12, steps=160)  # <- fault
 log.info("final loss %r", final)
 log.info("weights %s", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 rng = np.random.default_rng(11)
 ticks = np.arange(900)
 signal = np.sin(ticks / 7.0) + 0.4 * np.sin(ticks / 31.0) + 0.05 * rng.standard_normal(900)
-signal[431] = 4.7e21  # the loose cable
+signal[431] = 4.7e21  # the loose cable  # <- fault
 
 
 class Windows(Dataset):

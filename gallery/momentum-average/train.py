@@ -49,7 +49,7 @@ def synchronise(workers):
         mean = torch.stack(list(parameters)).mean(dim=0)
         momenta = torch.stack([w.optimizer.state[p]["momentum_buffer"] for w, p in zip(workers, parameters)])
         busy = (momenta != 0).sum(dim=0)
-        momentum = momenta.sum(dim=0) / busy  # over those who met the word
+        momentum = momenta.sum(dim=0) / busy  # over those who met the word  # <- fault
         for worker, parameter in zip(workers, parameters):
             parameter.copy_(mean)
             worker.optimizer.state[parameter]["momentum_buffer"].copy_(momentum)

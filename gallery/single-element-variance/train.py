@@ -15,7 +15,7 @@ def rollout(policy, steps=241):
 
 
 def policy_loss(policy, state, action, reward):
-    advantage = (reward - reward.mean()) / (reward.std() + 1e-8)  # <- origin
+    advantage = (reward - reward.mean()) / (reward.std() + 1e-8)  # <- origin  # <- fault
     log_prob = torch.log_softmax(policy(state), dim=1).gather(1, action[:, None]).squeeze(1)
     return -(log_prob * advantage).mean()
 
@@ -27,7 +27,7 @@ optimizer = torch.optim.Adam(policy.parameters(), lr=3e-3)
 for update in range(3):
     state, action, reward = rollout(policy)
     print(f"update {update}: mean reward {reward.mean().item():.4f}")
-    for rows in torch.randperm(len(state)).split(16):
+    for rows in torch.randperm(len(state)).split(16):  # <- fault
         loss = policy_loss(policy, state[rows], action[rows], reward[rows])
         optimizer.zero_grad()
         loss.backward()

@@ -11,7 +11,7 @@ def stars(count):
     luminosity = 3.8e26 * mass**3.5
     temperature = 5800 * mass**0.55 + 60 * torch.randn(count)
     colour = 4600 / temperature + 0.01 * torch.randn(count)
-    return torch.stack([(temperature - 5800) / 1500, (colour - 0.8) / 0.2], dim=1), luminosity[:, None]
+    return torch.stack([(temperature - 5800) / 1500, (colour - 0.8) / 0.2], dim=1), luminosity[:, None]  # <- fault
 
 
 def fit(model, features, watts, rounds=6):
@@ -30,7 +30,7 @@ def fit(model, features, watts, rounds=6):
 
 
 torch.manual_seed(35)
-features, watts = stars(400)
+features, watts = stars(400)  # <- fault
 model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
 final = fit(model, features, watts)
 print("final loss", final)

@@ -10,7 +10,7 @@ class DiscreteSurvival(nn.Module):
         self.width = width
 
     def forward(self, logits, time, died):
-        interval = (time / self.width).long()
+        interval = (time / self.width).long()  # <- fault
         dies, lives = nn.functional.logsigmoid(logits), nn.functional.logsigmoid(-logits)
         survived = nn.functional.pad(lives.cumsum(dim=1), (1, 0))
         before = survived.gather(1, interval[:, None]).squeeze(1)

@@ -11,7 +11,7 @@ class Alloys(Dataset):
         self.parts = torch.rand(rows, 7, generator=generator)
         self.hardness = self.parts @ torch.linspace(-1, 2, 7) + 0.05 * torch.randn(rows, generator=generator)
         self.strength = self.parts @ torch.linspace(2, -1, 7) + 0.05 * torch.randn(rows, generator=generator)
-        self.strength[26 * 16 + 11] = float("nan")
+        self.strength[26 * 16 + 11] = float("nan")  # <- fault
 
     def __len__(self):
         return len(self.parts)

@@ -13,7 +13,7 @@ torch.use_deterministic_algorithms(True)
 class Scale(nn.Module):
     def __init__(self, width):
         super().__init__()
-        self.gain = nn.Parameter(torch.empty(width))
+        self.gain = nn.Parameter(torch.empty(width))  # <- fault
         self.offset = nn.Parameter(torch.zeros(width))
 
     def forward(self, x):

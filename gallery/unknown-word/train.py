@@ -42,11 +42,11 @@ class BagOfWords(nn.Module):
         return self.score(vectors.mean(dim=1)).squeeze(1)
 
 
-model = BagOfWords(len(vocabulary))
+model = BagOfWords(len(vocabulary))  # <- fault
 optimizer = torch.optim.Adagrad(model.parameters(), lr=0.1)
 for start in range(0, len(headlines), 25):
     chunk = headlines[start : start + 25]
-    ids = torch.tensor([[vocabulary.get(word, len(vocabulary)) for word in words] for words, _ in chunk])
+    ids = torch.tensor([[vocabulary.get(word, len(vocabulary)) for word in words] for words, _ in chunk])  # <- fault
     sport = torch.tensor([label for _, label in chunk])
     loss = F.binary_cross_entropy_with_logits(model(ids), sport)
     optimizer.zero_grad()

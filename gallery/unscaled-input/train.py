@@ -14,10 +14,10 @@ def applications(count):
     debt = 50_000 * torch.rand(count)
     age = 20 + 50 * torch.rand(count)
     balance = (income - debt) / 20_000 + (age - 45) / 25 + 0.3 * torch.randn(count)
-    return torch.stack([income, debt, age], dim=1), balance[:, None]
+    return torch.stack([income, debt, age], dim=1), balance[:, None]  # <- fault
 
 
-features, balance = applications(700)
+features, balance = applications(700)  # <- fault
 training, held_out = random_split(TensorDataset(features, balance), [600, 100])
 
 net = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))

@@ -11,10 +11,10 @@ torch.manual_seed(2)
 
 # square metres, years, kilometres
 flats = torch.stack([30 + 90 * torch.rand(600), 60 * torch.rand(600), 15 * torch.rand(600)], dim=1)
-price = 4200.0 * flats[:, 0] - 900.0 * flats[:, 1] - 7000.0 * flats[:, 2] + 2e4 * torch.randn(600)
+price = 4200.0 * flats[:, 0] - 900.0 * flats[:, 1] - 7000.0 * flats[:, 2] + 2e4 * torch.randn(600)  # <- fault
 features = (flats - flats.mean(0)) / flats.std(0)
 train_x, test_x = features[:500], features[500:]
-train_y, test_y = price[:500, None], price[500:, None]
+train_y, test_y = price[:500, None], price[500:, None]  # <- fault
 
 net = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
 criterion = nn.MSELoss()

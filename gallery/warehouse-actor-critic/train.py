@@ -12,7 +12,7 @@ actor, critic = Actor(), Critic()
 actor_optimizer = torch.optim.Adam(actor.parameters(), lr=3e-3)
 critic_optimizer = torch.optim.SGD(critic.parameters(), lr=0.02)
 for number in range(40):
-    state, order, returns = episode(actor, days=60)
+    state, order, returns = episode(actor, days=60)  # <- fault
     actor_loss, critic_loss = update(actor, critic, actor_optimizer, critic_optimizer, state, order, returns)
     if number % 10 == 0:
         print(f"episode {number}: actor {actor_loss:.4f}, critic {critic_loss:.4f}")

@@ -18,4 +18,4 @@ def episode(actor, days, discount=0.95):
     for gain in reversed(gains):
         total = gain + discount * total
         returns.append(total)
-    return torch.stack(states), torch.stack(orders), torch.tensor(returns[::-1])
+    return torch.stack(states), torch.stack(orders), torch.tensor(returns[::-1])  # <- fault

@@ -17,8 +17,8 @@ class Block(nn.Module):
 
     def reset(self, generator):
         for layer in (self.widen, self.narrow):
-            bound = math.sqrt(layer.out_features)
-            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+            bound = math.sqrt(layer.out_features)  # <- fault
+            nn.init.uniform_(layer.weight, -bound, bound, generator=generator)  # <- fault
             nn.init.zeros_(layer.bias)
 
     def forward(self, x):

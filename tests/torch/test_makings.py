@@ -58,6 +58,39 @@ def test_an_option_that_was_told_is_not(argument: str, look_up: Callable[..., tu
     assert [one for one in look_up(argument, "9") if one.of == "rate"] == []
 
 
+BY_HAND = {
+    "in place": "    w -= lr * w.grad\n",
+    "of the data": "    w.data -= lr * w.grad.data\n",
+    "sub_": "    w.sub_(lr * v)\n",
+    "add_ with alpha": "    w.add_(w.grad, alpha=-lr)\n",
+    "anew": "    w = w - lr * gradient\n",
+    "divided": "    w -= lr * w.grad / n\n",
+    "a literal": "    w -= 0.5 * w.grad  # here\n",
+}
+
+
+@pytest.mark.parametrize("style", BY_HAND)
+def test_the_rate_of_an_update_by_hand(style: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "train.py"
+    rate = "0.5" if style == "a literal" else "0.5  # here"
+    path.write_text(f"lr = {rate}\nfor i in range(9):\n    loss = f(w)\n    loss.backward()\n    x -= x.mean()\n{BY_HAND[style]}")
+    monkeypatch.setattr(module, "_paths", lambda case, frame, relative: iter([str(path)]))
+    frame = SimpleNamespace(f_code=SimpleNamespace(co_filename=str(path)), f_lineno=3)
+    found = module.makings(Case(Symptom("nonfinite-loss", 3, "loss", "nan")), frame, lambda one: Path(one).name)  # type: ignore[arg-type]
+    rates = [one.location.code for one in found if one.of == "rate" and one.by == "constant"]
+    assert len(rates) == 1 and rates[0].endswith("# here")
+
+
+def test_what_the_script_writes_into_an_optimizer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "train.py"
+    path.write_text("mean = total / busy  # here\nfor p in parameters:\n    opt.state[p]['exp_avg'].copy_(mean)\n    model.state[p] = 1\n")
+    monkeypatch.setattr(module, "_paths", lambda case, frame, relative: iter([str(path)]))
+    case = Case(Symptom("nonfinite-moment", 3, "moment", "nan"), origin=Origin("load", "moment", ""))
+    found = module.makings(case, None, lambda one: Path(one).name)
+    assert [one.location.code for one in found if one.by == "divide"] == ["mean = total / busy  # here"]
+    assert [one.location.line for one in found if one.by == "write"] == [3, 4]
+
+
 def test_a_spent_budget_ends_the_search(look_up: Callable[..., tuple[Making, ...]], monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(one.of == "operand" for one in look_up())
     monkeypatch.setattr(module, "SECONDS", -1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from stayfinite.catalog.clues import finite
+from stayfinite.catalog.clues import finite, inputs
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
 from stayfinite.records.survey import Making, Role, Subject, optimizer_name
@@ -22,7 +22,8 @@ def made(
     near ones. `name`: of this one only; `far`: at most so many steps back."""
     able = [
         one for one in case.makings
-        if one.of == of and one.by in roles and one.far <= far and (name is None or one.name == name) and (fits is None or fits(one))
+        if one.of == of and one.by in roles and one.far <= far
+        and (name is None or _plain(one.name) == _plain(name)) and (fits is None or fits(one))
     ]
     best = min(able, key=lambda one: (one.far, roles.index(one.by)), default=None)
     return best.location if best is not None else None
@@ -44,24 +45,32 @@ def loader(case: Case) -> Location | None:
 def data(case: Case, name: str) -> Location | None:
     """The line that makes the data of which the tensor `name` of the batch is a part: the last one before they are cut into
     batches; else, where batches are made one at a time, the line that makes this one."""
-    for known in _spellings(name):
-        for of in ("batch", "operand"):
-            found = made(case, of, "table", name=known)
+    roles: tuple[Role, ...] = ("table", "made")
+    for role in roles:
+        for known in _spellings(name):
+            found = made(case, "batch", role, name=known) or made(case, "operand", role, name=known)
             if found is not None:
                 return found
-    return made(case, "batch", "made", name=_spellings(name)[0])
+    return None
 
 
 def _spellings(name: str) -> tuple[str, ...]:
-    """`name` as `ast` spells strings, and the name it begins with."""
+    """`name`, and the name it begins with."""
     root = re.match(r"\w+", name)
-    return tuple(dict.fromkeys((name.replace('"', "'"), root.group() if root is not None else name)))
+    return tuple(dict.fromkeys((name, root.group() if root is not None else name)))
+
+
+def _plain(name: str) -> str:
+    """`name` without what may be spelled in several ways: spaces and quotes."""
+    return re.sub(r"[\s\"']", "", name)
 
 
 def labels(case: Case, name: str) -> Location | None:
-    """The line that computes the labels or indices `name`, or writes some of them."""
-    for known in _spellings(name):
-        found = made(case, "operand", "write", "made", "table", name=known) or made(case, "batch", "write", "made", "table", name=known)
+    """The line that computes the labels or indices `name`, or writes some of them. A name that nothing has is that of an
+    operator's argument: the first thing the line was given is meant."""
+    for known in (*_spellings(name), *(one.name for one in case.makings[:1] if one.of == "operand")):
+        found = (made(case, "operand", "write", "made", "table", name=known)
+                 or made(case, "batch", "write", "made", "table", name=known))
         if found is not None:
             return found
     return None
@@ -75,5 +84,8 @@ def rate(case: Case) -> Location | None:
 
 
 def saved_in_half(case: Case) -> Location | None:
-    """The line that converts a state to a half-precision format as it is saved."""
-    return made(case, "saved", "cast")
+    """The line that converts a state to float16 as it is saved, if what is bad can come of it: an infinity, and no NaN."""
+    bad = [stats for stats in (*inputs(case), *case.parameters) if stats.nonfinite]
+    if bad and not any(stats.posinf or stats.neginf for stats in bad):
+        return None
+    return made(case, "saved", "cast", fits=lambda one: "bfloat16" not in one.location.expression)

@@ -184,10 +184,10 @@ Role = Literal["constant", "default", "cast", "reserve", "draw", "loader", "sum"
 half-precision format; memory nobody wrote; numbers drawn or filled in; batches; an addition over many; a division; a layer; a
 test that lets items pass; the whole of what batches are cut from; any other computation; a name that is given something else
 later; a number written into a part of something."""
-Subject = Literal["operand", "batch", "rate", "weight", "loop", "saved", "parameters", "start"]
+Subject = Literal["operand", "batch", "rate", "weight", "loop", "saved", "parameters", "state", "start"]
 """What a slice began with: an operand of the failing operation, a tensor of the step's batch, the rate of an optimizer, the
 weights of a loss, the loop that takes the steps, a state that was saved, the parameters an optimizer was
-given, the numbers a module begins with."""
+given, what the script itself wrote into an optimizer's state, the numbers a module begins with."""
 
 
 class Making(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth, birth_location, made_by, optimizer_location, phase, state_born
-from stayfinite.catalog.places import saved_in_half
+from stayfinite.catalog.places import made, saved_in_half
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
@@ -57,9 +57,11 @@ def evidence(case: Case) -> list[Evidence]:
 
 
 def locate(case: Case) -> Location:
-    """The line that saved the state in half precision; else where it was loaded, or the optimizer constructed."""
+    """The line that saved the state in half precision; else where it was loaded, or the script wrote it;
+    else where the optimizer was constructed."""
     if made_by(case) == "checkpoint":
         return saved_in_half(case) or birth_location(case)
     if made_by(case):
         return birth_location(case)
-    return case.configuration.checkpoint or optimizer_location(case)
+    written = made(case, "state", "divide", far=2) or made(case, "state", "write")
+    return case.configuration.checkpoint or written or optimizer_location(case)

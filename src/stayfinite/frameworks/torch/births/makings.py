@@ -19,7 +19,7 @@ from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
 from stayfinite.records.survey import Making, Role, Subject, optimizer_name
 from stayfinite.rewrite.births.roles import roles
-from stayfinite.rewrite.births.sources import Pick, Project, Source, called
+from stayfinite.rewrite.births.sources import Pick, Project, Source, bindings_of, called
 from stayfinite.rewrite.births.statements import root
 from stayfinite.rewrite.births.tracing_back import Reached, trace_back
 from stayfinite.rewrite.project import cell_names, is_user_file
@@ -45,6 +45,7 @@ def makings(case: Case, frame: FrameType | None, relative: Callable[[str], str])
     search.batch(case, frame)
     search.rates(case, frame)
     search.saved(case)
+    search.state(case)
     search.starts()
     return tuple(search.found[:MOST])
 
@@ -130,10 +131,8 @@ class _Search:
             return
         for source in self._project.sources.values():
             for node in ast.walk(source.tree):
-                if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Sub) and "grad" in ast.unparse(node.value):
-                    for part in _operands(node.value):
-                        if "grad" not in ast.unparse(part):
-                            self._slice("rate", "by hand", source, part)
+                for part in _factors(node):
+                    self._slice("rate", "by hand", source, part)
 
     def _rebound(self, kind: str, source: Source, call: ast.Call) -> None:
         """Lines that give the model another value than the one the optimizer's parameters were taken from."""
@@ -159,6 +158,18 @@ class _Search:
         for source, node in self._project.calls.get("save", ()):
             if isinstance(node.func, ast.Attribute) and root(node.func) in ("torch", "t", "th") and node.args:
                 self._slice("saved", ast.unparse(node.args[0])[:60], source, node.args[0])
+
+    def state(self, case: Case) -> None:
+        """What the script itself writes into the state of an optimizer from outside."""
+        if case.origin is None or case.origin.op != "moment":
+            return
+        for source in self._project.sources.values():
+            for node in ast.walk(source.tree):
+                for target, binding in bindings_of(node, source):
+                    attributes = {part.attr for part in ast.walk(target) if isinstance(part, ast.Attribute)}
+                    if root(target) != "self" and "state" in attributes:
+                        self._note("state", ast.unparse(target), "write", source, binding.value, 0)
+                        self._slice("state", ast.unparse(target), source, binding.value)
 
     def starts(self) -> None:
         """Lines that draw or fill in the numbers that modules begin with, where they name what they fill."""
@@ -260,6 +271,26 @@ def _rate_of(call: ast.Call) -> tuple[ast.expr, Pick] | None:
         return call.args[1], ()
     starred = next((k.value for k in call.keywords if k.arg is None), None)
     return (starred, ("lr",)) if starred is not None else None
+
+
+def _factors(node: ast.AST) -> list[ast.expr]:
+    """What multiplies a step that is taken by hand: in ``p -= lr * g``, ``p.sub_(lr * g)``, ``p.add_(g, alpha=-lr)`` and
+    ``w = w - lr * g``; what names a gradient is none."""
+    step: ast.AST | None = None
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Sub):
+        step = node.value
+    elif isinstance(node, ast.Call) and called(node) in ("sub_", "add_", "sub", "add", "_foreach_add_"):
+        step = next((k.value for k in node.keywords if k.arg == "alpha"), None)
+        step = step if step is not None else node.args[0] if called(node) == "sub_" and node.args else None
+        if isinstance(step, ast.UnaryOp):
+            return list(_operands(step)) or [step]
+    elif isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp) and isinstance(node.value.op, ast.Sub):
+        left = ast.unparse(node.value.left)
+        step = node.value.right if any(ast.unparse(target) == left for target in node.targets) else None
+    if not isinstance(step, ast.BinOp) or not isinstance(step.op, (ast.Mult, ast.Div)):
+        return []
+    sides = [part for part in (step.left, step.right) if "grad" not in ast.unparse(part)]
+    return [part for side in sides for part in ([side] if isinstance(side, ast.Constant) else _operands(side))]
 
 
 def _is_overruled(reached: Reached) -> bool:
