@@ -7,7 +7,7 @@ import pytest
 from catalog.writing import HERE, P, case, nan_of, origin, stats
 
 from stayfinite.catalog import pages
-from stayfinite.records.incident import Case, Configuration
+from stayfinite.records.incident import Case, Configuration, OptimizerInfo
 from stayfinite.records.location import Location
 from stayfinite.records.survey import Birth, Making, Role, Subject
 from stayfinite.records.trace import Trace
@@ -56,6 +56,17 @@ def test_the_line_the_cause_is_about_is_named(cause: str) -> None:
     of, right, nearer = CHOICES[cause]
     assert place(cause, of, nearer, right) == right.location
     assert place(cause, of) != right.location  # it is the record that tells, and not the case
+
+
+def test_a_schedule_with_a_rate_of_its_own_is_the_place() -> None:
+    at = Location("train.py", 9)
+    made = OptimizerInfo("SGD", (4.0,), schedulers=("OneCycleLR",), scheduled_at=at)
+    cycled = msgspec.structs.replace(failed(), configuration=Configuration((made,)))
+    rate = making("rate", "constant", 7, "optimizer[0]")
+    assert place("learning-rate-too-high", cycled, rate) == at
+    plain = msgspec.structs.replace(made, schedulers=("StepLR",))
+    stepped = msgspec.structs.replace(cycled, configuration=Configuration((plain,)))
+    assert place("learning-rate-too-high", stepped, rate) == rate.location
 
 
 def test_a_full_batch_is_no_reason_to_change_the_loader() -> None:

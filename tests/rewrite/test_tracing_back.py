@@ -27,6 +27,9 @@ RATES = {
     "a nested dictionary": "config = {'optim': {'lr': 0.5}}  # here\nopt = SGD(model.parameters(), lr=config['optim']['lr'])\n",
     "an attribute of self": "class T:\n    def __init__(self, lr):\n        self.lr = lr\n    def build(self):\n"
                             "        opt = SGD(model.parameters(), lr=self.lr)\nT(0.5)  # here\n",
+    "hyperparameters of a module": "class T(Module):\n    def __init__(self, width, lr=0.1):\n        self.save_hyperparameters()\n"
+                                   "    def build(self):\n        opt = SGD(self.parameters(), lr=self.hparams.lr)\nT(8, lr=0.5)  # here\n",
+    "starred settings": "settings = {'lr': 0.5}  # here\nopt = SGD(model.parameters(), **settings)\n",
     "a class attribute": "class T:\n    lr = 0.5  # here\n    def build(self):\n        opt = SGD(model.parameters(), lr=self.lr)\n",
     "a base class": "class B:\n    def __init__(self, lr):\n        self.lr = lr\nclass T(B):\n    def __init__(self):\n"
                     "        super().__init__(0.5)  # here\n    def build(self):\n        opt = SGD(model.parameters(), lr=self.lr)\n",
@@ -85,8 +88,10 @@ def test_a_rate_is_followed_to_its_number(style: str, tmp_path: Path) -> None:
     text = RATES[style]
     found, source = project(tmp_path, text)
     call = next(node for node in ast.walk(source.tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "SGD")
-    rate = next(keyword.value for keyword in call.keywords if keyword.arg == "lr")
-    assert lines(back(found, source, rate), "constant", "default")[:1] == [line_of(text, "here")]
+    given = next(keyword for keyword in call.keywords if keyword.arg in ("lr", None))
+    pick = () if given.arg else ("lr",)
+    reached = list(trace_back(found, source, given.value, time.monotonic() + 5, pick))
+    assert lines(reached, "constant", "default")[:1] == [line_of(text, "here")]
 
 
 @pytest.mark.parametrize("style", TABLES)

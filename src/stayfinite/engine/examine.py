@@ -45,6 +45,8 @@ def examine(
         told = case.symptom.detector in TOLD_ANYWAY or _is_whole(case)
         if not told:
             return Examined()
+        if makings is not None:
+            case = msgspec.structs.replace(case, makings=makings(case))
         return Examined(Incident(id=incident_id(case), case=case, diagnosis=rank(case), stopped=False), certain=True)
     found = mechanism(case)
     if found is not None:

@@ -48,12 +48,16 @@ PRIOR = prior(threads=13)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("learning-rate-too-high", "high-temperature")
 
+CYCLIC = frozenset({"OneCycleLR", "CyclicLR"})
+"""Schedulers that are given the highest rate and do not look at the optimizer's."""
+
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
 def locate(case: Case) -> Location:
-    """The number that is the rate; else where the optimizer was constructed."""
-    return places.rate(case) or optimizer_location(case)
+    """The schedule that has a highest rate of its own; else the number that is the rate; else where the optimizer was constructed."""
+    cyclic = (info.scheduled_at for info in case.configuration.optimizers if CYCLIC.intersection(info.schedulers))
+    return next(cyclic, None) or places.rate(case) or optimizer_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

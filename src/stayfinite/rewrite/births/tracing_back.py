@@ -24,6 +24,7 @@ from stayfinite.rewrite.births.definitions import (
     results,
 )
 from stayfinite.rewrite.births.sources import EACH, Binding, Function, Pick, Project, Source, called
+from stayfinite.rewrite.births.statements import root
 
 DEPTH = 24
 """Bindings that are gone back through."""
@@ -297,7 +298,15 @@ class _Slice:
         for binding in (told or last)[:SEVERAL]:
             self._add(binding, item, item.pick)
         if not found:
+            self._hyperparameter(item, node)
             self._inner(item, node.value, (node.attr, *item.pick))
+
+    def _hyperparameter(self, item: Reached, node: ast.Attribute) -> None:
+        """`self.hparams.lr`, which nothing sets: what the constructor was given under the name."""
+        owner = item.source.class_of(node)
+        for source, function in self._project.methods(owner, "__init__") if owner and root(node) == "self" else ():
+            if node.attr in parameters(function):
+                self._parameter(item._replace(source=source), function, node.attr)
 
     def _call(self, item: Reached, node: ast.Call) -> None:
         name, pick = called(node), item.pick

@@ -12,11 +12,12 @@ import linecache
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
+from stayfinite.records.numbers import Number, to_float
 from stayfinite.records.survey import Making, Role, Subject, optimizer_name
 from stayfinite.rewrite.births.roles import roles
 from stayfinite.rewrite.births.sources import Pick, Project, Source, bindings_of, called
@@ -122,7 +123,8 @@ class _Search:
         """The rate of each optimizer, or of an update by hand, and other values of the name its parameters were taken from."""
         for number, info in enumerate(case.configuration.optimizers):
             for source, node in self._at(info.location):
-                given = [found for one in ast.walk(node) if isinstance(one, ast.Call) and (found := _rate_of(one)) is not None]
+                calls = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
+                given = [found for one in calls if (found := _rate_of(one, _highest(info.rates))) is not None]
                 for rate, pick in given[:1]:
                     self._slice("rate", optimizer_name(number), source, rate, pick)
                 for one in (part for part in ast.walk(node) if isinstance(part, ast.Call) and called(part) == info.kind):
@@ -262,8 +264,21 @@ def _is_target(node: ast.AST, child: ast.AST) -> bool:
     return isinstance(node, ast.Assign) and child in node.targets
 
 
-def _rate_of(call: ast.Call) -> tuple[ast.expr, Pick] | None:
-    """What a constructor of an optimizer is given as its rate, by name, by place, or among starred keywords."""
+def _highest(rates: Sequence[Number]) -> int:
+    """The parameter group with the highest rate, the first of several."""
+    known = [abs(to_float(rate)) for rate in rates]
+    return known.index(max(known)) if known else 0
+
+
+def _rate_of(call: ast.Call, group: int) -> tuple[ast.expr, Pick] | None:
+    """What a constructor of an optimizer is given as the rate of a parameter group: in the group, by name, by place, or among
+    starred keywords."""
+    groups = call.args[0].elts if call.args and isinstance(call.args[0], (ast.List, ast.Tuple)) else []
+    mapping = groups[group] if group < len(groups) else None
+    if isinstance(mapping, ast.Dict):
+        keys = [key.value if isinstance(key, ast.Constant) else None for key in mapping.keys]
+        if "lr" in keys:
+            return mapping.values[keys.index("lr")], ()
     named = next((k.value for k in call.keywords if k.arg in ("lr", "learning_rate")), None)
     if named is not None:
         return named, ()
@@ -289,8 +304,15 @@ def _factors(node: ast.AST) -> list[ast.expr]:
         step = node.value.right if any(ast.unparse(target) == left for target in node.targets) else None
     if not isinstance(step, ast.BinOp) or not isinstance(step.op, (ast.Mult, ast.Div)):
         return []
-    sides = [part for part in (step.left, step.right) if "grad" not in ast.unparse(part)]
+    sides = [part for part in _multiplied(step) if "grad" not in ast.unparse(part)]
     return [part for side in sides for part in ([side] if isinstance(side, ast.Constant) else _operands(side))]
+
+
+def _multiplied(node: ast.expr) -> list[ast.expr]:
+    """What products and quotients are made of."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+        return [*_multiplied(node.left), *_multiplied(node.right)]
+    return [node]
 
 
 def _is_overruled(reached: Reached) -> bool:
