@@ -33,7 +33,7 @@ fit(model, optim.Adam(model.parameters(), lr=2e-3), images[small], labels[small]
 second = optim.Adam(model.parameters(), lr=2e-3)  # <- fault
 for p in model.parameters():
     p.requires_grad_(False)
-model[4] = nn.Linear(32, 5)
+model[4] = nn.Linear(32, 5)  # <- fault
 fit(model, second, images[large], labels[large] - 5, epochs=8)
 
 with torch.no_grad():

@@ -16,7 +16,7 @@ class Catalogue(nn.Module):
         self.table = nn.Embedding.from_pretrained(torch.cat([old, old.new_zeros(count, old.shape[1])]), freeze=False)  # <- fault
 
     def forward(self, item):
-        return F.normalize(self.table(item), dim=-1)  # <- origin
+        return F.normalize(self.table(item), dim=-1)  # <- origin  # <- fault
 
 
 class Recommender(nn.Module):

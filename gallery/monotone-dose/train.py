@@ -24,7 +24,7 @@ class DoseResponse(nn.Module):
         self.first, self.second, self.last = Rising(targets, width), Rising(width, width), nn.Linear(width, 1)
 
     def forward(self, dose):
-        hidden = torch.relu(self.first(dose))  # <- origin
+        hidden = torch.relu(self.first(dose))  # <- origin  # <- fault
         hidden = torch.tanh(self.second(hidden) / 4)
         return self.last(hidden).squeeze(1)
 

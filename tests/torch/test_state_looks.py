@@ -103,6 +103,17 @@ train(0, 20)
     assert found["causes"][0]["cause"] == "corrupt-optimizer-state"
 
 
+def test_an_infinite_momentum_freezes_nothing(tmp_path: Path) -> None:
+    body = """
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+for p in model.parameters():
+    optimizer.state[p] = {"momentum_buffer": torch.full_like(p, float("inf"))}
+train(0, 20)
+"""
+    found = only(reported(tmp_path, body=body))
+    assert (found["symptom"], found["step"], found["held"]) == ("nonfinite-moment", 0, True)
+
+
 @pytest.mark.parametrize("save", ["torch.save(model.state_dict(), io.BytesIO())", "kept = dict(model.state_dict())"])
 def test_bad_state_stops_the_run_before_it_is_saved(save: str, tmp_path: Path) -> None:
     spoil = "with torch.no_grad(): model.outer.bias.sub_(1e38).mul_(1e38)"

@@ -27,11 +27,19 @@ from stayfinite.records.tensor import TensorStats
 
 EXPLODES = 1e4
 """Gain of one operator from which a jump of the gradient is put down to it; as `detectors/gradient_explosion`."""
+EXPLODES_AT_ONCE = 1e8
+KNOWN_AFTER = 10
+"""The same among the first readings of an optimizer, which have nothing to be held against."""
 FLAT_SHARE = 0.9
 """Share of an activation's elements that are flat from which it is taken for saturated: a tenth of the batch is left to
 learn from."""
 VANISHES = 1e-7
 """Smallest over largest gradient of the weights: below the spacing of float32 an update of one rate cannot serve both."""
+CLIPS_AWAY = 1e-3
+"""Largest factor of a clipping, over all updates, from which it is taken for the reason that nothing is learned: limits are
+chosen near the usual norm, and a training that begins with a norm a thousand times as large does not keep it."""
+STILL = 1e-3
+"""Change of a weight in one update, as a share of the largest, below which hundreds of updates do little."""
 ENDS = frozenset(
     {"relu", "clamp", "sigmoid", "tanh", "softmax", "gelu", "silu", "elu", "softplus", "activation", "nan_to_num", "round", "sign",
      "min", "max", "log_softmax", "logsigmoid", "bce"}
@@ -62,7 +70,8 @@ def mechanism(case: Case) -> Mechanism | None:
     detector = case.symptom.detector
     if detector == "gradient-explosion":
         steep = max((gain for gain in survey.gains), key=lambda gain: to_float(gain.factor), default=None)
-        return Mechanism(_of_gain(steep)) if steep is not None and to_float(steep.factor) >= EXPLODES else None
+        enough = EXPLODES if len(case.window(case.symptom.series).values) > KNOWN_AFTER else EXPLODES_AT_ONCE
+        return Mechanism(_of_gain(steep)) if steep is not None and to_float(steep.factor) >= enough else None
     if detector == "dead-gradient":
         return _dead(case, survey)
     if detector == "stalled-update":
@@ -129,12 +138,12 @@ def _stalled(case: Case, survey: Survey) -> Mechanism | None:
 
 def _unreached(case: Case, survey: Survey, trained: Sequence[ParameterState]) -> Mechanism | None:
     """Why no gradient comes to anything an optimizer has."""
+    if alone := strangers(case):
+        return _unowned(alone)
     dead = {state.name for state in trained}
     cuts = [barrier for barrier in survey.barriers if barrier.blocked >= 1.0 and dead.intersection(barrier.parameters)]
     if cuts:
         return Mechanism(of_barrier(_largest(cuts, dead)), whole=True)
-    if alone := strangers(case):
-        return _unowned(alone)
     if not trained:
         return Mechanism(None, "none of the parameters that the optimizers have asks for a gradient", whole=True)
     return Mechanism(None, "the loss that is differentiated does not depend on any parameter that an optimizer has", whole=True)
@@ -156,6 +165,8 @@ def _unlearned(case: Case, survey: Survey) -> Mechanism | None:
     rounded = [state for state in trained if is_rounded(case, state)]
     if len(rounded) * 2 > len(trained):
         return Mechanism(None, f"most updates are smaller than the spacing of {rounded[0].dtype} numbers")
+    if (left := _clipped_away(case, trained)) is not None:
+        return Mechanism(None, f"clipping to a norm of {case.configuration.clip_norm:g} leaves {left:.1g} of the gradient at every update")
     misfits = [loss for loss in survey.losses if _misfits(loss)]
     if misfits:
         return Mechanism(_of_loss(misfits[0]))
@@ -175,6 +186,17 @@ def _unlearned(case: Case, survey: Survey) -> Mechanism | None:
     if len(calls) >= UNROLLED and left_of(calls) <= VANISHES:
         return Mechanism(_of_units(calls[0]))
     return None
+
+
+def _clipped_away(case: Case, trained: Sequence[ParameterState]) -> float | None:
+    """What clipping left of the gradient at every update so far, if that is why nothing moves; ``None`` if it is not. An
+    optimizer that divides by the size of gradients does not care."""
+    factors = [to_float(value) for value in case.window("clip_factor").values]
+    if case.configuration.clip_norm is None or not factors or max(factors) > CLIPS_AWAY:
+        return None
+    plain = all(optimizer.kind in ("SGD", "ASGD") for optimizer in case.configuration.optimizers)
+    still = all(to_float(state.change) <= STILL * to_float(state.magnitude) for state in trained if len(state.shape) > 1)
+    return max(factors) if plain and still else None
 
 
 def _misfits(loss: LossInputs) -> bool:

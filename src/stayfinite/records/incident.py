@@ -130,6 +130,10 @@ class Configuration(msgspec.Struct, frozen=True):
     """Where the script had something compiled first."""
     loaded_finite: bool | None = None
     """Whether every tensor that was loaded was finite then; ``None`` if nobody looked."""
+    built_late_at: Location = UNKNOWN_LOCATION
+    """Where a module was built that has parameters no optimizer owns, if that was after an optimizer had been made."""
+    clipped_at: Location = UNKNOWN_LOCATION
+    """Where the script first clipped its gradients by norm."""
 
 
 Repeated = Literal["", "finite", "nonfinite"]

@@ -58,20 +58,28 @@ EXAMPLES = ("borrowed-eyes", "half-the-bytes", "ising-sheet", "tidal-harmonics")
 
 NO_CLIP = 1e-9
 """Factor of a clipping below which updates vanish in float32 (spacing 6e-8) for parameters of the gradient's size."""
+LITTLE = 1e-3
+"""The same for a loss that does not fall, where it held at every update."""
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
 def locate(case: Case) -> Location:
-    """The line that cuts the graph or clears the gradients; the one that puts another model in the place of that whose
-    parameters the optimizer has; else where the optimizer was constructed."""
+    """The line that cuts the graph, clears or clips away the gradients, or builds what no optimizer has; else where the
+    optimizer was constructed."""
+    built = case.configuration.built_late_at
+    late = built if built.file else made(case, "parameters", "rebind")
+    alone = strangers(case)
+    if alone and not reached(case):  # whatever was cut off, the optimizer has the wrong parameters
+        return late or optimizer_location(case)
     cut = _cut(case)
     if cut is not None and cut.location.file:
         return cut.location
     if was_cleared(case) and surveyed(case).cleared_at.file:
         return surveyed(case).cleared_at
-    strangers = [one for one in surveyed(case).parameters if not one.owned and one.gradient is not None]
-    return (made(case, "parameters", "rebind") if strangers else None) or optimizer_location(case)
+    if _limits(case) and case.configuration.clipped_at.file:
+        return case.configuration.clipped_at
+    return (late if alone else None) or optimizer_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -144,7 +152,11 @@ def _limits(case: Case) -> str:
     limit, norm = case.configuration.clip_norm, finite(case.configuration.clipped_norm)
     if limit is None or not norm:
         return ""
-    return f"clipping to a norm of {show(limit)} leaves {show(limit / norm)} of the gradient" if limit < NO_CLIP * norm else ""
+    factors = [finite(value) for value in case.window("clip_factor").values]
+    always = case.symptom.detector == "plateau" and bool(factors) and max(factor or 0.0 for factor in factors) <= LITTLE
+    if not always and limit >= NO_CLIP * norm:
+        return ""
+    return f"clipping to a norm of {show(limit)} leaves {show(limit / norm)} of the gradient"
 
 
 def _cut(case: Case) -> Barrier | None:

@@ -59,16 +59,25 @@ EXAMPLES = ("digit-codes", "who-knows-whom")
 FLAT_SIDES = frozenset({"sigmoid", "tanh", "softmax", "logsigmoid", "gelu", "silu", "elu", "softplus"})
 """Kinds that become flat on one side or both, rectifiers excepted: those have a cause of their own."""
 
+_ENLARGING = frozenset({"sum", "cumsum", "prod"})
+"""Kinds whose result is the larger the more there is to gather."""
+_SCORING = frozenset({"mul", "div", "matmul"})
+"""What makes the scores that a softmax turns into shares: their factor is what is wrong with them."""
+
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
 
 
 def locate(case: Case) -> Location:
-    """The line that adds up what goes into the flattest activation, where that is a line of its own; else the activation's."""
+    """The line that made what the flattest activation was given, where that is a sum or a score; else the activation's own."""
     units = _worst(case)
-    at = units_location(case, units)
+    at, given = units_location(case, units), units.input if units is not None else None
+    if units is None or given is None or input_reach(units) < 10.0:
+        return at
+    makers = _ENLARGING | _SCORING if units.kind == "softmax" else _ENLARGING
+    if given.made_at is not None and given.made_at.file and given.made_by[:1] and given.made_by[0] in makers:
+        return given.made_at
     added = [one for one in case.makings if one.of == "operand" and one.by == "sum" and one.far == 1 and one.name in at.code]
-    wide = units is not None and input_reach(units) >= 10.0
-    return added[0].location if added and wide and is_origin(case, at) else at
+    return added[0].location if added and is_origin(case, at) else at
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -82,7 +91,9 @@ def evidence(case: Case) -> list[Evidence]:
     found = [Evidence(told, 7.0 if units.saturated >= 0.99 else 5.0 if units.saturated >= MOSTLY else 1.0, "units")]
     reach = input_reach(units)
     if reach >= 10.0:
-        found.append(Evidence(f"its input reaches {show(reach)}", 1.5, "operand"))
+        by = units.input.made_by[:1] if units.input is not None else ()
+        how = f", made by a {by[0]}" if by and by[0] in _ENLARGING else ""
+        found.append(Evidence(f"its input reaches {show(reach)}{how}", 1.5, "operand"))
     arrived, left = magnitude(units.gradient), magnitude(units.passed)
     if ends_at(case, units.location) or (arrived and left <= 1e-3 * arrived):
         found.append(Evidence(f"of a gradient of {show(arrived)} no more than {show(left)} came through", 1.5, "barrier"))

@@ -33,13 +33,16 @@ from __future__ import annotations
 import re
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import candidates, inputs, kind, offending, operand
+from stayfinite.catalog.clues import candidates, finite, inputs, kind, offending, operand, origin_location
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.numbers import show
 
 _LENGTH = r"norm|length|magnitude|abs\(|sqrt\("
+FLOOR = 1e-5
+"""Floors that are put under a length: 1e-12 and 1e-8 in `torch.nn.functional`, up to 1e-5 by hand."""
 
 TITLE = "Normalising a zero vector"
 PRIOR = prior(threads=0)
@@ -55,6 +58,8 @@ def evidence(case: Case) -> list[Evidence]:
     """Whether the divisor is the length of the numerator, and 0."""
     here, given = kind(case), inputs(case)
     found = against_growth(case)
+    if case.symptom.detector == "gradient-explosion":
+        return [*found, *_floored(case)]
     if offending(case, lambda x: x == 0.0) is None:
         return [*found, Evidence("no vector of length 0 went in", -7.0, "operand-value")]
     if here.name in ("norm", "normalize", "cosine_similarity"):
@@ -70,4 +75,20 @@ def evidence(case: Case) -> list[Evidence]:
             found.append(Evidence("one divisor per row, as lengths are", 2.0, "operand-size"))
     if re.search(_LENGTH, divisor.name):
         found.append(Evidence(f"the divisor `{divisor.name}` is a length", 5.0, "source-text"))
+    return found
+
+
+def _floored(case: Case) -> list[Evidence]:
+    """A length of 0 that was kept from being 0 by a tiny floor: finite, and its slope is one over the floor."""
+    given, divisor = inputs(case), operand(case)
+    least = finite(divisor.min) if divisor is not None else None
+    if divisor is None or least is None or not 0.0 < least <= FLOOR:
+        return [Evidence("no length next to 0 was divided by", -7.0, "operand-value")]
+    if not given[0].zero:
+        return [Evidence("the numerator is not 0, so the divisor is not its length", -6.0, "operand-value")]
+    found = [Evidence(f"zeros were divided by {show(least)}, which is a floor and no length", 6.0, "operand-value")]
+    if given[0].size > divisor.size > 1 or (given[0].size == divisor.size and given[0].zero < given[0].size):
+        found.append(Evidence("one divisor per row, as lengths are", 2.0, "operand-size"))
+    if re.search(_LENGTH, f"{divisor.name} {origin_location(case).code}"):
+        found.append(Evidence(f"the divisor `{divisor.name}` is a length", 2.0, "source-text"))
     return found

@@ -7,7 +7,8 @@ The L2 norm over all floating-point optimizer state, sampled, and looked at when
 
 When it fires
 -------------
-At the first reading that is plus infinity. A NaN is a `nonfinite-moment`.
+At the first reading that is plus infinity. A NaN is a `nonfinite-moment`, and so is an infinite average of gradients: the
+next update adds it to the parameters.
 
 Where the limit comes from
 --------------------------

@@ -7,15 +7,17 @@ The L2 norm over all gradients of every step, before any clipping (series ``grad
 When it fires
 -------------
 When a reading is at least 1e4 times the moving average of the last 40 readings, both taken of the logarithm, and at least
-1e4 times the largest of them so far. The first ten readings only teach; zeros are passed over. It fires once, and again
-only after the norm came back.
+1e4 times the largest of them so far; zeros are passed over. The first ten readings teach, and fire only at 1e9 or more: an
+optimizer that is made for the next phase of a training has no past of its own. It fires once, and again only after the norm
+came back.
 
 Where the limit comes from
 --------------------------
 A judgement, not a measurement: heavy-tailed gradients (one sample per batch, recurrent networks, policy gradients) jump by
 ten or a hundred, and two powers of ten are left as a margin. A slope at a singular point (a normalised zero vector: 1e12
 times the gradient; the root of a number next to 0) gives 1e5 and more. The step is repeated, and the jump is told only if
-one operation is found whose slope made it.
+one operation is found whose slope made it: among the first ten readings one of at least 1e8, as targets that were never
+scaled (prices, squared) have gradients of 1e9 through ordinary slopes.
 
 What to do
 ----------
@@ -37,16 +39,18 @@ STOPS = False
 FACTOR = 1e4
 WEIGHT = 2.0 / 41.0
 LEARNING = 10
+AT_ONCE = 1e9
+"""A gradient that needs no past to be out of the ordinary; the survey decides."""
 SOURCE = "1e4 times the usual and the largest so far: a judgement, two powers of ten above heavy-tailed gradients"
 
 _QUIET = (0.8, 0.9, 0.85, 0.7, 0.75, 0.8, 0.95, 0.8, 0.7, 0.72, 0.81, 0.78, 0.8)
 
-FIRES: tuple[tuple[Number, ...], ...] = ((*_QUIET, 3e9), (*_QUIET, 0.7, 5e4, 0.9))
+FIRES: tuple[tuple[Number, ...], ...] = ((*_QUIET, 3e9), (*_QUIET, 0.7, 5e4, 0.9), (4e10, 7e10, 2e10))
 SILENT: tuple[tuple[Number, ...], ...] = (
     (),
     _QUIET,
     (*_QUIET, 90.0),
-    (0.8, 1e9),  # nothing learnt yet
+    (0.8, 1e8),  # nothing learnt yet
     (*(10.0**-k for k in range(12)), 1.0),  # converged, and one new batch
     (5.0, 0.1, 3.0, 0.02, 600.0, 0.4, 1.0, 0.05, 2.0, 0.4, 3000.0, 0.1, 9.0),
 )
@@ -69,6 +73,9 @@ class Running:
             return None
         reading = math.log(value)
         seen = self._seen
+        if seen < LEARNING and value >= AT_ONCE:
+            first, self._above = not self._above, True
+            return Detection(step, value, f"at most {AT_ONCE:g}", SOURCE) if first else None
         self._seen = seen + 1
         if seen == 0:
             self._mean = self._largest = reading

@@ -7,7 +7,7 @@ The L2 norm over all floating-point optimizer state, sampled and whenever someth
 
 When it fires
 -------------
-At the first reading that is NaN or infinite.
+At the first reading that is NaN or infinite. An infinite second moment alone is told as `frozen-moment`.
 
 Where the limit comes from
 --------------------------

@@ -183,6 +183,7 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
         gradients_alive=live.clearing.alive,
         loss_scaling=live.scaling.described(),
         compiled_at=live.compiled_at,
+        clipped_at=live.clipped_at,
     )
 
 

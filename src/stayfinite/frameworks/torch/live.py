@@ -52,7 +52,7 @@ class Live:
         self.scheduled: weakref.WeakKeyDictionary[object, Location] = weakref.WeakKeyDictionary()
         """Where schedulers were constructed."""
         self.autocast: str | None = None
-        self.compiled_at = UNKNOWN_LOCATION
+        self.compiled_at = self.clipped_at = UNKNOWN_LOCATION
         self.checkpoint: Location | None = None
         self.checkpoint_step = -1
         self.clearing = Clearing(locate)
@@ -169,6 +169,8 @@ class Live:
 
     def before_clip(self, parameters: Sequence[Tensor], limit: float | None) -> None:
         self.scaling.before_clip(self.made, limit)
+        if limit is not None and not self.clipped_at.file:
+            self.clipped_at = self._locate()
         self._clipping.begin(parameters, limit)
 
     def after_clip(self, limit: float | None, norm: object) -> None:

@@ -40,6 +40,8 @@ HABIT_LOOKS = 8
 MOMENTS = 4
 """Of the looks at parameters one in so many takes the moments along: they are twice as many numbers and seldom go bad
 unless a gradient did."""
+NUMERATORS = frozenset({"momentum_buffer", "exp_avg", "grad_avg", "momentum", "mu", "m", "ax"})
+"""Names under which optimizers (torch's own, and those people write) keep averages of gradients and of parameters."""
 SAVED = 10
 """Updates between two looks on behalf of a `state_dict`: some scripts ask for one at every step."""
 
@@ -249,7 +251,7 @@ class Looks:
         if not names:
             return None
         value = hold.worst(moment for _, moment in named)
-        return Failure(frozen(value), step, "moment", value, names, held=False, before=True, known_finite=known.finite_after)
+        return Failure(frozen(value, names), step, "moment", value, names, held=False, before=True, known_finite=known.finite_after)
 
     def end(self, block: Block) -> None:
         """A pass is over: from now on others write."""
@@ -286,9 +288,11 @@ def harmful(buffer: Tensor, statistics: Container[int] = ()) -> bool:
         return bool(infinite.any()) and (id(buffer) in statistics or not bool(infinite.all()))
 
 
-def frozen(value: float) -> str:
-    """What an optimizer's moments are called that hold `value`: an infinity makes every later update of its element exactly 0."""
-    return "frozen-moment" if value == math.inf else "nonfinite-moment"
+def frozen(value: float, names: Iterable[str]) -> str:
+    """What an optimizer's moments called `names` are called that hold `value`: an infinity that updates are divided by makes
+    every later one of its element exactly 0; one that they are made of makes the parameter infinite."""
+    divided_by = all(name.partition(" of ")[0] not in NUMERATORS for name in names)
+    return "frozen-moment" if value == math.inf and divided_by else "nonfinite-moment"
 
 
 def moments(optimizer: Optimizer, name: Callable[[Tensor], str]) -> list[tuple[str, Tensor]]:

@@ -80,7 +80,7 @@ class Session:
         self._evaluation = Evaluation(self._evaluated, lambda: not self._busy)
         self._state = Looks(self._name, options.every, self.live.defers)
         births, back = Births(self.live, self._state, self.relative), LookBack(self.relative, options.program)
-        self.sensors = Sensors(self.live, births.loads.listen, back.deliveries.listen, self._evaluation.listen)
+        self.sensors = Sensors(self.live, births.listen, back.deliveries.listen, self._evaluation.listen)
         self.replays, self.look_back = ReplayLog(), back
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative, births, back)
         self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")

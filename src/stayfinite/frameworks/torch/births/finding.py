@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch.births import constructors, rates
+from stayfinite.frameworks.torch.births.built import Built
 from stayfinite.frameworks.torch.births.loads import Loads
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.looks import Looks
@@ -30,9 +31,15 @@ class Births:
 
     def __init__(self, live: Live, looks: Looks, relative: Callable[[str], str]) -> None:
         self.loads = Loads(live._locate)
+        self._built = Built(relative, lambda: bool(live.made))
         self._live = live
         self._looks = looks
         self._relative = relative
+
+    def listen(self, wrap: Callable[..., None]) -> None:
+        """Hook what loads a state and what builds a module."""
+        self.loads.listen(wrap)
+        self._built.listen(wrap)
 
     def of(self, case: Case, subjects: Subjects, frame: FrameType | None) -> Birth | None:
         """Who made the value at the origin of `case`, where that is state which was bad before the step; ``None`` if nothing
@@ -55,7 +62,8 @@ class Births:
     def configured(
         self, configuration: Configuration, windows: Sequence[Window], subjects: Subjects, frame: FrameType | None
     ) -> Configuration:
-        """`configuration` with the line that made the rate of each optimizer, where that rate makes no sense."""
+        """`configuration` with the line that made the rate of each optimizer, where that rate makes no sense, and the one that
+        built what no optimizer has."""
         told = []
         for info, optimizer in zip(configuration.optimizers, subjects.optimizers, strict=False):
             found = None
@@ -63,7 +71,10 @@ class Births:
                 if found is None and rates.is_odd(last, first):
                     found = rates.origin_of(last, group, self._schedulers(optimizer, subjects), frame, self._relative)
             told.append(msgspec.structs.replace(info, rated_at=found[0], rated=found[1]) if found is not None else info)
-        return msgspec.structs.replace(configuration, optimizers=tuple(told), loaded_finite=self.loads.finite)
+        late = self._built.late(subjects.roots, subjects.owned)
+        return msgspec.structs.replace(
+            configuration, optimizers=tuple(told), loaded_finite=self.loads.finite, built_late_at=late
+        )
 
     def _read(self, optimizer: Optimizer, windows: Sequence[Window]) -> list[tuple[float, float]]:
         """First and last reading of the rate of each group: the groups themselves are as they were before the step."""

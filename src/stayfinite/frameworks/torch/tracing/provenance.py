@@ -16,6 +16,10 @@ from stayfinite.frameworks.torch.tracing.recipes import outputs_of
 from stayfinite.frameworks.torch.tracing.units import kind_of_activation
 
 _CARRYING = frozenset({"move", "cast"})
+_AVERAGING = frozenset({"mean", "sum", "index"})
+_ONE_SIDED = frozenset({"relu", "softplus", "logsigmoid"})
+_TWO_SIDED = frozenset({"sigmoid", "tanh"})
+"""A softmax is left out: what is summed over a part of it is no softmax any more."""
 
 
 class Made:
@@ -118,6 +122,23 @@ class Provenance:
         cut = Cut(call, kind)
         self.cuts.append(cut)
         return cut
+
+
+def last_limit(made: Made) -> Made:
+    """Who limited the range of what `made` made, where averages and sums since keep what it gives on one side or between its
+    limits; else `made` itself."""
+    found: Made | None = made
+    summed = False
+    for _ in range(6):
+        if found is None:
+            break
+        if found.kind in _ONE_SIDED or (found.kind in _TWO_SIDED and not summed):
+            return found
+        if found.kind not in _AVERAGING:
+            break
+        summed = summed or found.kind == "sum"
+        found = found.given
+    return made
 
 
 def was_convolved(made: Made | None) -> bool:

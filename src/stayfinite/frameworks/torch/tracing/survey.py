@@ -21,12 +21,13 @@ from stayfinite.frameworks.torch.tracing.backward import Forward, NodeCalls
 from stayfinite.frameworks.torch.tracing.drafts import Call
 from stayfinite.frameworks.torch.tracing.flow import Flow
 from stayfinite.frameworks.torch.tracing.frames import Frames, Spot
+from stayfinite.frameworks.torch.tracing.handmade import Differences
 from stayfinite.frameworks.torch.tracing.nodes import Growth, Nodes
 from stayfinite.frameworks.torch.tracing.phase import Phases
-from stayfinite.frameworks.torch.tracing.provenance import Made, Provenance, was_convolved
+from stayfinite.frameworks.torch.tracing.provenance import Made, Provenance, last_limit, was_convolved
 from stayfinite.frameworks.torch.tracing.recipes import argument, outputs_of, scalars
 from stayfinite.frameworks.torch.tracing.units import count, kind_of_activation
-from stayfinite.records.location import UNKNOWN_LOCATION, Location
+from stayfinite.records.location import UNKNOWN_LOCATION
 from stayfinite.records.numbers import to_float, to_number
 from stayfinite.records.survey import Barrier, Gain, LossInputs, ParameterState, Survey, Units
 from stayfinite.records.tensor import TensorStats
@@ -80,11 +81,12 @@ class Surveyor:
         self._sensor = sensor
         self._batch_size: int | None = None
         self.nodes = Nodes(sensor, self._bit, _PARTLY, lambda: self._batch_size)
-        self._units: list[tuple[int, Units, Spot]] = []
+        self._units: list[tuple[int, Units, Spot, Made | None]] = []
         self._more_units = 0
         self._gates: dict[int, tuple[tuple[TensorStats, ...], TensorStats | None, int, int]] = {}
         self._replacing: list[_Guard] = []
         self._losses: list[_Loss] = []
+        self._differences = Differences()
         self._gradients: dict[int, TensorStats | None] = {}
         self._arrived: dict[int, TensorStats] = {}
         self._changed: list[float] = []
@@ -172,6 +174,9 @@ class Surveyor:
             if made is not None and output.dim():
                 made.over = output.shape[int(dim) if dim is not None else -1]
         self._loss(call, kind, first, given)
+        by_hand = self._differences.saw(call, output, given, self._provenance)
+        if by_hand is not None:
+            self._losses.append(_Loss(by_hand.kind, by_hand.spot, by_hand.prediction, by_hand.target, by_hand.made))
 
     def _activation(
         self, call: Call, kind: str, output: torch.Tensor, first: torch.Tensor | None, inputs: tuple[TensorStats, ...],
@@ -186,11 +191,12 @@ class Surveyor:
             kind, UNKNOWN_LOCATION, call.module, counted.units, counted.dead, counted.constant, counted.saturated,
             inputs[0] if inputs else None, shown,
         )
-        self._units.append((call.index, units, call.spot))
+        self._units.append((call.index, units, call.spot, given))
 
     def _loss(self, call: Call, kind: str, first: torch.Tensor | None, given: Made | None) -> None:
         caller = call.spot.library[0].co_name if call.spot.library is not None else ""
-        fused = kind == "log_softmax" and caller == "cross_entropy"
+        by_hand = kind == "log_softmax" and given is not None and given.kind in ("softmax", "sigmoid")
+        fused = kind == "log_softmax" and (caller == "cross_entropy" or by_hand)
         if kind == "sub" and caller == "l1_loss":
             kind = "l1_loss"  # it has no operator of its own
         if first is None or not (fused or kind in LOSSES):
@@ -240,7 +246,7 @@ class Surveyor:
         if self._more_units:
             unseen = (*unseen, f"{self._more_units} further calls of activations")
         return Survey(
-            units=tuple(self._finished_units(index, units, frames.location(spot)) for index, units, spot in self._units),
+            units=tuple(self._finished_units(index, units, spot, given, frames) for index, units, spot, given in self._units),
             barriers=(*self._ends(frames, phases), *self._cut_off(frames, phases)),
             gains=tuple(self._gain(growth, frames) for growth in _largest_gains(self.nodes.growths)),
             parameters=tuple(self._state(number) for number in range(len(self._parameters))),
@@ -250,11 +256,14 @@ class Surveyor:
             cleared_at=frames.location(self._cleared),
         )
 
-    def _finished_units(self, index: int, units: Units, location: Location) -> Units:
+    def _finished_units(self, index: int, units: Units, spot: Spot, given: Made | None, frames: Frames) -> Units:
+        if given is not None and given.spot is not None and units.input is not None:
+            made = msgspec.structs.replace(units.input, made_by=(given.kind,), made_at=frames.location(given.spot))
+            units = msgspec.structs.replace(units, input=made)
         arrived, left = self.nodes.passed.get(index, (float("nan"), float("nan")))
         saturated = self.nodes.flat.get(index, 0.0) if units.kind == "activation" else units.saturated
         return msgspec.structs.replace(
-            units, location=location, gradient=to_number(arrived), passed=to_number(left), saturated=saturated
+            units, location=frames.location(spot), gradient=to_number(arrived), passed=to_number(left), saturated=saturated
         )
 
     def _missing(self) -> int:
@@ -344,6 +353,7 @@ class Surveyor:
         made = loss.made
         if made is None:
             return LossInputs(loss.kind, frames.location(loss.spot), loss.prediction, loss.target)
+        made = last_limit(made)
         return LossInputs(
             loss.kind, frames.location(loss.spot), loss.prediction, loss.target, made.kind,
             frames.location(made.spot) if made.spot is not None else UNKNOWN_LOCATION, made.over,
