@@ -192,6 +192,11 @@ def test_a_few_equal_rows_are_chance() -> None:
     assert cut_by_hand(table[[7, 11, 3]], [0], {"table": table}).indices == (7,)  # type: ignore[union-attr]
 
 
+def test_numbers_of_rows_are_no_rows_themselves() -> None:
+    order = torch.randperm(40)
+    assert cut_by_hand(order[[3, 8, 1]], [0], {"order": order}) is None
+
+
 @given(st.recursive(st.floats() | st.none() | st.text(max_size=3) | st.integers(), lambda x: st.lists(x, max_size=4)))
 @settings(max_examples=60, deadline=None)
 def test_wild_values_are_no_batches(value: Any) -> None:

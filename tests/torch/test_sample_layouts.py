@@ -503,3 +503,26 @@ def test_the_rows_that_failed(layout: Callable[[], Layout]) -> None:
     assert traced.error is None
     assert found.origin is not None, found.reason
     assert found.origin.samples == rows, (found.origin.op, found.origin.location.code, traced.batch_size)
+
+
+@pytest.mark.parametrize(("rows", "chosen"), [
+    (torch.tensor([5, 40, 17, 3, 9, 33]), (5, 40, 17, 3, 9, 33)), (torch.tensor([5, -10, 17, 17, 9, 33]), (5, 40, 17, 17, 9, 33)),
+])
+@pytest.mark.parametrize("given", [True, False])
+def test_the_numbers_by_which_a_batch_is_chosen(rows: torch.Tensor, chosen: tuple[int, ...], given: bool) -> None:
+    everything, labels, net = torch.rand(50, 4), torch.rand(50), nn.Linear(4, 1)
+
+    def step() -> None:
+        at = rows if given else rows.clone()
+        (net(everything[at]).squeeze(1) - labels[at]).square().sum().backward()
+
+    assert trace_step(step, [net], {"rows": rows} if given else {}).trace.chosen == chosen
+
+
+def test_labels_that_choose_weights_choose_no_batch() -> None:
+    x, y, weights, net = some(B), torch.arange(B), torch.rand(50), nn.Linear(4, 1)
+
+    def step() -> None:
+        (net(x).squeeze(1) * weights[y]).sum().backward()
+
+    assert trace_step(step, [net], {"x": x, "y": y}).trace.chosen == ()

@@ -188,6 +188,8 @@ class Trace(msgspec.Struct, frozen=True, tag="trace"):
     """Functions with a derivative of the user's own that made non-finite numbers of finite ones."""
     batch_size: int | None = None
     """Rows of the batch that `samples` count in; ``None`` where it is not known."""
+    chosen: tuple[int, ...] = ()
+    """The numbers by which the step itself chose these rows from all of the data, one for each; empty if it did not so."""
 
     def call(self, index: int) -> OpCall | None:
         """The kept call with that `index`, or ``None``."""

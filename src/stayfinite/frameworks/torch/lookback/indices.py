@@ -97,6 +97,8 @@ def cut_by_hand(batch: Any, rows: Sequence[int], names: Mapping[str, Any]) -> Fo
     by_view = _by_memory(batch, values, rows, names)
     if by_view is not None:
         return by_view
+    if values.ndim == 1 and values.dtype.kind in "iub":
+        return None  # labels and numbers of rows: equal ones are everywhere
     wanted = [values[row] for row in rows]
     for name, container in containers(names):
         if container is batch:

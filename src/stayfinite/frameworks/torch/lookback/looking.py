@@ -126,9 +126,11 @@ class _Looking:
         if delivery is None and is_array(batch) and not whole:
             cut = self._cut(batch, rows)
         indices = tuple(item.inner for item in items) or (cut.indices if cut is not None else ())
+        if not indices and delivery is None and len(chosen := self._case.trace.chosen) == size and size:
+            indices = tuple(chosen[row] for row in rows if row < size)
         shown = batch
         if whole and delivery is None:  # the step itself cuts its samples from all of the data
-            indices, cut = self._rows_used(batch), Found(self._name_of(batch), batch, ())
+            indices, cut = indices or self._rows_used(batch), Found(self._name_of(batch), batch, ())
             shown = array_of(batch)
             shown = shown[list(indices)] if indices and shown is not None else shown
         columns = bad_columns(shown, self._limit, self._places(delivery)) if in_data and is_array(shown) else ()

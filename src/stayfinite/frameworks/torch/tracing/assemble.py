@@ -74,6 +74,7 @@ def assemble(
         flushes=judge.flushes.records(frames, phases),
         functions=functions,
         batch_size=judge.around.batch_size,
+        chosen=judge.belonging.chosen,
     )
 
 

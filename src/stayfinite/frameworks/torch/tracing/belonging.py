@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from stayfinite.frameworks.torch.tracing.leaves import Surroundings
 
 _CUTTING = frozenset({"index", "index_select", "stack", "slice", "lift_fresh", "to_copy"})
+_CHOOSING = frozenset({"index", "index_select"})
+_LONGEST = 1 << 16
+"""Most rows of a batch whose numbers are kept."""
 _OWNED = frozenset({"parameter", "buffer", "gradient", "moment", "scalar"})
 
 
@@ -46,6 +49,18 @@ class Belonging:
 
     def __init__(self, flow: Flow, around: Surroundings) -> None:
         self._flow, self._around = flow, around
+        self._lists: dict[tuple[int, ...], set[int]] = {}
+        """Lists of row numbers: the memories they chose from, -1 among them for a list that the step made itself."""
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """The numbers by which the step chose the rows of its batch from all of the data; empty unless there is one such list.
+        One that was given with the batch has to choose from two tensors: labels choose weights as well."""
+        found = [
+            one for one, sources in self._lists.items()
+            if len(one) == self._around.batch_size and (-1 in sources or len(sources) > 1)
+        ]
+        return found[0] if len(found) == 1 else ()
 
     # -- where rows begin ----------------------------------------------------------------------------------------
 
@@ -89,6 +104,18 @@ class Belonging:
         if chosen and size > 1 and self._around.note_cut(size):
             self.begin(part)
 
+    def _note_list(self, call: Call, result: Any, *, made: bool) -> None:
+        """Keep the numbers by which a call outside of models chose rows of what is no parameter."""
+        source = dense(call.operands[0].tensor)
+        if source is None or source.requires_grad or call.module is not None or self._around.kind_of(source) in _OWNED:
+            return
+        if source.dim() and isinstance(result, torch.Tensor) and self._lists_rows(call, source, int(result.shape[0])):
+            numbers = dense(call.operands[1].tensor)
+            if numbers is not None and numbers.numel() <= _LONGEST:
+                found = tuple(int(one) % source.shape[0] for one in numbers.tolist())
+                given = not made or self._around.kind_of(numbers) is not None
+                self._lists.setdefault(found, set()).add(Flow.key(source) if given else -1)
+
     @staticmethod
     def _lists_rows(call: Call, source: torch.Tensor, size: int) -> bool:
         """True if one list of row numbers chose all rows of the result."""
@@ -106,6 +133,8 @@ class Belonging:
         if call.recipe.view and call.recipe.base != "slice":
             return
         given = [self._of(operand.tensor) for operand in call.operands]
+        if call.recipe.base in _CHOOSING and given[0] is None:
+            self._note_list(call, result, made=all(one is None for one in given))
         if all(one is None for one in given):
             if call.recipe.base in _CUTTING:
                 self.cut(call, result)
