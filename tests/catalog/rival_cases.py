@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from catalog.window_cases import term
-from catalog.writing import HERE, LOADED, TENFOLD, Written, case, configuration, inf_of, origin, stats
+from catalog.writing import HERE, LOADED, MADE, TENFOLD, Written, case, configuration, inf_of, nan_of, origin, stats
+from msgspec.structs import replace
 
 from stayfinite.records.incident import Configuration, Origin
 from stayfinite.records.location import Location
@@ -16,7 +17,7 @@ CALM = [1.1, 1.0, 0.95, 0.97, 0.9, 0.93, 0.9, 0.91]
 
 def rivals() -> list[Written]:
     """All of them."""
-    return [*updates(), *first_losses(), *scales(), *states(), *tables()]
+    return [*updates(), *first_losses(), *scales(), *states(), *tables(), *measured()]
 
 
 def updates() -> list[Written]:
@@ -106,4 +107,42 @@ def tables() -> list[Written]:
     return [
         Written("a class that does not occur", case(weight(317), 60), "zero-class-count", ("corrupt-buffer", "corrupt-checkpoint")),
         Written("the end of a schedule", case(weight(999), 60), "corrupt-buffer", ("zero-class-count", "corrupt-checkpoint")),
+    ]
+
+
+def measured() -> list[Written]:
+    """A division by a spread of 0: predicted by a layer, measured over a sample's own values, counted."""
+    residual = stats("y - loc", (32,), culprit=0.07)
+    width = stats("width", (32,), zero=7, min=0.0, culprit=0.0, made_by=("relu", "matmul", "tanh", "matmul"), made_at=MADE)
+    gain = stats("width", (32,), zero=7, min=0.0, culprit=0.0, made_by=("matmul",), made_at=MADE)
+    centred = stats("x - mean", (32, 1, 8, 8), zero=64, culprit=0.0)
+    spread = stats("std", (32, 1, 1, 1), zero=1, min=0.0, max=0.3, culprit=0.0, made_by=("sqrt", "mean", "pow", "sub"), made_at=MADE)
+    length = stats("std", (32, 1, 1, 1), zero=1, min=0.0, max=0.3, culprit=0.0, made_by=("sqrt", "sum", "pow", "relu"), made_at=MADE)
+    place = replace(HERE, function="instance_norm", code="(x - mean) / std")
+    return [
+        Written("a rectifier for a width", case(origin("div", "loss", [residual, width], inf_of((32,)), "(y - loc) / width")),
+            "nonpositive-variance", ("division-by-zero", "zero-class-count")),
+        Written("a plain prediction that is divided by", case(origin("div", "loss", [residual, gain], inf_of((32,)), "(y - loc) / width")),
+            "division-by-zero", ("nonpositive-variance", "zero-class-count")),
+        Written("a spread by hand in a normalisation", case(origin("div", "forward", [centred, spread], nan_of(centred), location=place)),
+            "degenerate-batch-statistics", ("nonpositive-variance", "division-by-zero", "zero-norm-vector")),
+        Written("what only looks like one", case(origin("div", "forward", [centred, length], nan_of(centred), location=place)),
+            "nonpositive-variance", ("degenerate-batch-statistics",)),
+        *_codes(),
+    ]
+
+
+def _codes() -> list[Written]:
+    """Most of a batch holds a code for a missing value; the data set it was cut from says that it is one."""
+    part = stats("input", (50, 2), min=0.3, max=6.7e19)
+    whole = stats("x", (2000, 2), min=0.0, max=6.7e19, typical_row=1.2, absmax_count=80, absmax_index=(700, 1))
+    large = stats("x", (2000, 2), min=0.0, max=6.7e19, typical_row=5e19, absmax_count=1, absmax_index=(700, 1))
+    guess = stats("net(x)", (50,), max=9.7e18)
+    born = origin("mse", "loss", [guess, stats("y", (50,), max=7.2)], inf_of(()))
+    given = Trace(model_inputs=(part,))
+    return [
+        Written("a batch full of codes", case(born, 14, batch=(whole, stats("y", (2000,), max=7.9)), trace=given), "extreme-input",
+            ("unscaled-input", "corrupt-sample")),
+        Written("a batch of data that are all so large", case(born, 14, batch=(large, stats("y", (2000,), max=7.9)), trace=given),
+            "unscaled-input", ("extreme-input", "corrupt-sample")),
     ]

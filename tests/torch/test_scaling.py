@@ -180,3 +180,23 @@ def test_a_factor_that_may_be_a_weight_is_not_told() -> None:
     _differentiate(loop, loop.loss() * 128.0)
     loop.scaling.before_step(loop.optimizer, scaled=False)
     assert _misuses(loop) == {"not-divided": 1} and loop.scaling.told() == []
+
+
+@pytest.mark.parametrize(("divided", "noticed"), [("both", 0), ("first", 1), ("none", 2)])
+def test_each_of_several_optimizers_has_to_divide(divided: str, noticed: int) -> None:
+    loop = Loop()
+    other = torch.optim.SGD([nn.Parameter(torch.ones(4))], lr=1e-4)
+    (weight,) = other.param_groups[0]["params"]
+    for turn in range(2):  # what one turn leaves is not held against the next
+        loss = (loop.loss() + weight.square().mean()) * (1024.0 if turn == 0 else 1.0)
+        loop.scaling.before_backward([loss])
+        loop.optimizer.zero_grad()
+        other.zero_grad()
+        loss.backward()
+        loop.scaling.after_backward([loop.optimizer, other])
+        for optimizer in (loop.optimizer, other)[: {"both": 2, "first": 1, "none": 0}[divided]]:
+            for parameter in optimizer.param_groups[0]["params"]:
+                parameter.grad /= 1024.0
+        loop.scaling.before_step(loop.optimizer, scaled=False)
+        loop.scaling.before_step(other, scaled=False)
+    assert _misuses(loop) == ({"not-divided": noticed} if noticed else {})

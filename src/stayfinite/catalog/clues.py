@@ -330,6 +330,14 @@ def against_hidden(case: Case) -> list[Evidence]:
     return []
 
 
+def is_spread(stats: TensorStats) -> bool:
+    """True for a spread that was measured: a variance or its root, or a mean of squared differences by hand."""
+    made = stats.made_by
+    squared = next((at for at, one in enumerate(made) if one in ("pow", "mul")), len(made))
+    by_hand = {"mean", "sum"} & set(made[:squared]) and "sub" in made[squared + 1 :]
+    return bool({"var", "std"} & set(made)) or bool(by_hand and "sub" not in made[:squared])
+
+
 def bad_rows(case: Case) -> tuple[int, int] | None:
     """(first row, rows) of the parameter at the origin, if its elements are non-finite from that row on, all of them, and
     finite before: what was added to it was never written."""

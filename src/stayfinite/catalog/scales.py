@@ -105,10 +105,12 @@ reach a hundred times their median in a batch."""
 
 
 def outlier(case: Case, stats: TensorStats) -> TensorStats | None:
-    """What the batch holds under the name or with the values of `stats`, if one of its rows is `OUTLYING`."""
+    """What the batch holds under the name or with the values of `stats`, or what `stats` was cut from, if one of its rows is
+    `OUTLYING`."""
     for held in (stats, *case.batch):
         typical = finite(held.typical_row)
-        if typical and amplitude(held) >= OUTLYING * typical and (held.name == stats.name or _same_values(held, stats)):
+        cut = held.size > stats.size and held.shape[1:] == stats.shape[1:] and amplitude(held) == amplitude(stats)  # a batch of it
+        if typical and amplitude(held) >= OUTLYING * typical and (held.name == stats.name or cut or _same_values(held, stats)):
             return held
     return None
 

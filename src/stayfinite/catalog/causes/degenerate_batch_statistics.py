@@ -37,6 +37,7 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import (
     edge_value,
     inputs,
+    is_spread,
     kind,
     mentions,
     operand,
@@ -129,15 +130,15 @@ def _spread(case: Case) -> list[Evidence]:
 def _divided(case: Case) -> list[Evidence]:
     """A division by a spread that was measured in the same step: a normalisation written by hand."""
     divisor = operand(case)
-    made = divisor.made_by if divisor is not None else ()
-    if divisor is None or edge_value(case) is None or not _SPREADS & set(made):
+    if divisor is None or edge_value(case) is None or not is_spread(divisor):
         return [Evidence("nothing was divided by a measured spread", -8.0, "use")]
     where = f" (made at line {divisor.made_at.line})" if divisor.made_at is not None else ""
     found = [Evidence(f"`{divisor.name}`{where} is a measured spread, and 0", 4.0, "operand-value")]
-    if not _over_batch(case, divisor):
+    if _in_normalisation(case):
+        over = "over the batch" if _over_batch(case, divisor) else "over the values of one sample each"
+        found.append(Evidence(f"it is one of {divisor.size} statistics {over}, of a normalisation", 5.0, "use"))
+    elif not _over_batch(case, divisor):
         found.append(Evidence("each sample has its own", -5.0, "use"))
-    elif _in_normalisation(case):
-        found.append(Evidence(f"it is one of {divisor.size} statistics over the batch", 5.0, "use"))
     return found
 
 

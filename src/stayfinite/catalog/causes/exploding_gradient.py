@@ -46,7 +46,7 @@ from stayfinite.records.numbers import show
 TITLE = "Exploding gradient"
 PRIOR = prior(threads=3)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("exploding-gradient",)
+EXAMPLES = ("exploding-gradient", "ricker-patches", "spin-chain")
 
 UNROLLED = 10
 """Calls of one module in one pass from which a network counts as unrolled over time."""

@@ -39,6 +39,7 @@ from stayfinite.catalog.clues import (
     edge_value,
     finite,
     inputs,
+    is_spread,
     kind,
     operand,
     origin_location,
@@ -99,10 +100,12 @@ def evidence(case: Case) -> list[Evidence]:
     found.append(Evidence(f"`{scale.name}` is {show(value)}{made}", 3.0, "operand-value"))
     if _is_difference(scale):
         found.append(Evidence("it is a difference of a mean of squares and a squared mean", 7.5, "scale"))
-    elif _MEASURED & set(scale.made_by[:2]):
+    elif _MEASURED & set(scale.made_by[:2]) or is_spread(scale):
         found.append(Evidence("it was measured, and values without spread have spread 0", -3.0, "scale"))
     elif _SCALE.search(scale.name) is not None or (_SHORT.fullmatch(scale.name) and _LIKELIHOOD.search(_place(case))):
         found.append(Evidence(f"`{scale.name}` is a scale that must be positive", 6.5 if scale.made_by else 3.0, "scale"))
+    elif _is_rectified(scale):
+        found.append(Evidence(f"a layer predicts `{scale.name}`, and what keeps it from being negative lets it be 0", 7.0, "scale"))
     elif _SCALE.search(source_text(case)) is not None and value < 0.0:
         found.append(Evidence("the line speaks of a scale", 2.0, "scale"))
     else:
@@ -113,7 +116,7 @@ def evidence(case: Case) -> list[Evidence]:
 def locate(case: Case) -> Location:
     """Where the scale was made, if an operator of the step made it; else where it was refused."""
     scale = operand(case) if kind(case).name in _OPERATIONS else None
-    if scale is not None and scale.made_at is not None and scale.made_at.file and _is_difference(scale):
+    if scale is not None and scale.made_at is not None and scale.made_at.file and (_is_difference(scale) or _is_rectified(scale)):
         return scale.made_at
     return origin_location(case)
 
@@ -121,6 +124,11 @@ def locate(case: Case) -> Location:
 def _place(case: Case) -> str:
     where = origin_location(case)
     return f"{where.function} {where.code}"
+
+
+def _is_rectified(scale: TensorStats) -> bool:
+    """True for what a layer gives and an activation makes non-negative, to be divided by."""
+    return scale.made_by[:1] in (("relu",), ("softplus",), ("exp",)) and scale.made_by[1:2] in (("matmul",), ("conv",))
 
 
 def _is_difference(scale: TensorStats) -> bool:

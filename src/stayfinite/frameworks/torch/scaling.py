@@ -82,6 +82,8 @@ class Scaling:
         self._factor = 1.0
         """The constant the script itself multiplied its loss with."""
         self._mark: tuple[int, int] | None = None
+        self._marks: dict[int, tuple[int, int]] = {}
+        self._over = False
         self._place = UNKNOWN_LOCATION
 
     @property
@@ -114,6 +116,10 @@ class Scaling:
 
     def before_backward(self, roots: Sequence[Tensor]) -> None:
         """`roots` are about to be differentiated."""
+        if self._over:
+            nodes = self._nodes  # of losses that were multiplied since
+            self.forget()
+            self._nodes = nodes
         if self.scaler is not None and roots:
             if all(self._carries_scale(root) for root in roots):
                 self._scaled = True
@@ -136,7 +142,9 @@ class Scaling:
     def after_backward(self, optimizers: Iterable[Optimizer]) -> None:
         """Gradients are there. Where they are scaled, remember one of them to see whether it is divided."""
         if self._scaled or self._factor >= BY_HAND:
-            self._mark = _mark(optimizers)
+            every = [*optimizers]
+            self._mark = _mark(every)
+            self._marks = {id(one): mark for one in every if (mark := _mark([one])) is not None}
 
     def after_unscale(self) -> None:
         """A scaler divided gradients by its scale."""
@@ -155,12 +163,13 @@ class Scaling:
             self._taken = not skips_by_itself(optimizer)
             return
         if (self._scaled and not self._unscaled) or self._factor >= BY_HAND:
-            untouched = self._mark is not None and self._mark == _mark([optimizer])
+            mark = self._marks.pop(id(optimizer), None)
+            untouched = mark is not None and mark == _mark([optimizer])
             if untouched and self._scaled:
                 self._note("stepped-scaled", self.scaler)
             elif untouched:
                 self._note("not-divided", None)
-        self.forget()
+        self._nodes, self._over = [], True  # others may take their update from the same backward pass
 
     def before_scaler_step(self, scaler: Any, optimizer: Optimizer) -> None:
         """`scaler` was asked to step `optimizer`."""
