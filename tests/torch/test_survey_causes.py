@@ -75,6 +75,16 @@ for width in (16, 32):
     net = network(width)
     fit(net, lambda out, i: F.cross_entropy(out, y[i]), optimizer)
 """, {"dead-gradient"}, "frozen-parameters", "    net = network(width)"),
+    "weights that are put anew into the layers": (FIT + """
+def fresh(module):
+    if isinstance(module, nn.Linear):
+        module.weight = nn.Parameter(torch.empty_like(module.weight).uniform_(-0.3, 0.3))
+        module.bias = nn.Parameter(torch.zeros_like(module.bias))
+net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 4))
+optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+net.apply(fresh)
+fit(net, lambda out, i: F.cross_entropy(out, y[i]), optimizer)
+""", {"dead-gradient"}, "frozen-parameters", "module.weight ="),
     "scores multiplied with the root of the width": ("""
 class Attention(nn.Module):
     def __init__(self):

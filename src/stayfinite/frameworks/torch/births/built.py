@@ -38,10 +38,10 @@ class Built:
         wrap(nn.Module, "register_parameter", None, self._registered)
 
     def _registered(self, _result: object, module: nn.Module, *_args: Any, **_kwargs: Any) -> None:
-        if module in self._seen:
-            return
-        self._seen.add(module)
         late = self._trained()
+        if module in self._seen and (not late or module in self._late):
+            return
+        self._seen.add(module)  # one that was built in time may be given another parameter later
         for frame in _user_frames(sys._getframe(1)):
             place = (frame.f_code, frame.f_lineno)
             if not late:
