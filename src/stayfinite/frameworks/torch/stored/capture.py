@@ -103,7 +103,7 @@ class _Capture:
             "failure": {
                 "detector": failure.detector, "step": failure.step, "series": failure.series,
                 "value": values.write(failure.value, "failure"), "names": list(failure.names), "at": failure.at,
-                "committed": failure.committed, "harmless": failure.harmless,
+                "committed": failure.committed, "harmless": failure.harmless, "before": failure.before,
             },
             **write_state(values, self._subjects, self._places, made),
             "passes": [self._pass(number) for number in range(len(window.passes))],

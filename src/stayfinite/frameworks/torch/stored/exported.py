@@ -152,6 +152,12 @@ class FailingStep(StoredStep):
             if isinstance(value, (float, torch.Tensor)):
                 losses.append(float(value))  # the script's own test looked at it, before it was differentiated
         parameters = self._nonfinite(self.layout["parameters"], self.parameters)
+        # what the script updates by hand may be bound to its name anew, and is no parameter of anything
+        parameters += [
+            name for name in self.layout["failure"]["names"]
+            if name not in parameters and isinstance(value := names.get(name), torch.Tensor) and value.numel() > 1
+            and not bool(torch.isfinite(value).all())
+        ]
         buffers = self._nonfinite(self.layout["buffers"], self.buffers)
         moments = self._moments()
         bad_moments = [name for name, value in moments if not bool(torch.isfinite(value).all())]

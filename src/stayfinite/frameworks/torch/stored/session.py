@@ -140,6 +140,7 @@ class ReplaySession(Session):
             detector=stored["detector"], step=stored["step"], series=stored["series"],
             value=self._stored.value(stored["value"]), names=tuple(stored["names"]), at=stored["at"],
             committed=stored["committed"], harmless=stored["harmless"], asked=self._stored.layout["asked"],
+            before=stored.get("before", False),  # recordings of the first versions do not say
         )
 
     def _stage(self, block: Block, frame: FrameType) -> Scene:
