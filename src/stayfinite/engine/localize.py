@@ -192,9 +192,11 @@ def _from_sink(graph: _Graph, sink: Sink, exception: ExceptionInfo | None) -> tu
 
 
 def _spoils(graph: _Graph, call: OpCall, region: set[int]) -> bool:
-    """True if the infinity that `call` wrote was no mask: it went into a parameter, or it was multiplied by weights before
-    anything else asked for it."""
+    """True if the infinity that `call` wrote was no mask: it went into a parameter or a gradient, or it was multiplied by
+    weights before anything else asked for it."""
     turned = _turning(graph, call.index, region)
+    if turned is not None and turned.phase == "backward" and turned.kind == "add" and not turned.born:
+        return True  # the next backward pass adds to the gradient it was written into
     if turned is not None and turned.phase != "backward" and turned.kind in _MIXERS:
         return True
     spoiled = {leaf.name for leaf in graph.trace.leaves if leaf.kind == "parameter" and leaf.stats.nonfinite}
