@@ -62,7 +62,7 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(
             Evidence(f"`{case.overwritten[0]}` was written again after it had been initialised", 2.0, "checkpoint")
         )
-    elif case.configuration.checkpoint is None and damaged is not None:
+    elif case.configuration.checkpoint is None and damaged is not None and case.symptom.step == 0:
         found.append(Evidence(_damage(damaged), 5.0, "checkpoint"))
     elif case.configuration.checkpoint is None:
         found.append(Evidence("the script loaded no state", -8.0, "checkpoint"))
