@@ -27,6 +27,7 @@ from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.scaling import at_scale_one
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot
+from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.frameworks.torch.subjects import Subjects, successors
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
@@ -203,10 +204,11 @@ class Inquiry:
                     stack.enter_context(at_scale_one())
                 sensors.watcher = watcher
                 for one in self._window.passes:
-                    one.saved.restore()
-                    one.generators()
-                    for undo in one.item_undo:
-                        undo()
+                    with quietly():  # what is put back between two passes is no operation of the step
+                        one.saved.restore()
+                        one.generators()
+                        for undo in one.item_undo:
+                            undo()
                     self.items = list(one.items)
                     attempt.names, attempt.again = one.saved.names, True
                     attempt.exit, attempt.value, attempt.error = 0, None, None
