@@ -41,7 +41,8 @@ def judge(plan: Plan, folder: Path) -> list[str]:
         wrong.append("not held, and no word on why")
     if not incident["held"] and plan.place not in ("parameter", "moment"):
         wrong.append(f"not held: {incident['hold_note']}")
-    if not incident["reproduced"] and not incident["replay"]["not_tested"]:
+    back = plan.fault == "flip" and plan.place in ("parameter", "moment")  # flipped once more, it is what it was
+    if not incident["reproduced"] and not incident["replay"]["not_tested"] and not back:
         wrong.append("not reproduced")
     origin = incident["origin"]  # where a spoiled parameter was seen too late to be held, its name may be all that is known
     lines = [number for number, line in enumerate(plan.script.splitlines(), 1) if line.endswith(MARK)]
