@@ -219,6 +219,23 @@ for step in range(100):
     F.cross_entropy(100 * net(x), y).backward()
     optimizer.step()
 """,
+    "outputs that lie at their bound because the loss wants them there": """
+body, heads = nn.Sequential(nn.Linear(12, 16), nn.Tanh()), nn.ModuleList(nn.Linear(16, 1) for _ in range(3))
+for head in heads:
+    nn.init.constant_(head.bias, 0.5)
+rain = torch.where(torch.rand(256) < 0.6, torch.zeros(256), 2 + x[:, 0].abs())
+optimizer = torch.optim.Adam([*body.parameters(), *heads.parameters()], lr=2e-2)
+for step in range(150):
+    i = rows()
+    h = body(x[i])
+    low = torch.clamp(heads[0](h), min=0)[:, 0]
+    some = torch.relu(heads[1](h)).squeeze(1)
+    high = heads[2](h)[:, 0]
+    loss = sum(torch.maximum(q * (rain[i] - out), (q - 1) * (rain[i] - out)).mean() for q, out in ((0.05, low), (0.2, some), (0.9, high)))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+""",
     "experts that are not asked": """
 gate, experts = nn.Linear(12, 4), nn.ModuleList(nn.Linear(12, 3) for _ in range(4))
 with torch.no_grad():
@@ -244,3 +261,11 @@ def test_nothing_is_told(name: str, tmp_path: Path) -> None:
     done = run_cli(["run", "--json", "report.json", "train.py"], tmp_path, {"STAYFINITE_STRICT": "1"})
     report = json.loads((tmp_path / "report.json").read_text())
     assert (done.exit_code, done.stderr, report["status"]) == (0, "", "clean")
+
+
+def test_an_output_that_the_loss_wants_elsewhere_is_told(tmp_path: Path) -> None:
+    script = SCRIPTS["outputs that lie at their bound because the loss wants them there"].replace("head.bias, 0.5", "head.bias, -5.0")
+    (tmp_path / "train.py").write_text(HEAD + script.replace("(0.05, low)", "(0.9, low)"))
+    run_cli(["run", "--json", "report.json", "train.py"], tmp_path, {"STAYFINITE_STRICT": "1"})
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [one["causes"][0]["cause"] for one in report["incidents"]] == ["dead-relu"]

@@ -109,7 +109,9 @@ def _dead(case: Case, survey: Survey) -> Mechanism | None:
         ends = [one for one in ends if not one.detached or (single and 2 * len(dead & {*one.parameters}) >= len(trained))]
         return Mechanism(of_barrier(_largest(ends, dead))) if ends else None
     wanted = dead.intersection(case.symptom.names) or dead
-    swallowed = [barrier for barrier in ends if barrier.kind in ENDS and not barrier.detached and wanted.intersection(barrier.parameters)]
+    swallowed = [one for one in ends if one.kind in ENDS and not one.detached and wanted.intersection(one.parameters)]
+    # An output that lies at its bound because the loss wants it there is an answer: the quantile of what is mostly 0.
+    swallowed = [one for one in swallowed if not one.wished]
     return Mechanism(of_barrier(_largest(swallowed, wanted)), certain=False) if swallowed else None
 
 

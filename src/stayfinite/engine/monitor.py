@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from importlib import import_module
 
 from stayfinite.catalog.detection import RunningDetector
+from stayfinite.catalog.restarts import Restarts
 from stayfinite.records.incident import Symptom
 from stayfinite.records.numbers import to_number
 from stayfinite.records.series import Window
@@ -24,6 +25,7 @@ those of adversaries or of parts: they need not fall."""
 
 _OF_ONE_TRAINING = frozenset({"divergence", "plateau"})
 """Detectors that compare a loss with what it was since its training began."""
+_RATE = "learning_rate"
 
 
 class Monitor:
@@ -36,6 +38,7 @@ class Monitor:
         self._rings: dict[str, collections.deque[tuple[int, float]]] = {}
         self._watching: dict[str, list[tuple[str, RunningDetector]]] = {}
         self._found: list[Symptom] = []
+        self._restarts: dict[str, Restarts] = {}
         for name in dict.fromkeys(detectors):
             module = import_module(f"stayfinite.catalog.detectors.{name.replace('-', '_')}")
             for series in module.WATCHES:
@@ -47,6 +50,8 @@ class Monitor:
         if ring is None:
             ring = self._rings[series] = collections.deque(maxlen=DEPTH)
         ring.append((step, value))
+        if series.startswith(_RATE) and self._restarts.setdefault(series, Restarts()).update(value):
+            self._begin_cycle()
         watching = self._watching.get(series)
         if watching is None:
             of_first = self._watching.get(series.partition("[")[0], ())
@@ -74,6 +79,14 @@ class Monitor:
         fall."""
         for watching in self._watching.values():
             watching[:] = [(name, type(running)() if name in _OF_ONE_TRAINING else running) for name, running in watching]
+
+    def _begin_cycle(self) -> None:
+        """A schedule jumped back to a rate it had before: what compares a loss with its best has to wait."""
+        for watching in self._watching.values():
+            for _, running in watching:
+                begin = getattr(running, "begin_cycle", None)
+                if begin is not None:
+                    begin()
 
     def windows(self) -> tuple[Window, ...]:
         """All series as records, in the order they were first read."""

@@ -13,6 +13,9 @@ began. The best of few readings is little known: after n of them the distance to
 times as long (15 times the best after 9 readings, 7 times after 100). The moving average is of the logarithm, with
 weight 0.05. It fires once, and again only after the loss came back below the limit.
 
+A schedule that jumps back to a rate it had before is meant to throw the loss out of where it is. From then on the loss has
+to stay above the limit for as many readings as the cycle before took, or to be a thousand times above it.
+
 Where the limit comes from
 --------------------------
 5 times the best was the one threshold without a false alarm in 18 healthy runs, where 2 times the best had 3 and 3
@@ -44,6 +47,8 @@ SIGMAS = 3.0
 WEIGHT = 0.05
 SHARE_OF_FIRST = 0.5
 IN_A_ROW = 3
+RUNAWAY = 1000.0
+"""So many times the limit no restart is meant to reach."""
 LEARNING = 3
 FEW = 2.0
 FIRST_DEVIATION = 0.3
@@ -68,16 +73,26 @@ SILENT: tuple[tuple[Number, ...], ...] = (
 class Running:
     """The detector between two readings. All fields are logarithms, except the counts."""
 
-    __slots__ = ("_above", "_best", "_first", "_mean", "_noise", "_seen", "_variance")
+    __slots__ = ("_above", "_began", "_best", "_far", "_first", "_mean", "_noise", "_patience", "_seen", "_told", "_variance")
 
     def __init__(self) -> None:
         self._seen = 0
         self._above = 0
+        self._far = 0
+        self._told = False
+        self._began = 0
+        self._patience = IN_A_ROW
         self._first = -math.inf
         self._mean = 0.0
         self._best = math.inf
         self._noise = 0.0
         self._variance = FIRST_DEVIATION**2
+
+    def begin_cycle(self) -> None:
+        """A schedule began its next cycle: losses may leave the best for as many readings as the last one took."""
+        if self._seen >= 0:
+            self._patience = max(IN_A_ROW, self._seen - self._began)
+            self._began = self._seen
 
     def update(self, step: int, value: float) -> Detection | None:
         """Judge one reading. Non-finite readings are another detector's business and change nothing."""
@@ -99,10 +114,13 @@ class Running:
         limit = max(self._best + self._noise * few, self._first + math.log(SHARE_OF_FIRST))
         if reading > limit:
             self._above += 1
-            if self._above != IN_A_ROW:
+            self._far = self._far + 1 if reading > limit + math.log(RUNAWAY) else 0
+            if self._told or (self._above < self._patience and self._far < IN_A_ROW):
                 return None
+            self._told = True
             return Detection(step, value, f"at most {math.exp(min(limit, 700.0)):.4g}", SOURCE)
-        self._above = 0
+        self._above = self._far = 0
+        self._told = False
         distance = reading - self._mean
         self._mean += WEIGHT * distance
         self._variance = (1.0 - WEIGHT) * (self._variance + WEIGHT * distance * distance)

@@ -20,18 +20,19 @@ from stayfinite.frameworks.torch.tracing.backward import Forward, NodeCalls
 GROWS = 10.0
 """Gains below this are left out: a matrix product or a sum over a batch has them every day."""
 _CARRYING = frozenset({"move", "cast"})
+_RECTIFIERS = frozenset({"relu", "threshold"})
 _ROWS_FROM = 100.0
 """The samples of a gain are told from here on: those rows with at least a tenth of its largest magnitude."""
 
 
 class End:
-    """One edge along which exact zeros were handed on: the `forward` call, the share of elements `blocked`, and the
-    parameters behind the edge as bits of `behind`."""
+    """One edge along which exact zeros were handed on: the `forward` call, the share of elements `blocked`, the parameters
+    behind the edge as bits of `behind`, and `wished` as in `Barrier`."""
 
-    __slots__ = ("behind", "blocked", "forward")
+    __slots__ = ("behind", "blocked", "forward", "wished")
 
-    def __init__(self, forward: Forward, blocked: float, behind: int) -> None:
-        self.forward, self.blocked, self.behind = forward, blocked, behind
+    def __init__(self, forward: Forward, blocked: float, behind: int, wished: bool = False) -> None:
+        self.forward, self.blocked, self.behind, self.wished = forward, blocked, behind, wished
 
 
 class Growth:
@@ -128,7 +129,7 @@ class Nodes:
                 if is_parameter:
                     continue
                 if one is not None or not any(other is not None for other in given):
-                    self.ends.append(End(forward, 1.0, behind))
+                    self.ends.append(End(forward, 1.0, behind, _is_wished(forward, incoming)))
                 continue
             if part is None:
                 continue
@@ -198,6 +199,26 @@ def _scales(forward: Forward) -> bool:
     """True for the product with the scale of a gradient scaler, which is divided out again."""
     library = forward.spot.library
     return library is not None and library[0].co_filename.endswith("grad_scaler.py")
+
+
+def _is_wished(forward: Forward, incoming: Sequence[torch.Tensor]) -> bool:
+    """Whether gradients that end at the one bound of `forward` would not lead away from it, summed over the first dimension:
+    the condition of a minimum at a bound."""
+    side = _side(forward)
+    if side == 0.0 or any(part.is_complex() or not is_readable(part) for part in incoming):
+        return False
+    return all(bool((side * (part.sum(0) if part.dim() else part) >= 0.0).all()) for part in incoming)
+
+
+def _side(forward: Forward) -> float:
+    """1 if `forward` has a lower bound only, -1 if an upper one only, else 0."""
+    if forward.kind == "relu" and forward.recipe.base in _RECTIFIERS:
+        return 1.0
+    if forward.kind != "clamp" or len(forward.numbers) != 1:
+        return 0.0
+    if forward.recipe.base in ("clamp_min", "clamp_max"):
+        return 1.0 if forward.recipe.base == "clamp_min" else -1.0
+    return {"min": 1.0, "max": -1.0}.get(forward.numbers[0][0], 0.0)
 
 
 def _values(tensor: Any) -> torch.Tensor | None:

@@ -283,12 +283,12 @@ class Surveyor:
 
     def _ends(self, frames: Frames, phases: Phases) -> list[Barrier]:
         missing = self._missing()
-        gathered: dict[int, tuple[Forward, float, int]] = {}
+        gathered: dict[int, tuple[Forward, float, int, bool]] = {}
         for end in self.nodes.ends:
-            _, blocked, behind = gathered.get(end.forward.index, (None, 0.0, 0))
-            gathered[end.forward.index] = end.forward, max(blocked, end.blocked), behind | end.behind
+            _, blocked, behind, wished = gathered.get(end.forward.index, (None, 0.0, 0, True))
+            gathered[end.forward.index] = end.forward, max(blocked, end.blocked), behind | end.behind, wished and end.wished
         found = []
-        for forward, blocked, behind in gathered.values():
+        for forward, blocked, behind, wished in gathered.values():
             inputs, output, replaced, clamped = self._gates.get(forward.index, ((), None, 0, 0))
             limits = forward.kind in _LIMITS_MOST and blocked >= _HALF
             if not (replaced or limits or (blocked == 1.0 and behind & missing)):
@@ -297,7 +297,7 @@ class Surveyor:
                 Barrier(
                     forward.kind, forward.recipe.native, frames.location(forward.spot), forward.module,
                     phases.settle(forward.phase, forward.index, forward.spot), inputs, output,
-                    scalars(forward.numbers), blocked, replaced, clamped, False, self._named(behind & missing),
+                    scalars(forward.numbers), blocked, replaced, clamped, False, self._named(behind & missing), wished,
                 )
             )
         for guard in self._replacing:
