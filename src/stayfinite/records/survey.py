@@ -54,8 +54,8 @@ class Barrier(msgspec.Struct, frozen=True):
     - `clamped`: how many finite input elements came out changed, for operators that limit a range (clamp, min, max).
     - `detached`: the value was taken out of the graph (`detach`, an integer cast, a comparison, `no_grad`, `item`).
     - `parameters`: dotted names of the parameters whose gradient is exactly 0 (or missing) because of it.
-    - `wished`: the gradient, summed over the samples, asks no unit to leave the bound it lies at (0 of a rectifier, the limit of a
-      clamp that has one): the output is where the loss wants it.
+    - `wished`: the gradient, summed over the samples, asks no unit to leave the bound it lies at (0 of a rectifier, a limit
+      of a clamp): the output is where the loss wants it.
     """
 
     kind: str

@@ -20,19 +20,18 @@ from stayfinite.frameworks.torch.tracing.backward import Forward, NodeCalls
 GROWS = 10.0
 """Gains below this are left out: a matrix product or a sum over a batch has them every day."""
 _CARRYING = frozenset({"move", "cast"})
-_RECTIFIERS = frozenset({"relu", "threshold"})
 _ROWS_FROM = 100.0
 """The samples of a gain are told from here on: those rows with at least a tenth of its largest magnitude."""
 
 
 class End:
     """One edge along which exact zeros were handed on: the `forward` call, the share of elements `blocked`, the parameters
-    behind the edge as bits of `behind`, and `wished` as in `Barrier`."""
+    behind the edge as bits of `behind`, and whether no unit is asked for `no_more` or `no_less` than it gives out."""
 
-    __slots__ = ("behind", "blocked", "forward", "wished")
+    __slots__ = ("behind", "blocked", "forward", "no_less", "no_more")
 
-    def __init__(self, forward: Forward, blocked: float, behind: int, wished: bool = False) -> None:
-        self.forward, self.blocked, self.behind, self.wished = forward, blocked, behind, wished
+    def __init__(self, forward: Forward, blocked: float, behind: int, no_more: bool = False, no_less: bool = False) -> None:
+        self.forward, self.blocked, self.behind, self.no_more, self.no_less = forward, blocked, behind, no_more, no_less
 
 
 class Growth:
@@ -129,7 +128,7 @@ class Nodes:
                 if is_parameter:
                     continue
                 if one is not None or not any(other is not None for other in given):
-                    self.ends.append(End(forward, 1.0, behind, _is_wished(forward, incoming)))
+                    self.ends.append(End(forward, 1.0, behind, *_asked(incoming)))
                 continue
             if part is None:
                 continue
@@ -201,24 +200,12 @@ def _scales(forward: Forward) -> bool:
     return library is not None and library[0].co_filename.endswith("grad_scaler.py")
 
 
-def _is_wished(forward: Forward, incoming: Sequence[torch.Tensor]) -> bool:
-    """Whether gradients that end at the one bound of `forward` would not lead away from it, summed over the first dimension:
-    the condition of a minimum at a bound."""
-    side = _side(forward)
-    if side == 0.0 or any(part.is_complex() or not is_readable(part) for part in incoming):
-        return False
-    return all(bool((side * (part.sum(0) if part.dim() else part) >= 0.0).all()) for part in incoming)
-
-
-def _side(forward: Forward) -> float:
-    """1 if `forward` has a lower bound only, -1 if an upper one only, else 0."""
-    if forward.kind == "relu" and forward.recipe.base in _RECTIFIERS:
-        return 1.0
-    if forward.kind != "clamp" or len(forward.numbers) != 1:
-        return 0.0
-    if forward.recipe.base in ("clamp_min", "clamp_max"):
-        return 1.0 if forward.recipe.base == "clamp_min" else -1.0
-    return {"min": 1.0, "max": -1.0}.get(forward.numbers[0][0], 0.0)
+def _asked(incoming: Sequence[torch.Tensor]) -> tuple[bool, bool]:
+    """Whether gradients, summed over the first dimension, ask no unit for more, and whether they ask none for less."""
+    if any(part.is_complex() or not is_readable(part) for part in incoming):
+        return False, False
+    sums = [part.sum(0) if part.dim() else part for part in incoming]
+    return all(bool((one >= 0.0).all()) for one in sums), all(bool((one <= 0.0).all()) for one in sums)
 
 
 def _values(tensor: Any) -> torch.Tensor | None:

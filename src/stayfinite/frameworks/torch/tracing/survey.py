@@ -22,7 +22,7 @@ from stayfinite.frameworks.torch.tracing.drafts import Call
 from stayfinite.frameworks.torch.tracing.flow import Flow
 from stayfinite.frameworks.torch.tracing.frames import Frames, Spot
 from stayfinite.frameworks.torch.tracing.handmade import Differences
-from stayfinite.frameworks.torch.tracing.nodes import Growth, Nodes
+from stayfinite.frameworks.torch.tracing.nodes import End, Growth, Nodes
 from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.frameworks.torch.tracing.provenance import Made, Provenance, last_limit, was_convolved
 from stayfinite.frameworks.torch.tracing.recipes import argument, outputs_of, scalars
@@ -36,6 +36,7 @@ from stayfinite.shield import shielding
 _REPLACING = frozenset({"nan_to_num", "where", "masked_fill", "clamp", "max", "min"})
 """Kinds that can put a finite value in the place of one that is not."""
 _LIMITING = frozenset({"clamp", "max", "min"})
+_BOUNDING = frozenset({"relu", "clamp"})
 _LIMITS_MOST = frozenset({"clamp", "nan_to_num"})
 """Kinds that are told from `_HALF` of the elements on: most of what they were given lies where they are flat."""
 _PARTLY = _LIMITS_MOST | {"where", "masked_fill"}
@@ -286,7 +287,8 @@ class Surveyor:
         gathered: dict[int, tuple[Forward, float, int, bool]] = {}
         for end in self.nodes.ends:
             _, blocked, behind, wished = gathered.get(end.forward.index, (None, 0.0, 0, True))
-            gathered[end.forward.index] = end.forward, max(blocked, end.blocked), behind | end.behind, wished and end.wished
+            wished = wished and _is_wished(end, *self._gates.get(end.forward.index, ((), None, 0, 0))[:2])
+            gathered[end.forward.index] = end.forward, max(blocked, end.blocked), behind | end.behind, wished
         found = []
         for forward, blocked, behind, wished in gathered.values():
             inputs, output, replaced, clamped = self._gates.get(forward.index, ((), None, 0, 0))
@@ -375,6 +377,15 @@ def _distance(parameter: torch.Tensor, before: torch.Tensor) -> float:
     if torch.equal(after, before):
         return 0.0
     return float((after - before).abs().max())
+
+
+def _is_wished(end: End, inputs: Sequence[TensorStats], output: TensorStats | None) -> bool:
+    """Whether everything lies at one bound and no unit is asked to leave it: the condition of a minimum there."""
+    if end.forward.kind not in _BOUNDING or not inputs or output is None or output.min != output.max:
+        return False
+    below = to_float(inputs[0].max) <= to_float(output.min)
+    above = to_float(inputs[0].min) >= to_float(output.max)
+    return (below and end.no_more) or (above and end.no_less)
 
 
 def _largest_gains(growths: Sequence[Growth]) -> list[Growth]:
