@@ -238,13 +238,13 @@ for step in range(150):
 """,
     "a temperature that has come to its limit": """
 one, other = nn.Linear(12, 8), nn.Linear(12, 8)
-scale = nn.Parameter(torch.tensor(1.5))
-optimizer = torch.optim.Adam([*one.parameters(), *other.parameters(), scale], lr=3e-2)
-for step in range(200):
+scale = nn.Parameter(torch.tensor(1.0))
+optimizer = torch.optim.Adam([{"params": [*one.parameters(), *other.parameters()]}, {"params": [scale], "lr": 0.1}], lr=5e-4)
+for step in range(300):
     i = torch.randperm(256)[:32]
     left, right = F.normalize(one(x[i]), dim=1), F.normalize(other(x[i]), dim=1)
     optimizer.zero_grad()
-    F.cross_entropy(left @ right.T * scale.clamp(0.0, 2.0), torch.arange(32)).backward()
+    F.cross_entropy(left @ right.T * scale.exp().clamp(0.5, 4.0), torch.arange(32)).backward()
     optimizer.step()
 """,
     "experts that are not asked": """
