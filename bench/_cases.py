@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +69,16 @@ class Check:
     what: str
     expected: Any
     observed: Any
+    also: Any = None
+    """An answer that a referee found as right as the stated one."""
 
     @property
     def ok(self) -> bool:
+        """True if the report says what is stated, or what a referee found as right."""
+        return self.stated or (self.also is not None and self.observed == self.also)
+
+    @property
+    def stated(self) -> bool:
         """True if they agree; a list of alternatives agrees with each of them."""
         if self.what in _LISTS:
             return bool(list(self.expected) == self.observed)
@@ -123,6 +130,11 @@ def chosen_incident(report: dict[str, Any]) -> dict[str, Any] | None:
 
 def judge(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
     """Everything `case.toml` states, compared with a report of a run of its `train.py`."""
+    also = case.expected.get("also", {})
+    return [replace(check, also=also.get(check.what)) for check in _checks(case, report, exit_code)]
+
+
+def _checks(case: Case, report: dict[str, Any], exit_code: int) -> list[Check]:
     checks = [Check("exit_code", case.expected["exit_code"], exit_code)]
     if case.benign:
         found = [one["symptom"] for one in report["incidents"]]

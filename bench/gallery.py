@@ -18,7 +18,9 @@ the run must be held and reproduced.
 
 `gallery/scary/` holds healthy trainings that look alarming: nothing may be found in them. `gallery/sealed/` holds cases that
 were written from the pages of the causes alone, by people who do not work on the rules; they are never opened while rules
-are tuned, and counted apart. The scripts of `tests/healthy/` and all twins count as healthy steps too.
+are tuned, and counted apart. Where such a case and a report disagreed, a referee who did not know whose answer was whose
+compared them; what was found as right stands in the table `also` of `case.toml`, and the shares are told with and
+without it. The scripts of `tests/healthy/` and all twins count as healthy steps too.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ def _row(case: Case, report: dict[str, Any], exit_code: int, seconds: float) -> 
     incident = chosen_incident(report)
     checks = judge(case, report, exit_code)
     verdicts = {check.what: check.ok for check in checks}
+    stated = {check.what: check.stated for check in checks}
     row = {
         "case": case.name,
         "symptom": incident["symptom"] if incident else BENIGN,
@@ -85,6 +88,10 @@ def _row(case: Case, report: dict[str, Any], exit_code: int, seconds: float) -> 
     }
     if not case.benign:
         row["seen"] = verdicts.get("symptom", False)
+        row["stated"] = {
+            key: stated[what]
+            for key, what in (("seen", "symptom"), ("line", "line"), ("place", "fault")) if what in stated
+        } | ({} if row["samples"] is None else {"samples": _samples(stated, case, incident)})
         row["rank"] = _rank_of_cause(case, incident)
         row["first"], row["top3"] = row["rank"] == 1, row["rank"] is not None and row["rank"] <= 3
         wanted = _wanted(case)
@@ -209,11 +216,14 @@ def summary(parts: dict[str, list[dict[str, Any]]]) -> str:
     """The figures: shares with their 95 % intervals, open and sealed cases apart, false alarms, and how far the
     probabilities can be trusted."""
     failing = {name: [row for row in parts.get(name, ()) if "seen" in row] for name in ("open", "sealed")}
-    shares = [(name, dict(figures(rows))) for name, rows in failing.items() if rows]
+    shares = [(f"{name} cases", dict(figures(rows))) for name, rows in failing.items() if rows]
+    if failing["sealed"]:
+        alone = [row | row["stated"] for row in failing["sealed"]]
+        shares.append(("sealed, without the referee", dict(figures(alone))))
     lines = []
     if shares:
         names = list(shares[0][1])
-        lines += aligned(["share (95 % interval)", *(f"{name} cases" for name, _ in shares)],
+        lines += aligned(["share (95 % interval)", *(name for name, _ in shares)],
                           [[what, *(told[what] for _, told in shares)] for what in names])
     quiet = {name: rows for name in ("twins", "scary", "healthy") if (rows := parts.get(name))}
     if quiet:

@@ -43,7 +43,7 @@ DISAGREES = pytest.mark.xfail(reason="what the report should say is known, and n
 FIELDS = {
     "title", "framework", "requires", "symptom", "stopped", "harmless", "exit_code", "bare_exit_code", "reproduced",
     "step", "phase", "op", "origin_file", "fault_file", "module", "parameter", "buffer", "samples", "dataset_indices",
-    "columns", "cause", "scenario",
+    "columns", "cause", "scenario", "also",
 }
 SCENARIOS = {
     "log0-times-0", "sqrt-negative", "exp-overflow", "masked-softmax-row", "where-guard", "sqrt0-slope", "nan-sample",
@@ -207,6 +207,18 @@ def test_the_place_of_the_first_cause_is_compared(tmp_path: Path) -> None:
 def test_one_line_may_carry_both_marks(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("x = 1\ny = x / 0  # <- origin  # <- fault\nz = '# <- fault'\n")
     assert JUDGE.marked(tmp_path / "train.py") == JUDGE.marked(tmp_path / "train.py", JUDGE.FAULT) == [2]
+
+
+def test_what_a_referee_found_as_right_is_right_but_was_not_stated(tmp_path: Path) -> None:
+    case = _case(tmp_path / "case")
+    case.expected["also"] = {"line": "train.py:9"}
+    report = copy.deepcopy(REPORT)
+    report["incidents"][1]["origin"]["line"] = 9
+    assert _disagreements(case, report) == []
+    line = next(check for check in JUDGE.judge(case, report, 3) if check.what == "line")
+    assert (line.ok, line.stated) == (True, False)
+    report["incidents"][1]["origin"]["line"] = 8
+    assert _disagreements(case, report) == ["line"]
 
 
 def test_anything_found_in_a_benign_case_is_refused(tmp_path: Path) -> None:
