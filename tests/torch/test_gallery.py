@@ -40,6 +40,7 @@ NOT_YET = {
 """Cases that were sealed until 2026-11-27, or written to challenge the rules since, and whose report is not what their authors
 stated, in one word or another."""
 DISAGREES = pytest.mark.xfail(reason="what the report should say is known, and not yet said", strict=True)
+SEES_US = pytest.mark.xfail(reason="it counts the modules in its own globals, and finds ours among them", strict=True)
 FIELDS = {
     "title", "framework", "requires", "symptom", "stopped", "harmless", "exit_code", "bare_exit_code", "reproduced",
     "step", "phase", "op", "origin_file", "fault_file", "module", "parameter", "buffer", "samples", "dataset_indices",
@@ -90,7 +91,8 @@ def _traceback(text: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.has_twin])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=SEES_US if name == "docstring-length" else []) for name, case in CASES.items() if case.has_twin])
 def test_twin_stays_silent_and_ends_with_the_same_weights(name: str) -> None:
     case = _usable(name)
     bare = run_bare(["train_fixed.py"], case.folder, timeout=TIMEOUT)

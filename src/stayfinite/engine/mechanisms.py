@@ -28,8 +28,9 @@ from stayfinite.records.tensor import TensorStats
 EXPLODES = 1e4
 """Gain of one operator from which a jump of the gradient is put down to it; as `detectors/gradient_explosion`."""
 EXPLODES_AT_ONCE = 1e8
-KNOWN_AFTER = 10
 """The same among the first readings of an optimizer, which have nothing to be held against."""
+KNOWN_AFTER = 10
+"""Readings after which a gradient has a past."""
 FLAT_SHARE = 0.9
 """Share of an activation's elements that are flat from which it is taken for saturated: a tenth of the batch is left to
 learn from."""
@@ -70,8 +71,10 @@ def mechanism(case: Case) -> Mechanism | None:
     detector = case.symptom.detector
     if detector == "gradient-explosion":
         steep = max((gain for gain in survey.gains), key=lambda gain: to_float(gain.factor), default=None)
-        enough = EXPLODES if len(case.window(case.symptom.series).values) > KNOWN_AFTER else EXPLODES_AT_ONCE
-        return Mechanism(_of_gain(steep)) if steep is not None and to_float(steep.factor) >= enough else None
+        known = len(case.window(case.symptom.series).values) > KNOWN_AFTER
+        if steep is None or to_float(steep.factor) < (EXPLODES if known else EXPLODES_AT_ONCE):
+            return None
+        return Mechanism(_of_gain(steep)) if known or not _by_size(steep) else None
     if detector == "dead-gradient":
         return _dead(case, survey)
     if detector == "stalled-update":
@@ -262,6 +265,14 @@ def of_barrier(barrier: Barrier) -> Origin:
         phase=phase, op=barrier.kind, native_op=barrier.native_op, location=barrier.location, module=barrier.module,
         parameter=only, inputs=barrier.inputs, output=barrier.output, scalars=barrier.scalars,
     )
+
+
+def _by_size(gain: Gain) -> bool:
+    """True if the slope is as large as what went in: a unit (metres, pascals), or the square of a large number. A singular
+    slope is large where an operand is small."""
+    sizes = [abs(to_float(end)) for one in gain.inputs for end in (one.min, one.max) if end is not None]
+    sizes += [abs(to_float(one.value)) for one in gain.scalars]
+    return max(sizes, default=0.0) >= to_float(gain.factor) / 10.0
 
 
 def _of_gain(gain: Gain) -> Origin:
