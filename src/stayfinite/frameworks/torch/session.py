@@ -191,7 +191,7 @@ class Session:
     def _look_again(self, scene: Scene) -> Iterator[Attempt]:
         """Repeat a healthy step, because a detector suspects something of it or to see that it can be."""
         surveyed = yield from self._surveys.go_on(scene, partial(self._inquire, scene, None))
-        if scene.window.full is not None and self.options.replay_every and not surveyed:
+        if scene.window.full is not None and self.options.replay_every and not (surveyed or self._surveys.rebuilt(scene.subjects)):
             yield from self._rehearse(scene)
 
     def _rehearse(self, scene: Scene) -> Iterator[Attempt]:

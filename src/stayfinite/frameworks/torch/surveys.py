@@ -111,7 +111,7 @@ class Surveys:
         forced = bool(every) and scene.window.full is not None and scene.window.first % every == 0
         if not due and not forced:
             return False
-        no_room = lacking(scene.subjects, COPIES) or self._rebuilt(scene.subjects)
+        no_room = lacking(scene.subjects, COPIES) or self.rebuilt(scene.subjects)
         if due and (no_room or not is_void(scene.window)):
             yield from self._survey(scene, inquire, no_room)
             return True
@@ -120,7 +120,7 @@ class Surveys:
             return True
         return False
 
-    def _rebuilt(self, subjects: Subjects) -> str | None:
+    def rebuilt(self, subjects: Subjects) -> str | None:
         """Why the step cannot be repeated, if it made parameters or an optimizer: nothing puts the old ones in their place."""
         known = {*subjects.parameter_names, *map(id, subjects.optimizers)}
         made = [p for root in subjects.roots for p in root.parameters()]
