@@ -50,6 +50,20 @@ def time_first_input() -> Layout:
     return step, [net], {"x": x, "y": y}, (2,)
 
 
+def windows_of_a_series() -> Layout:
+    """Windows that overlap share their memory: each number belongs to several rows."""
+    windows = (torch.rand(B + 4) + 0.1).unfold(0, 5, 1)
+    windows[2, 4] = windows[2, 4] * 0 + windows.max() + 1
+    net = nn.Linear(4, 1)
+
+    def step() -> None:
+        past, aim = windows[:, :-1], windows[:, -1:] - windows[2, 4]
+        past, aim = past / past.amax(1, keepdim=True), aim.clone()
+        ((net(past) - aim).square() / aim.abs().sqrt()).mean().backward()
+
+    return step, [net], {"windows": windows}, (2,)
+
+
 def flattened_tokens() -> Layout:
     table, head = nn.Embedding(11, 4), nn.Linear(4, 11)
     tokens = torch.randint(1, 11, (B, 7))
@@ -486,8 +500,8 @@ def classes_as_many_as_rows() -> Layout:
 
 
 LAYOUTS = [
-    time_first, time_first_input, flattened_tokens, kept_tokens, packed, chosen_inside, chosen_by_the_loop, sliced_inside,
-    stacked_inside, distances, cosines, cdist, gathered, two_views, graphs, nodes_of_graphs, patches, unfolded, heads,
+    time_first, time_first_input, windows_of_a_series, flattened_tokens, kept_tokens, packed, chosen_inside, chosen_by_the_loop,
+    sliced_inside, stacked_inside, distances, cosines, cdist, gathered, two_views, graphs, nodes_of_graphs, patches, unfolded, heads,
     attention_layer, one_by_one, written_one_by_one, convolutions, upsampled, group_norm, bags, reduced_loss, overflowing_sum,
     strongest, repeated_draws, tiled_draws, sorted_lines, channels_last, from_arrays, cholesky, mixed_over_all, covariance,
     classes_as_many_as_rows,

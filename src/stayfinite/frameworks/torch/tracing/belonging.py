@@ -28,6 +28,7 @@ from stayfinite.frameworks.torch.tracing.labels import (
     explain,
     of_rows,
     overlaid,
+    overlaps,
     pattern_of,
     place_of,
     read,
@@ -75,6 +76,8 @@ class Belonging:
         elif size in part.shape[:2]:
             labels = along(size, 0 if part.shape[0] == size else 1, part.dim())
         else:
+            return
+        if overlaps(labels, place_of(part)):
             return
         if covers(part):
             self._note(part, labels)

@@ -169,6 +169,20 @@ def place_of(tensor: torch.Tensor) -> Place:
     return Place(tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.element_size())
 
 
+def overlaps(labels: Labels, place: Place) -> bool:
+    """True if elements of a tensor with `labels` that lies at `place` may share memory while their labels differ, as windows of
+    a series do (`unfold`): memory does not tell their rows then."""
+    lying = [(stride, extent, count) for stride, extent, count in zip(place.strides, place.shape, labels.shape, strict=True) if extent > 1]
+    if any(stride == 0 and count > 1 for stride, _, count in lying):
+        return True
+    span = 0
+    for stride, extent, _ in sorted(one for one in lying if one[0] > 0):
+        if stride <= span:
+            return True
+        span += (extent - 1) * stride
+    return False
+
+
 def read(pattern: Pattern, place: Place) -> Labels | None:
     """The labels of a tensor that lies at `place` in memory with `pattern`, reduced; ``None`` if there are too many."""
     step, period = pattern.step, pattern.step * len(pattern.table)
