@@ -77,7 +77,7 @@ def _row(case: Case, report: dict[str, Any], exit_code: int, seconds: float) -> 
         "symptom": incident["symptom"] if incident else BENIGN,
         "step": incident["step"] if incident else None,
         "line": verdicts.get("line", False if case.origin is not None and incident is None else None),
-        "place": verdicts.get("fault", False if bool(case.faults) and incident is None else None),
+        "place": verdicts.get("fault", False if case.faults and incident is None else None),
         "cause": next((one["cause"] for one in incident["causes"]), None) if incident else None,
         "rank": None,
         "samples": _samples(verdicts, case, incident),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from stayfinite.catalog.clues import amplitude
 from stayfinite.catalog.surveyed import (
     UNROLLED,
     is_rounded,
@@ -112,9 +113,11 @@ def _dead(case: Case, survey: Survey) -> Mechanism | None:
         ends = [one for one in ends if not one.detached or (single and 2 * len(dead & {*one.parameters}) >= len(trained))]
         return Mechanism(of_barrier(_largest(ends, dead))) if ends else None
     wanted = dead.intersection(case.symptom.names) or dead
-    swallowed = [one for one in ends if one.kind in ENDS and not one.detached and wanted.intersection(one.parameters)]
     # An output that lies at its bound because the loss wants it there is an answer: the quantile of what is mostly 0.
-    swallowed = [one for one in swallowed if not one.wished]
+    swallowed = [
+        one for one in ends
+        if one.kind in ENDS and not (one.detached or one.wished) and wanted.intersection(one.parameters)
+    ]
     return Mechanism(of_barrier(_largest(swallowed, wanted)), certain=False) if swallowed else None
 
 
@@ -270,8 +273,7 @@ def of_barrier(barrier: Barrier) -> Origin:
 def _by_size(gain: Gain) -> bool:
     """True if the slope is as large as what went in: a unit (metres, pascals), or the square of a large number. A singular
     slope is large where an operand is small."""
-    sizes = [abs(to_float(end)) for one in gain.inputs for end in (one.min, one.max) if end is not None]
-    sizes += [abs(to_float(one.value)) for one in gain.scalars]
+    sizes = (*map(amplitude, gain.inputs), *(abs(to_float(one.value)) for one in gain.scalars))
     return max(sizes, default=0.0) >= to_float(gain.factor) / 10.0
 
 

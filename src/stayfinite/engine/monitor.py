@@ -50,7 +50,7 @@ class Monitor:
         if ring is None:
             ring = self._rings[series] = collections.deque(maxlen=DEPTH)
         ring.append((step, value))
-        if series.startswith(_RATE) and self._restarts.setdefault(series, Restarts()).update(value):
+        if series.startswith(_RATE) and self._of_rate(series).update(value):
             self._begin_cycle()
         watching = self._watching.get(series)
         if watching is None:
@@ -79,6 +79,12 @@ class Monitor:
         fall."""
         for watching in self._watching.values():
             watching[:] = [(name, type(running)() if name in _OF_ONE_TRAINING else running) for name, running in watching]
+
+    def _of_rate(self, series: str) -> Restarts:
+        known = self._restarts.get(series)
+        if known is None:
+            known = self._restarts[series] = Restarts()
+        return known
 
     def _begin_cycle(self) -> None:
         """A schedule jumped back to a rate it had before: what compares a loss with its best has to wait."""

@@ -280,14 +280,20 @@ def frame_location(frame: FrameType, relative: Callable[[str], str], line: int |
 
 def user_location(relative: Callable[[str], str], made: object = None) -> Location:
     """The innermost line of the user's own code that is running now; outside of the constructor of `made`."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if is_user_file(frame.f_code.co_filename):
-            own = made is not None and frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is made
-            if not own:
-                return frame_location(frame, relative)
-        frame = frame.f_back
+    for frame in user_frames(sys._getframe(1)):
+        own = made is not None and frame.f_code.co_name == "__init__" and frame.f_locals.get("self") is made
+        if not own:
+            return frame_location(frame, relative)
     return UNKNOWN_LOCATION
+
+
+def user_frames(frame: FrameType | None, deep: int = sys.maxsize) -> Iterator[FrameType]:
+    """`frame` and those that called it, `deep` in all, as far as they run the user's own code, the innermost first."""
+    while frame is not None and deep > 0:
+        deep -= 1
+        if is_user_file(frame.f_code.co_filename):
+            yield frame
+        frame = frame.f_back
 
 
 def summary(incident: Incident) -> str:

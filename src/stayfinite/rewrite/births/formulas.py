@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stayfinite.rewrite.births.sight import array_of, is_array, is_bad
-from stayfinite.rewrite.births.statements import BINARY, NotSimple, evaluate
+from stayfinite.rewrite.births.statements import BINARY, NotSimple, evaluate, last_name
 
 FUNCTIONS: dict[str, str] = {
     "log": "log", "log2": "log", "log10": "log", "log1p": "log1p", "exp": "exp", "expm1": "exp", "exp2": "exp2", "sqrt": "sqrt",
@@ -175,7 +175,7 @@ class Formula:
 
 def called(node: ast.Call) -> str:
     """The name of what is called; that of the statistic where a table is asked for one by name: ``t.transform("std")``."""
-    name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+    name = last_name(node.func)
     first = node.args[0] if node.args and name in ("transform", "agg", "aggregate") else None
     return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else name
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from stayfinite.records.survey import Role
 from stayfinite.rewrite.births.sources import called
+from stayfinite.rewrite.births.statements import last_name
 from stayfinite.rewrite.births.tracing_back import Reached
 
 _RESERVE = frozenset({"empty", "empty_like", "new_empty", "empty_strided", "UninitializedParameter", "UninitializedBuffer"})
@@ -86,8 +87,7 @@ def _of_call(node: ast.Call) -> Role | None:
     if name in _DIVIDES:
         return "divide"
     if name[:1].isupper() and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, (ast.Name, ast.Attribute)):
-        of = node.func.value
-        if (of.id if isinstance(of, ast.Name) else of.attr) in _LIBRARIES:
+        if last_name(node.func.value) in _LIBRARIES:
             return "layer"
     return None
 

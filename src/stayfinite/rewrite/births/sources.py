@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from stayfinite.rewrite.births.statements import flat, root
+from stayfinite.rewrite.births.statements import flat, last_name, root
 from stayfinite.rewrite.project import unheard
 
 MOST_FILES = 40
@@ -138,8 +138,8 @@ class Project:
             if one in found or one not in self.classes:
                 continue
             found.add(one)
-            pending += [_last(base) for base in self.classes[one][1].bases]
-        return found | {other for other, (_, node) in self.classes.items() if any(_last(base) in found for base in node.bases)}
+            pending += [last_name(base) for base in self.classes[one][1].bases]
+        return found | {other for other, (_, node) in self.classes.items() if any(last_name(base) in found for base in node.bases)}
 
     def methods(self, owner: str, name: str) -> list[tuple[Source, Function]]:
         """Functions `name` in the family of class `owner`; the class's own ones alone, if there are any."""
@@ -149,11 +149,7 @@ class Project:
 
 def called(node: ast.Call) -> str:
     """Last name of what is called; empty if it is computed."""
-    return _last(node.func)
-
-
-def _last(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+    return last_name(node.func)
 
 
 def _own(scope: ast.AST) -> Iterator[ast.AST]:
@@ -188,7 +184,7 @@ def bindings_of(node: ast.AST, source: Source) -> Iterator[tuple[ast.expr, Bindi
         name = called(call)
         if name in _FILLS or (name.endswith("_") and not name.endswith("__")):
             owner = call.func.value if isinstance(call.func, ast.Attribute) else None
-            if call.args and (owner is None or _last(owner) in ("init", "nn")):
+            if call.args and (owner is None or last_name(owner) in ("init", "nn")):
                 owner = call.args[0]
             if owner is not None:
                 yield owner, Binding(call, source, anew=False)

@@ -98,6 +98,11 @@ def flat(target: ast.expr) -> list[ast.expr]:
     return [target.value] if isinstance(target, ast.Starred) else [target]
 
 
+def last_name(node: ast.expr) -> str:
+    """The name that a chain of attributes ends with; empty if it is no chain."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
 def root(target: ast.expr) -> str:
     """The name that a chain of attributes and indices begins with; empty if it begins with something else."""
     while isinstance(target, (ast.Attribute, ast.Subscript)):

@@ -12,6 +12,7 @@ from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.births.formulas import FUNCTIONS, Made, called
 from stayfinite.rewrite.births.microscope import Event, Microscope
 from stayfinite.rewrite.births.sight import array_of, first_bad, stats_of, words
+from stayfinite.rewrite.births.statements import last_name
 from stayfinite.rewrite.project import unheard
 
 _READERS = ("read", "load", "genfromtxt", "fromfile", "open", "fetch", "from_csv")
@@ -76,12 +77,8 @@ def _writes_literal(node: ast.AST | None) -> bool:
 
 
 def _reads_file(node: ast.AST | None) -> bool:
-    called = [_called(part) for part in ast.walk(node) if isinstance(part, ast.Call)] if node is not None else []
+    called = [last_name(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)] if node is not None else []
     return any(word in name for name in called for word in _READERS)
-
-
-def _called(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
 
 
 def _wrap(scope: Microscope, event: Event, relative: Callable[[str], str]) -> tuple[str, Location]:
@@ -195,8 +192,7 @@ def _assigned(tree: ast.Module, name: str, is_attribute: bool, line: int) -> tup
                 values = node.value.elts if isinstance(node.value, ast.Tuple) else []
                 pairs = list(zip(target.elts, values, strict=False))
             for one, value in pairs:
-                named = one.attr if isinstance(one, ast.Attribute) else one.id if isinstance(one, ast.Name) else None
-                if named == name and isinstance(one, ast.Attribute) == is_attribute:
+                if last_name(one) == name and isinstance(one, ast.Attribute) == is_attribute:
                     found.append((value, node.lineno))
     before = [one for one in found if one[1] < line]
     return max(before, key=lambda one: one[1]) if before else found[-1] if found else None

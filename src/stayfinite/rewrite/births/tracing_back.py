@@ -24,7 +24,7 @@ from stayfinite.rewrite.births.definitions import (
     results,
 )
 from stayfinite.rewrite.births.sources import EACH, Binding, Function, Pick, Project, Source, called
-from stayfinite.rewrite.births.statements import root
+from stayfinite.rewrite.births.statements import last_name, root
 
 DEPTH = 24
 """Bindings that are gone back through."""
@@ -393,4 +393,4 @@ def _ends(node: ast.expr) -> Iterator[str]:
         for part in node.elts:
             yield from _ends(part)
     elif isinstance(node, (ast.Name, ast.Attribute)):
-        yield node.id if isinstance(node, ast.Name) else node.attr
+        yield last_name(node)

@@ -15,9 +15,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from stayfinite.frameworks.torch.describe import frame_location
+from stayfinite.frameworks.torch.describe import frame_location, user_frames
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
-from stayfinite.rewrite.project import is_user_file
 
 _DEEP = 60
 """Frames that are looked at, from the inside out."""
@@ -42,7 +41,7 @@ class Built:
         if module in self._seen and (not late or module in self._late):
             return
         self._seen.add(module)  # one that was built in time may be given another parameter later
-        for frame in _user_frames(sys._getframe(1)):
+        for frame in user_frames(sys._getframe(1), _DEEP):
             place = (frame.f_code, frame.f_lineno)
             if not late:
                 self._known.add(place)
@@ -63,17 +62,6 @@ class Built:
 
 def _is_stranger(parameter: Tensor, owned: Container[int]) -> bool:
     return parameter.requires_grad and id(parameter) not in owned
-
-
-def _user_frames(frame: FrameType | None) -> list[FrameType]:
-    found: list[FrameType] = []
-    for _ in range(_DEEP):
-        if frame is None:
-            break
-        if is_user_file(frame.f_code.co_filename):
-            found.append(frame)
-        frame = frame.f_back
-    return found
 
 
 def _constructs(frame: FrameType) -> bool:

@@ -21,7 +21,7 @@ from stayfinite.records.numbers import Number, to_float
 from stayfinite.records.survey import Making, Role, Subject, optimizer_name
 from stayfinite.rewrite.births.roles import roles
 from stayfinite.rewrite.births.sources import Pick, Project, Source, bindings_of, called
-from stayfinite.rewrite.births.statements import root
+from stayfinite.rewrite.births.statements import last_name, root
 from stayfinite.rewrite.births.tracing_back import Reached, trace_back
 from stayfinite.rewrite.project import cell_names, is_user_file
 
@@ -178,7 +178,7 @@ class _Search:
         for name, calls in self._project.calls.items():
             if name.endswith("_") and not name.endswith("__"):
                 for source, node in calls:
-                    if isinstance(node.func, ast.Attribute) and node.args and _names_init(node.func.value) and name not in _NEUTRAL:
+                    if isinstance(node.func, ast.Attribute) and node.args and last_name(node.func.value) == "init" and name not in _NEUTRAL:
                         self._note("start", ast.unparse(node.args[0]), "draw", source, node, 0)
 
     # -- slices -------------------------------------------------------------------------------------------------------
@@ -256,10 +256,6 @@ def _spelled(text: str) -> str:
         return text
 
 
-def _end(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
 def _is_target(node: ast.AST, child: ast.AST) -> bool:
     return isinstance(node, ast.Assign) and child in node.targets
 
@@ -322,10 +318,6 @@ def _is_overruled(reached: Reached) -> bool:
     call = next((one for one in reached.source.above(reached.node) if isinstance(one, ast.Call)), None)
     words = {one.value for one in call.args if isinstance(one, ast.Constant)} if call is not None else set()
     return any(argument.partition("=")[0] in words for argument in sys.argv[1:])
-
-
-def _names_init(node: ast.expr) -> bool:
-    return _end(node) == "init"
 
 
 def _short(text: str) -> str:

@@ -119,20 +119,25 @@ class FailingStep(StoredStep):
         self._hidden = []
 
     def _look_at_gradients(self) -> None:
-        self._bad_gradients = self._nonfinite(self.layout["parameters"], [p.grad for p in self.parameters])
+        self._bad_gradients = self._nonfinite(self._named("parameters", [p.grad for p in self.parameters]))
 
     @staticmethod
-    def _nonfinite(records: list[dict[str, Any]], tensors: list[Any]) -> list[str]:
+    def _nonfinite(named: list[tuple[str, Any]]) -> list[str]:
+        """The names of those tensors, or of none where there is none, that are not finite throughout."""
         bad = []
-        for record, tensor in zip(records, tensors, strict=True):
+        for name, tensor in named:
             values = tensor.coalesce().values() if tensor is not None and tensor.is_sparse else tensor
             if values is not None and not bool(torch.isfinite(values).all()):
-                bad.append(record["name"])
+                bad.append(name)
         return bad
 
-    def _moments(self) -> list[tuple[str, torch.Tensor]]:
+    def _named(self, what: str, tensors: list[Any]) -> list[tuple[str, Any]]:
+        """`tensors` with the names that the layout has for them; `what`: parameters or buffers."""
+        return [(record["name"], tensor) for record, tensor in zip(self.layout[what], tensors, strict=True)]
+
+    def _moments(self) -> list[tuple[str, Any]]:
         """What the optimizers remember of each parameter, as ("exp_avg of fc.weight", its values)."""
-        named = {id(tensor): record["name"] for record, tensor in zip(self.layout["parameters"], self.parameters, strict=True)}
+        named = {id(tensor): name for name, tensor in self._named("parameters", self.parameters)}
         return [
             (f"{key} of {named.get(id(parameter), 'a parameter')}", value)
             for optimizer in self.optimizers
@@ -151,16 +156,13 @@ class FailingStep(StoredStep):
             value = value.detach() if isinstance(value, torch.Tensor) and value.numel() == 1 else value
             if isinstance(value, (float, torch.Tensor)):
                 losses.append(float(value))  # the script's own test looked at it, before it was differentiated
-        parameters = self._nonfinite(self.layout["parameters"], self.parameters)
+        parameters = self._nonfinite(self._named("parameters", self.parameters))
         # what the script updates by hand may be bound to its name anew, and is no parameter of anything
-        parameters += [
-            name for name in self.layout["failure"]["names"]
-            if name not in parameters and isinstance(value := names.get(name), torch.Tensor) and value.numel() > 1
-            and not bool(torch.isfinite(value).all())
-        ]
-        buffers = self._nonfinite(self.layout["buffers"], self.buffers)
+        bound = [(name, names.get(name)) for name in self.layout["failure"]["names"] if name not in parameters]
+        parameters += self._nonfinite([one for one in bound if isinstance(one[1], torch.Tensor) and one[1].numel() > 1])
+        buffers = self._nonfinite(self._named("buffers", self.buffers))
         moments = self._moments()
-        bad_moments = [name for name, value in moments if not bool(torch.isfinite(value).all())]
+        bad_moments = self._nonfinite(moments)
         print("loss:", ", ".join(map(str, losses)) or "none was differentiated")
         if self._norms:
             print("gradient norm before clipping:", ", ".join(map(str, self._norms)))

@@ -18,11 +18,12 @@ from stayfinite import shield
 from stayfinite.frameworks.torch.stats import bad_mask, bad_rows, dense, is_bad, is_number, quietly
 from stayfinite.frameworks.torch.tracing.carrying import Carried, by_position, carried
 from stayfinite.frameworks.torch.tracing.drafts import Call
-from stayfinite.frameworks.torch.tracing.flow import Flow, covers
+from stayfinite.frameworks.torch.tracing.flow import Flow, Record, covers
 from stayfinite.frameworks.torch.tracing.labels import (
     MOST,
     MOST_ROWS,
     Labels,
+    Pattern,
     along,
     combine,
     explain,
@@ -188,8 +189,7 @@ class Belonging:
             here = place_of(part)
             if record.labels[0] == here:
                 return record.labels[1]
-            if record.pattern is None:
-                record.pattern = pattern_of(record.labels[1], record.labels[0])
+            record.pattern = _pattern(record)
         if record.pattern is not None:
             return read(record.pattern, place_of(part))
         if not record.regions:
@@ -209,9 +209,7 @@ class Belonging:
         if covers(part):
             record.labels, record.pattern = (here, labels), None
             return
-        before = record.pattern
-        if before is None and record.labels is not None:
-            before = pattern_of(record.labels[1], record.labels[0])
+        before = _pattern(record)
         record.labels, record.pattern = None, overlaid(labels, here, part.untyped_storage().nbytes(), before)
 
     def forget(self) -> None:
@@ -225,8 +223,7 @@ class Belonging:
     def rows(self, part: torch.Tensor, mask: torch.Tensor) -> tuple[int, ...] | None:
         """The rows behind the elements of a dense `part` where `mask` is true; empty if all are, or some belong to none
         in particular; ``None`` if nothing is known of `part`."""
-        labels = self.labels(part)
-        return self._explained(labels, mask) if labels is not None else None
+        return self.rows_like(self.labels(part), mask)
 
     def rows_like(self, labels: Labels | None, mask: torch.Tensor) -> tuple[int, ...] | None:
         """The same for something with known reduced `labels`."""
@@ -272,6 +269,13 @@ class Belonging:
             return ()
         labels = self._carried(call, given, args, kwargs, [each])[0]
         return self._explained(labels, bad_mask(each)) if labels is not None else ()
+
+
+def _pattern(record: Record) -> Pattern | None:
+    """The labels of a record as they lie in memory."""
+    if record.pattern is None and record.labels is not None:
+        return pattern_of(record.labels[1], record.labels[0])
+    return record.pattern
 
 
 def rows_of(belonging: Belonging, part: torch.Tensor, mask: torch.Tensor, batch_size: int | None) -> tuple[int, ...]:

@@ -82,13 +82,11 @@ def _packed(call: Carried) -> list[Labels | None]:
     labels = call.full(0)
     if labels is None:
         return []
-    if call.recipe.base == "pad_packed_sequence":
-        padding = call.argument("padding_value")
-        found = _again(call, {0: torch.from_numpy(labels)})
-        if found[0] is not None and padding is not None:
-            found[0] = np.where(found[0] == int(padding), NONE, found[0]) if int(padding) != 0 else found[0]
-        return found[:1]
-    return _again(call, {0: torch.from_numpy(labels)})[:1]
+    found = _again(call, {0: torch.from_numpy(labels)})[:1]
+    padding = call.argument("padding_value") if call.recipe.base == "pad_packed_sequence" else None
+    if padding and int(padding) and found[0] is not None:
+        return [np.where(found[0] == int(padding), NONE, found[0])]
+    return found
 
 
 def _indexed(call: Carried) -> Labels | None:
