@@ -15,6 +15,7 @@ import msgspec
 
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
+from stayfinite.records.intervention import Effect, Intervention
 from stayfinite.records.numbers import Number
 from stayfinite.records.series import Window
 from stayfinite.records.survey import Birth, Making, Survey
@@ -24,9 +25,15 @@ from stayfinite.records.trace import Trace
 class ReplayRequest(msgspec.Struct, frozen=True):
     """One repetition of the held step: plainly (`control`), with gradient scalers that multiply with 1 (`unscaled`), under the
     microscope that follows non-finite values (`trace`; compiled parts run as they are written), or under the same one looking
-    at the finite ones as well (`survey`)."""
+    at the finite ones as well (`survey`), or with one thing changed (`experiment`; `watched`: under the microscope too).
 
-    purpose: Literal["control", "unscaled", "trace", "survey"]
+    `steps`: how many steps to go back to, 1 for the held one alone; only steps that are remembered can be repeated.
+    """
+
+    purpose: Literal["control", "unscaled", "trace", "survey", "experiment"]
+    intervention: Intervention | None = None
+    watched: bool = False
+    steps: int = 1
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -45,6 +52,8 @@ class Outcome(msgspec.Struct, frozen=True):
     unrepeatable: str | None = None
     seconds: float = 0.0
     survey: Survey | None = None
+    effect: Effect | None = None
+    """What the intervention of an experiment came to."""
 
 
 Investigation = Generator[ReplayRequest, Outcome, Incident]

@@ -6,7 +6,10 @@ from typing import Literal
 
 import msgspec
 
+from stayfinite.records.fix import Fix
+from stayfinite.records.intervention import Effect, Intervention
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
+from stayfinite.records.numbers import Number
 
 VerdictName = Literal["confirmed", "refuted", "inconclusive", "not_reproduced", "not_tested"]
 Applicability = Literal["safe", "unsafe", "display-only"]
@@ -25,7 +28,11 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Experiment(msgspec.Struct, frozen=True):
-    """One change, replayed beside a control and a placebo."""
+    """One change, replayed beside a control and a placebo.
+
+    `change` in words; `outcome`, `control` and `placebo`: ``"finite"``, ``"nan"`` and the like, ``"elsewhere"`` where another
+    operation failed instead, ``"not performed"`` with the reason in `note`. `replays`: how many repetitions it took.
+    """
 
     change: str
     outcome: str
@@ -33,6 +40,9 @@ class Experiment(msgspec.Struct, frozen=True):
     placebo: str
     steps: int = 1
     seconds: float = 0.0
+    placebo_change: str = ""
+    note: str = ""
+    replays: int = 0
 
 
 class Hypothesis(msgspec.Struct, frozen=True):
@@ -49,7 +59,49 @@ class Hypothesis(msgspec.Struct, frozen=True):
     experiments: tuple[Experiment, ...] = ()
 
 
+Judged = Literal["verified", "refused", "failed", "inconclusive", "not_tested"]
+"""`verified`: seen to cure and to go on learning; `refused`: it only hides the failure; `failed`: the failure came back."""
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """The user's script, run again from its start with one change.
+
+    `status`: ``"finite"`` if it passed the step where it had failed, ``"failed"`` with `symptom` and `step` where it did not,
+    ``"ended"`` if it ended before, ``"broken"`` if it raised something of its own; `losses`: one reading per step.
+    """
+
+    change: str
+    status: Literal["finite", "failed", "ended", "broken", "not_run"]
+    steps: int = 0
+    symptom: str = ""
+    step: int = -1
+    losses: tuple[Number, ...] = ()
+    seconds: float = 0.0
+    note: str = ""
+
+
+class Remedy(msgspec.Struct, frozen=True):
+    """A cure that was tried: `remedy` is its id; `causes`: ids it is a cure for; `interventions`: what is done to a running
+    training; `fix`: what is changed in the source. `reason`: why the verdict is what it is. `cost`: what it may cost, in words.
+    `effect`: of performing it on the held step."""
+
+    remedy: str
+    title: str
+    applicability: Applicability
+    causes: tuple[str, ...] = ()
+    verdict: Judged = "not_tested"
+    reason: str = ""
+    interventions: tuple[Intervention, ...] = ()
+    fix: Fix | None = None
+    trial: Trial | None = None
+    effect: Effect | None = None
+    cost: str = ""
+
+
 class Diagnosis(msgspec.Struct, frozen=True, tag="diagnosis"):
-    """Hypotheses, best first."""
+    """Hypotheses, best first; remedies, best first; `replays`, `seconds`: what the experiments took."""
 
     hypotheses: tuple[Hypothesis, ...] = ()
+    remedies: tuple[Remedy, ...] = ()
+    replays: int = 0
+    seconds: float = 0.0

@@ -1,0 +1,206 @@
+"""One change to a training step: the closed vocabulary in which causes and remedies ask, and frameworks perform.
+
+An intervention says what is changed and never how a framework does it. It is performed above automatic differentiation, so
+that the backward pass is the one of the changed step. Each has `told`: the change in a few words, as it stands in a table.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Union
+
+import msgspec
+
+from stayfinite.records.numbers import Number, show
+
+
+class Place(msgspec.Struct, frozen=True):
+    """The calls of one kind of operator that are made from one line of the user's code.
+
+    `kind`: canonical `OpKind`; ``""`` means every operator of that line. `file`, `line`: as in `Location`. `module`: where a
+    line calls several modules (a loop over layers), the dotted name of the one that is meant.
+    """
+
+    kind: str
+    file: str
+    line: int
+    module: str | None = None
+
+    @property
+    def told(self) -> str:
+        """For example ``"log at train.py:33"``."""
+        return f"{self.kind or 'everything'} at {self.file}:{self.line}"
+
+
+Format = Literal["float32", "float64"]
+
+
+class Precision(msgspec.Struct, frozen=True, tag="precision"):
+    """Operators compute in another floating-point format, their results go back to their own; `place` ``None``: all of them,
+    autocast switched off."""
+
+    format: Format
+    place: Place | None = None
+
+    @property
+    def told(self) -> str:
+        return f"{self.place.told if self.place else 'the whole step'} in {self.format}"
+
+
+class Within(msgspec.Struct, frozen=True, tag="within"):
+    """One operand is kept inside a domain: elements below `low`, above `high` or with a magnitude below `away` are replaced
+    by the nearest allowed number. A diagnosis and no cure: what is replaced gets no gradient."""
+
+    place: Place
+    operand: int = 0
+    low: Number = "-inf"
+    high: Number = "+inf"
+    away: float = 0.0
+
+    @property
+    def told(self) -> str:
+        limits = [f"|x| >= {show(self.away)}"] if self.away else []
+        limits += [f"x >= {show(self.low)}"] if self.low != "-inf" else []
+        limits += [f"x <= {show(self.high)}"] if self.high != "+inf" else []
+        return f"operand {self.operand} of {self.place.told} kept at {', '.join(limits) or 'finite values'}"
+
+
+Form = Literal[
+    "log-softmax", "log-sigmoid", "logits", "log-sum-exp", "shifted-softmax", "epsilon-inside", "double-where", "safe-softmax",
+    "safe-divide", "hypot", "unbiased-off", "mean-over-some",
+]
+"""Numerically stable forms of an operation: the logarithm of a softmax or sigmoid from its logits; a loss on logits; a
+log-sum-exp; a softmax that subtracts its largest argument; an epsilon inside the root or norm; the argument chosen before the
+operation where a `where` discards the result; a softmax that gives zeros for a row without an allowed entry; a divisor chosen
+before dividing; a hypot; a variance of one element as 0; a mean over nothing as 0."""
+
+
+class Stable(msgspec.Struct, frozen=True, tag="stable"):
+    """The operation at `place` is computed by a stable form of the same function."""
+
+    place: Place
+    form: Form
+
+    @property
+    def told(self) -> str:
+        return f"{self.place.told} as {self.form.replace('-', ' ')}"
+
+
+class Rows(msgspec.Struct, frozen=True, tag="rows"):
+    """Samples of the batch are replaced by others of the same batch, in all of its tensors alike; the size stays, so layers
+    that couple a batch see as many."""
+
+    rows: tuple[int, ...]
+
+    @property
+    def told(self) -> str:
+        some = ", ".join(map(str, self.rows[:4])) + (", ..." if len(self.rows) > 4 else "")
+        return f"sample{'s' * (len(self.rows) > 1)} {some} replaced by others of the batch"
+
+
+class Values(msgspec.Struct, frozen=True, tag="values"):
+    """Values of one tensor of the batch change: `filled`: those that are not finite become the mean of the finite ones of their
+    column; `standardised`: each column gets mean 0 and deviation 1; `clipped`: to four deviations round the median.
+
+    `name`: of the tensor in the user's code; ``""`` means every floating-point tensor that models were given."""
+
+    name: str
+    how: Literal["filled", "standardised", "clipped"]
+
+    @property
+    def told(self) -> str:
+        return f"`{self.name}` {self.how}" if self.name else f"the inputs {self.how}"
+
+
+class Term(msgspec.Struct, frozen=True, tag="term"):
+    """One addend is left out of the loss: the result of `place` counts 0 and gets no gradient."""
+
+    place: Place
+    name: str
+
+    @property
+    def told(self) -> str:
+        return f"the loss without `{self.name}`"
+
+
+class Update(msgspec.Struct, frozen=True, tag="update"):
+    """Optimizers step otherwise: their rate times `rate`; gradients clipped (`clip`: to a total norm, to a magnitude, or each
+    tensor to a share of its parameter's norm) at `limit`; `options` of their groups (``eps``, ``betas``, ``momentum``) replaced;
+    `skipped`: not at all. `optimizer`: the number in the configuration; -1 means all."""
+
+    rate: float = 1.0
+    clip: Literal["", "norm", "value", "adaptive"] = ""
+    limit: float = 1.0
+    options: tuple[tuple[str, float | tuple[float, ...]], ...] = ()
+    skipped: bool = False
+    optimizer: int = -1
+
+    @property
+    def told(self) -> str:
+        parts = [f"learning rate times {show(self.rate)}"] if self.rate != 1.0 else []
+        parts += [f"gradients clipped by {self.clip} at {show(self.limit)}"] if self.clip else []
+        parts += [f"{name} = {value}" for name, value in self.options]
+        parts += ["without the update"] if self.skipped else []
+        return ", ".join(parts) or "the update as it is"
+
+
+class State(msgspec.Struct, frozen=True, tag="state"):
+    """Parameters, buffers or moments change before the step: drawn again as their layer's class draws them (`redrawn`), drawn
+    with a deviation of 1/sqrt(fan in) (`scaled-draw`), set to 0 (`zeroed`), given no gradient (`frozen`); only their non-finite
+    elements set to what a fresh model or optimizer has there (`mended`). `names`: dotted, as in reports; empty means all of
+    `what`."""
+
+    what: Literal["parameters", "buffers", "moments"]
+    how: Literal["redrawn", "scaled-draw", "zeroed", "frozen", "mended"]
+    names: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        some = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
+        return f"{some or f'all {self.what}'} {self.how.replace('-', ' ')}"
+
+
+class Backend(msgspec.Struct, frozen=True, tag="backend"):
+    """The same mathematics by other code: plain attention, uncompiled functions, deterministic kernels, the CPU."""
+
+    name: Literal["plain-attention", "eager", "deterministic", "cpu"]
+
+    @property
+    def told(self) -> str:
+        return f"{self.name.replace('-', ' ')} code"
+
+
+Intervention = Union[Precision, Within, Stable, Rows, Values, Term, Update, State, Backend]
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What performing an intervention came to, beside the outcome of the step.
+
+    - `applied`: how often it changed something; 0 means the step has no such place, and nothing follows from its outcome.
+    - `refused`: why it could not be performed, in words; empty if it was.
+    - `changed`: elements whose value it changed although the unchanged result was finite there; `deviation`: the largest such
+      change, relative to the larger of the two magnitudes.
+    - `gradient`: what arrives in the backward pass at the elements that were not finite before: ``"finite"``, ``"zero"`` (all
+      of it: the failure is hidden, nothing is learned from it), ``"nonfinite"``, ``""`` where nobody could look.
+    """
+
+    applied: int = 0
+    refused: str = ""
+    changed: int = 0
+    deviation: float = 0.0
+    gradient: Literal["", "finite", "zero", "nonfinite"] = ""
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What a cause expects: with `change` alone the step does not fail any more, and with `placebo` it still does.
+
+    - `placebo`: the same kind of change where the cause says it does not matter; ``None``: the engine chooses one
+      (`engine.placebos`).
+    - `breadth`: 0 for a change that only this cause explains (one argument of one operator), 1 where other causes would be
+      cured by it too (one operator in another format), 2 for a change to the whole step. Specific beats broad.
+    - `steps`: over how many steps it has to hold: 1 for the held one, more where the failure grew over several.
+    """
+
+    change: Intervention
+    placebo: Intervention | None = None
+    breadth: Literal[0, 1, 2] = 0
+    steps: int = 1
