@@ -47,6 +47,7 @@ def investigate(
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
     # imported here: a run without incidents loads no catalog
+    from stayfinite.engine.experiments import experiment
     from stayfinite.engine.localize import localize
     from stayfinite.engine.rank import rank
 
@@ -100,10 +101,14 @@ def investigate(
         case = msgspec.structs.replace(case, makings=makings(case))
     listener.located(case)
     listener.stage(incident_id(case), "rank")
+    diagnosis = rank(case)
+    if repeatable is None and trace is not None:
+        listener.stage(incident_id(case), "experiment")
+        diagnosis = yield from experiment(case, diagnosis, budget=budget - (time.monotonic() - started))
     return Incident(
         id=incident_id(case),
         case=case,
-        diagnosis=rank(case),
+        diagnosis=diagnosis,
         reproduced=bool(outcomes) and all(outcome.failed for outcome in outcomes) and summary.not_tested is None,
         seconds=time.monotonic() - started,
     )

@@ -15,7 +15,7 @@ import msgspec
 
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
-from stayfinite.records.intervention import Effect, Intervention
+from stayfinite.records.intervention import Effect, Intervention, Place
 from stayfinite.records.numbers import Number
 from stayfinite.records.series import Window
 from stayfinite.records.survey import Birth, Making, Survey
@@ -54,6 +54,8 @@ class Outcome(msgspec.Struct, frozen=True):
     survey: Survey | None = None
     effect: Effect | None = None
     """What the intervention of an experiment came to."""
+    places: tuple[Place, ...] = ()
+    """Lines that were seen to compute, in order, where an experiment looked at operators."""
 
 
 Investigation = Generator[ReplayRequest, Outcome, Incident]

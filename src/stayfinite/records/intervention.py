@@ -43,21 +43,27 @@ class Precision(msgspec.Struct, frozen=True, tag="precision"):
 
     @property
     def told(self) -> str:
+        """The change in words."""
         return f"{self.place.told if self.place else 'the whole step'} in {self.format}"
 
 
 class Within(msgspec.Struct, frozen=True, tag="within"):
     """One operand is kept inside a domain: elements below `low`, above `high` or with a magnitude below `away` are replaced
-    by the nearest allowed number. A diagnosis and no cure: what is replaced gets no gradient."""
+    by the nearest allowed number. A diagnosis and no cure: what is replaced gets no gradient. `others`: as many elements that
+    lie inside the domain are moved by a thousandth instead, which is its placebo."""
 
     place: Place
     operand: int = 0
     low: Number = "-inf"
     high: Number = "+inf"
     away: float = 0.0
+    others: bool = False
 
     @property
     def told(self) -> str:
+        """The change in words."""
+        if self.others:
+            return f"as many other elements of operand {self.operand} of {self.place.told} moved by a thousandth"
         limits = [f"|x| >= {show(self.away)}"] if self.away else []
         limits += [f"x >= {show(self.low)}"] if self.low != "-inf" else []
         limits += [f"x <= {show(self.high)}"] if self.high != "+inf" else []
@@ -82,17 +88,20 @@ class Stable(msgspec.Struct, frozen=True, tag="stable"):
 
     @property
     def told(self) -> str:
+        """The change in words."""
         return f"{self.place.told} as {self.form.replace('-', ' ')}"
 
 
 class Rows(msgspec.Struct, frozen=True, tag="rows"):
     """Samples of the batch are replaced by others of the same batch, in all of its tensors alike; the size stays, so layers
-    that couple a batch see as many."""
+    that couple a batch see as many. `size`: rows of the batch."""
 
     rows: tuple[int, ...]
+    size: int
 
     @property
     def told(self) -> str:
+        """The change in words."""
         some = ", ".join(map(str, self.rows[:4])) + (", ..." if len(self.rows) > 4 else "")
         return f"sample{'s' * (len(self.rows) > 1)} {some} replaced by others of the batch"
 
@@ -108,6 +117,7 @@ class Values(msgspec.Struct, frozen=True, tag="values"):
 
     @property
     def told(self) -> str:
+        """The change in words."""
         return f"`{self.name}` {self.how}" if self.name else f"the inputs {self.how}"
 
 
@@ -119,6 +129,7 @@ class Term(msgspec.Struct, frozen=True, tag="term"):
 
     @property
     def told(self) -> str:
+        """The change in words."""
         return f"the loss without `{self.name}`"
 
 
@@ -136,6 +147,7 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
 
     @property
     def told(self) -> str:
+        """The change in words."""
         parts = [f"learning rate times {show(self.rate)}"] if self.rate != 1.0 else []
         parts += [f"gradients clipped by {self.clip} at {show(self.limit)}"] if self.clip else []
         parts += [f"{name} = {value}" for name, value in self.options]
@@ -155,6 +167,7 @@ class State(msgspec.Struct, frozen=True, tag="state"):
 
     @property
     def told(self) -> str:
+        """The change in words."""
         some = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
         return f"{some or f'all {self.what}'} {self.how.replace('-', ' ')}"
 
@@ -166,6 +179,7 @@ class Backend(msgspec.Struct, frozen=True, tag="backend"):
 
     @property
     def told(self) -> str:
+        """The change in words."""
         return f"{self.name.replace('-', ' ')} code"
 
 

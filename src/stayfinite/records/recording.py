@@ -12,7 +12,7 @@ from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.manifest import Closing, Manifest
 from stayfinite.records.trace import Trace
 
-StageName = Literal["symptom", "replay", "locate", "rank", "done"]
+StageName = Literal["symptom", "replay", "locate", "rank", "experiment", "cure", "done"]
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):

@@ -34,8 +34,10 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import against_hidden, exponent, finite, inputs, kind, offending, operand
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.predictions import inside_domain
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 TITLE = "Division by zero"
@@ -46,7 +48,7 @@ EXAMPLES = ("division-by-zero", "dropped-edges", "digits-closeup")
 TINY = 1e-30
 """Divisors below it send ordinary numerators beyond float32, whose largest number is 3.4e38."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -71,3 +73,8 @@ def evidence(case: Case) -> list[Evidence]:
     elif numerator == 0.0:
         found.append(Evidence("the numerator is 0 as well", -1.0, "numerator"))
     return found + against_hidden(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the divisor kept away from 0 the step passes."""
+    return inside_domain(case)

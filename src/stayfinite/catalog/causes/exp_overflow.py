@@ -34,9 +34,11 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import dtypes, kind, offending, operand, output
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.predictions import below_limit
 from stayfinite.catalog.scales import data_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 TITLE = "Exponential overflow"
@@ -44,7 +46,7 @@ PRIOR = prior(threads=6)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"exp", "exp2", "sinh", "cosh"}))
 EXAMPLES = ("exp-overflow", "log-cosh-lbfgs", "rate-regression")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -67,3 +69,8 @@ def evidence(case: Case) -> list[Evidence]:
     if size >= 100.0 and abs(value) >= size / 3.0:
         found.append(Evidence(f"the batch itself holds values up to {show(size)}", -2.0, "data-scale"))
     return found
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the argument kept below the limit of its format the step passes."""
+    return below_limit(case)

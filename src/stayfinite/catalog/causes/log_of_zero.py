@@ -33,8 +33,10 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import against_hidden, kind, mentions, offending, operand
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.predictions import inside_domain
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 TITLE = "Logarithm of zero"
@@ -42,7 +44,7 @@ PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"log", "log1p", "xlogy", "logit"}))
 EXAMPLES = ("log-of-zero", "ring-gan", "entropy-bonus")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -63,3 +65,8 @@ def evidence(case: Case) -> list[Evidence]:
     if mentions(case, r"softmax|sigmoid|prob|relu"):
         found.append(Evidence("the argument comes from a function that rounds to 0 or 1", 0.5, "source-text"))
     return found + against_hidden(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the argument kept above 0 the step passes."""
+    return inside_domain(case)

@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -29,6 +30,7 @@ from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot
 from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.frameworks.torch.subjects import Subjects, successors
+from stayfinite.records.intervention import Effect, Intervention
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
@@ -37,6 +39,7 @@ from stayfinite.rewrite.state import FrameworkState
 from stayfinite.rewrite.undo import Unrepeatable
 
 if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.interventions.performing import Performer
     from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
 
@@ -167,9 +170,13 @@ class Inquiry:
     def repeat(self, request: ReplayRequest, sensors: Sensors, live: Watcher) -> Generator[Attempt, None, Outcome]:
         """Yield the window's attempts once more; the value is what they came to."""
         attempt = self._here.attempt
-        tracer = self._tracer(survey=request.purpose == "survey") if request.purpose != "control" else None
-        watcher = Repeat(self._failure, self._stop_at, void=self._void, tracer=tracer, name=self._name)
-        compiled = "force_eager" if tracer is not None else "default"
+        watched = request.watched or request.purpose not in ("control", "experiment")
+        tracer = self._tracer(survey=request.purpose == "survey") if watched else None
+        performer = self._performer(request.intervention) if request.intervention is not None else None
+        if request.steps > 1 or (performer is not None and performer.refused):
+            refused = performer.refused if performer is not None and performer.refused else "earlier steps are not remembered"
+            return Outcome(True, "", unrepeatable=refused, effect=Effect(refused=refused))
+        watcher = Repeat(self._failure, self._stop_at, void=self._void, tracer=tracer, name=self._name, performer=performer)
         left = False
         broken: list[Exception] = []
         known = set(shield.failures)
@@ -197,8 +204,12 @@ class Inquiry:
             with ExitStack() as stack:
                 stack.enter_context(shield.told_afterwards())
                 silence = stack.enter_context(quiet())
+                if tracer is not None or performer is not None:
+                    stack.enter_context(torch.compiler.set_stance("force_eager"))
+                if performer is not None:
+                    performer.begin()
+                    stack.enter_context(performer.entered())
                 if tracer is not None:
-                    stack.enter_context(torch.compiler.set_stance(compiled))
                     stack.enter_context(tracer)
                 if request.purpose == "unscaled":
                     stack.enter_context(at_scale_one())
@@ -209,8 +220,11 @@ class Inquiry:
                         one.generators()
                         for undo in one.item_undo:
                             undo()
-                    self.items = list(one.items)
-                    attempt.names, attempt.again = one.saved.names, True
+                    names, items = one.saved.names, list(one.items)
+                    if performer is not None:
+                        names, items = performer.rebind(names, items)
+                    self.items = items
+                    attempt.names, attempt.again = names, True
                     attempt.exit, attempt.value, attempt.error = 0, None, None
                     yield attempt
                     if broken:
@@ -240,7 +254,18 @@ class Inquiry:
             sensors.watcher = live
             self.items = None
             self.on_exit = None
-        return watcher.outcome()
+        outcome = watcher.outcome()
+        return outcome if performer is None else msgspec.structs.replace(outcome, effect=performer.effect(), places=performer.places())
+
+    def _performer(self, intervention: Intervention) -> Performer:
+        # imported here: a run without incidents loads no performers
+        from stayfinite.frameworks.torch.interventions.performing import Given, performer
+        from stayfinite.frameworks.torch.tracing.frames import Frames
+
+        frame = self._frame
+        bound = {name: value for name, value in (*frame.f_globals.items(), *frame.f_locals.items()) if not name.startswith("__")}
+        given = Given(self._window, self._subjects, Frames(is_user_file, self._relative), self._name, bound)
+        return performer(intervention, given)
 
     def differing_from_post(self) -> int:
         """After the repetition of a healthy step: how many parameters, buffers and moments differ from the live result."""

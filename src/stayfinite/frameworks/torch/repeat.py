@@ -22,6 +22,7 @@ from stayfinite.frameworks.torch.passes import Failure, Loss, fingerprint, shown
 from stayfinite.records.incident import ExceptionInfo
 
 if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.interventions.performing import Performer
     from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
 
@@ -33,11 +34,12 @@ class Repeat:
     - `failure`: why the live step failed; None when a healthy step is repeated.
     - `stop_at`: how many updates of the window are asked for before the one that failed; repetitions end there.
     - `void`: updates before `stop_at` are part of the state already and are not taken again.
-    - `content`: give the bits of gradients to the fingerprint, for healthy steps.
+    - `performer`: what is changed in an experiment.
     """
 
     def __init__(
-        self, failure: Failure | None, stop_at: int, *, void: bool, tracer: Tracer | None, name: Callable[[Tensor], str]
+        self, failure: Failure | None, stop_at: int, *, void: bool, tracer: Tracer | None, name: Callable[[Tensor], str],
+        performer: Performer | None = None,
     ) -> None:
         self.in_backward = 0
         self._failure = failure
@@ -45,6 +47,7 @@ class Repeat:
         self._void = void
         self._tracer = tracer
         self._name = name
+        self._performer = performer
         self._losses: list[Loss] = []
         self._norms: list[float] = []
         self._bad: tuple[str, ...] = ()
@@ -86,13 +89,14 @@ class Repeat:
             self._look_at_gradients(optimizer)
         if not all(map(math.isfinite, hold.rates(optimizer))):
             self._bad = (*self._bad, "learning rate")
-        if self._failure is None:
-            return
-        if self._asked > self._stop_at:
-            if self._failure.at != "after step" and not self._failure.committed:
-                raise LeaveAttempt("repeated as far as the live step went")
-        elif self._void and not closure:
-            self._hide(optimizer)
+        if self._failure is not None:
+            if self._asked > self._stop_at:
+                if self._failure.at != "after step" and not self._failure.committed:
+                    raise LeaveAttempt("repeated as far as the live step went")
+            elif self._void and not closure:
+                self._hide(optimizer)
+        if self._performer is not None:
+            self._performer.before_step(optimizer)
 
     def _look_at_gradients(self, optimizer: Optimizer) -> None:
         self._norms.append(hold.norm(hold.gradients(optimizer)))
@@ -109,6 +113,8 @@ class Repeat:
         self._hidden[id(optimizer)] = hidden
 
     def after_step(self, optimizer: Optimizer) -> None:
+        if self._performer is not None:
+            self._performer.after_step(optimizer)
         for parameter, gradient in self._hidden.pop(id(optimizer), ()):
             parameter.grad = gradient
         if self._tracer is not None:

@@ -1,0 +1,209 @@
+"""From ranked causes to verdicts: change one thing, replay, compare with the control and a placebo.
+
+A cause says what it expects (`predict`). The unchanged step is known to fail, by the control replays. If it passes with the
+change and still fails with the placebo, the cause is confirmed; if it fails with the change, at the same place, it is refuted;
+all else is inconclusive, and says why. What does not apply, or cannot be performed, says nothing at all.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+
+import msgspec
+
+from stayfinite import shield
+from stayfinite.catalog import pages
+from stayfinite.engine.placebos import enough, placebos
+from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, VerdictName
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
+
+REPLAYS = 20
+"""Repetitions that the experiments of one incident may take."""
+LIKELY = 0.02
+"""Probability from which a cause is worth an experiment."""
+TESTED = 4
+"""Causes that are tested at most."""
+CONFIRMED_BITS = (6.0, 4.0, 2.0)
+"""Bits for a confirmed cause by the breadth of the change: a narrow change seldom cures what it did not cause, one to the whole
+step cures several causes."""
+REFUTED_BITS = -6.0
+
+Experiments = Generator[ReplayRequest, Outcome, Diagnosis]
+
+
+class _Lab:
+    """What the experiments of one incident share."""
+
+    def __init__(self, case: Case, budget: float, replays: int) -> None:
+        self.case = case
+        self.until = time.monotonic() + budget
+        self.left = replays
+        self.done = 0
+        value = case.symptom.value
+        self.control: str = value if isinstance(value, str) else "nonfinite"
+        if case.exception is not None:
+            self.control = case.exception.type
+
+    def may_go_on(self, replays: int = 1) -> bool:
+        return self.left >= replays and time.monotonic() < self.until
+
+    def replay(self, request: ReplayRequest) -> Generator[ReplayRequest, Outcome, Outcome]:
+        self.left -= 1
+        self.done += 1
+        return (yield request)
+
+
+def experiment(case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS) -> Experiments:
+    """Test the likely causes of `case`, the likeliest first.
+
+    **Arguments**: `budget`: seconds; `replays`: repetitions at most.
+
+    **Returns** a generator of replay requests whose value is the diagnosis with verdicts, ranked anew.
+    """
+    started = time.monotonic()
+    if case.replay.not_tested is not None or not case.replay.agreed or not diagnosis.hypotheses:
+        return diagnosis
+    lab = _Lab(case, budget, replays)
+    tested: list[Hypothesis] = []
+    for number, hypothesis in enumerate(diagnosis.hypotheses):
+        likely = hypothesis.probability >= LIKELY and number < TESTED
+        tested.append((yield from _test(hypothesis, lab)) if likely else hypothesis)
+    return msgspec.structs.replace(
+        diagnosis, hypotheses=ranked_again(tested), replays=lab.done, seconds=time.monotonic() - started
+    )
+
+
+def predictions(cause: str, case: Case) -> Sequence[Prediction]:
+    """What `cause` expects of `case`, narrow changes first; nothing if it makes no predictions."""
+    sensor = f"cause {cause}"
+    found: Sequence[Prediction] = ()
+    with shield.shielded(sensor):
+        predict = getattr(pages.load("causes", cause), "predict", None)
+        if predict is not None:
+            found = sorted(predict(case), key=lambda prediction: prediction.breadth)
+    return found
+
+
+def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome, Hypothesis]:
+    expected = predictions(hypothesis.cause, lab.case)
+    if not expected:
+        return msgspec.structs.replace(hypothesis, verdict_reason="no experiment is known for this cause")
+    done: list[tuple[Prediction, Experiment, VerdictName]] = []
+    for prediction in expected:
+        if not lab.may_go_on(2):
+            break
+        with_one, verdict = yield from _compare(prediction, lab)
+        done.append((prediction, with_one, verdict))
+        if verdict == "confirmed":
+            break
+    if not done:
+        return msgspec.structs.replace(hypothesis, verdict_reason="the budget for experiments was spent on likelier causes")
+    told = tuple(one for _, one, _ in done)
+    performed = [(prediction, one, verdict) for prediction, one, verdict in done if verdict != "not_tested"]
+    if not performed:
+        return msgspec.structs.replace(hypothesis, experiments=told, verdict="not_tested", verdict_reason=done[0][1].note)
+    best = next((entry for entry in performed if entry[2] == "confirmed"), None)
+    if best is not None:
+        prediction, one, _ = best
+        bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} the step passes; with {one.placebo_change} it still fails"
+        return _judged(hypothesis, told, "confirmed", claim, bits)
+    if all(verdict == "refuted" for _, _, verdict in performed):
+        return _judged(hypothesis, told, "refuted", f"with {performed[0][1].change} the step still fails at the same place", REFUTED_BITS)
+    reason = next(one.note for _, one, verdict in performed if verdict == "inconclusive")
+    return msgspec.structs.replace(hypothesis, experiments=told, verdict="inconclusive", verdict_reason=reason)
+
+
+def _judged(
+    hypothesis: Hypothesis, experiments: tuple[Experiment, ...], verdict: VerdictName, claim: str, bits: float
+) -> Hypothesis:
+    return msgspec.structs.replace(
+        hypothesis, experiments=experiments, verdict=verdict, verdict_reason=claim, score=hypothesis.score + bits,
+        evidence=(Evidence(claim, bits, "experiment"), *hypothesis.evidence),
+    )
+
+
+def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outcome, tuple[Experiment, VerdictName]]:
+    """One change beside its placebos."""
+    started, before = time.monotonic(), lab.done
+    change = prediction.change
+
+    def told(outcome: str, placebo: str, note: str, placebo_change: str = "") -> Experiment:
+        return Experiment(
+            change=change.told, outcome=outcome, control=lab.control, placebo=placebo, steps=prediction.steps,
+            seconds=time.monotonic() - started, placebo_change=placebo_change, note=note, replays=lab.done - before,
+        )
+
+    changed = yield from lab.replay(ReplayRequest("experiment", change, steps=prediction.steps))
+    not_done = _not_performed(changed)
+    if not_done:
+        return told("not performed", "", not_done), "not_tested"
+    if changed.failed:
+        elsewhere = yield from _elsewhere(prediction, lab)
+        if elsewhere:
+            return told("elsewhere", "", elsewhere), "inconclusive"
+        return told(_word(changed), "", "the change makes no difference"), "refuted"
+    given = [prediction.placebo] if prediction.placebo is not None else placebos(change, lab.case, changed.places)
+    still, wanted = 0, min(enough(change), len(given))
+    last = ""
+    for placebo in given:
+        if not lab.may_go_on():
+            break
+        outcome = yield from lab.replay(ReplayRequest("experiment", placebo, steps=prediction.steps))
+        if _not_performed(outcome):
+            continue
+        last = placebo.told
+        if not outcome.failed:
+            return told("finite", "finite", "a change that should not matter cures it as well", last), "inconclusive"
+        still += 1
+        if still >= wanted:
+            return told("finite", _word(outcome), "", last), "confirmed"
+    if still:
+        return told("finite", lab.control, "", last), "confirmed"
+    return told("finite", "", "the step passes, but no placebo could be performed beside it"), "inconclusive"
+
+
+def _elsewhere(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outcome, str]:
+    """Whether what fails with the change is another operation, in words; empty if it is the same."""
+    from stayfinite.engine.localize import localize
+
+    origin = lab.case.origin
+    if origin is None or prediction.steps > 1 or not lab.may_go_on():
+        return ""
+    watched = yield from lab.replay(ReplayRequest("experiment", prediction.change, watched=True))
+    if watched.trace is None:
+        return ""
+    found = localize(watched.trace, lab.case.symptom, watched.exception).origin
+    if found is None or found.identity == origin.identity:
+        return ""
+    at = f" at {found.location.file}:{found.location.line}" if found.location.file else ""
+    return f"the origin passes, and {found.op}{at} fails instead"
+
+
+def _not_performed(outcome: Outcome) -> str:
+    """Why an outcome says nothing about the change, in words; empty if it does."""
+    if outcome.effect is not None and outcome.effect.refused:
+        return outcome.effect.refused
+    if outcome.unrepeatable is not None:
+        return outcome.unrepeatable
+    if outcome.effect is not None and outcome.effect.applied == 0:
+        return "the step has nothing there to change"
+    return ""
+
+
+def _word(outcome: Outcome) -> str:
+    if outcome.exception is not None:
+        return outcome.exception.type
+    bad = [loss for loss in outcome.losses if isinstance(loss, str)]
+    return str(bad[0]) if bad else "nonfinite" if outcome.failed else "finite"
+
+
+def ranked_again(hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis, ...]:
+    """`hypotheses` in the order of their scores; the probability they had together is shared out anew."""
+    together = sum(one.probability for one in hypotheses)
+    top = max((one.score for one in hypotheses), default=0.0)
+    total = sum(2.0 ** (one.score - top) for one in hypotheses)
+    again = [msgspec.structs.replace(one, probability=together * 2.0 ** (one.score - top) / total) for one in hypotheses]
+    return tuple(sorted(again, key=lambda one: -one.score))

@@ -1,0 +1,79 @@
+"""Changes of the same kind where they should not matter.
+
+"With a rate of 0 it did not fail" would confirm any cause: a step that is changed enough passes. So a change counts only if a
+placebo, as much change in another place, leaves the failure there. Which placebo fits follows from the kind of the change; a
+change without one confirms nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Intervention, Place, Precision, Rows, Stable, State, Term, Within
+from stayfinite.records.trace import LossTerm
+
+DRAWS = 3
+"""Draws of other samples: with one, a second bad sample could be drawn by chance."""
+ELSEWHERE = 2
+"""Other operations that are tried."""
+
+
+def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[Intervention]:
+    """Placebos for `change`, best first; of `seen`, the lines that compute, those near the changed one come first."""
+    if isinstance(change, Within):
+        return [msgspec.structs.replace(change, others=True), *_elsewhere("float64", change.place, seen)]
+    if isinstance(change, Precision):
+        return _elsewhere(change.format, change.place, seen) if change.place is not None else []
+    if isinstance(change, Stable):
+        return _elsewhere("float64", change.place, seen)
+    if isinstance(change, Rows):
+        return _other_rows(change)
+    if isinstance(change, Term):
+        return [Term(Place(term.kind, term.location.file, term.location.line), term.name) for term in _other_terms(change, case)]
+    if isinstance(change, State) and change.names:
+        others = [stats.name for stats in case.parameters if stats.name not in change.names and not stats.nonfinite]
+        return [State(change.what, change.how, (name,)) for name in others[:ELSEWHERE]] if change.what == "parameters" else []
+    return []
+
+
+def enough(change: Intervention) -> int:
+    """How many placebos must still fail."""
+    return DRAWS if isinstance(change, Rows) else 1
+
+
+def _elsewhere(form: str, place: Place | None, seen: Sequence[Place]) -> list[Intervention]:
+    """The operations of other lines, the one that runs next first."""
+    if place is None:
+        return []
+    here = [number for number, other in enumerate(seen) if (other.file, other.line) == (place.file, place.line)]
+    middle = here[0] if here else len(seen)
+    lines: dict[tuple[str, int], int] = {}
+    for number, other in enumerate(seen):
+        if (other.file, other.line) != (place.file, place.line):
+            after = number > middle
+            lines.setdefault((other.file, other.line), number - middle if after else len(seen) + middle - number)
+    near = sorted(lines, key=lambda line: lines[line])[:ELSEWHERE]
+    return [Precision(form, Place("", file, line)) for file, line in near]  # type: ignore[arg-type]
+
+
+def _other_rows(change: Rows) -> list[Intervention]:
+    """Equally many samples, disjoint from those that were replaced, drawn at even distances."""
+    left = [row for row in range(change.size) if row not in change.rows]
+    count = len(change.rows)
+    if len(left) <= count:  # nothing would be left to replace them with
+        return []
+    draws: list[Intervention] = []
+    for draw in range(DRAWS):
+        start = (draw * len(left)) // DRAWS
+        rows = tuple(sorted(left[(start + place) % len(left)] for place in range(count)))
+        if not any(isinstance(known, Rows) and known.rows == rows for known in draws):
+            draws.append(Rows(rows, change.size))
+    return draws
+
+
+def _other_terms(change: Term, case: Case) -> list[LossTerm]:
+    others = [term for term in case.trace.terms if term.name != change.name and term.location.file]
+    return [term for term in others if (term.location.file, term.location.line) != (change.place.file, change.place.line)]

@@ -1,0 +1,1 @@
+"""Performs interventions on a repeated step: one performer for each record of `records.intervention`."""

@@ -1,0 +1,104 @@
+"""What a performer is, and which one performs which intervention.
+
+A repetition asks its performer at four moments: when the state before the step has been put back (`begin`), when names and
+items of a pass are about to be handed to the user's code (`rebind`), while that code runs (`entered`), and round every update
+(`before_step`, `after_step`). What it does is undone with the repetition itself: state by the snapshot that is restored
+afterwards, names and items because copies were changed, everything else by the performer when it is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from stayfinite.frameworks.torch.passes import Window
+from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.tracing.frames import Frames
+from stayfinite.records.intervention import (
+    Backend,
+    Effect,
+    Intervention,
+    Place,
+    Precision,
+    Rows,
+    Stable,
+    State,
+    Term,
+    Update,
+    Values,
+    Within,
+)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What performers may know of the step: the passes that are repeated, whose parameters and optimizers they train, how
+    places are spelled, what a parameter is called, and `named`: the names of the frame and its globals that were bound."""
+
+    window: Window
+    subjects: Subjects
+    frames: Frames
+    name: Callable[[Tensor], str]
+    named: dict[str, Any]
+    batch_size: int | None = None
+
+
+class Performer:
+    """Changes nothing. `applied` counts what was changed; see the module for when each method is called."""
+
+    def __init__(self) -> None:
+        self.applied = 0
+        self.refused = ""
+
+    def begin(self) -> None:
+        """The state is the one before the step."""
+
+    def rebind(self, names: dict[str, Any], items: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+        """What the pass is given by name and by `next`, changed; neither argument is."""
+        return names, items
+
+    def entered(self) -> AbstractContextManager[Any]:
+        """Entered round the user's code, left after it."""
+        return nullcontext()
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """`optimizer` is about to step."""
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """It has."""
+
+    def places(self) -> tuple[Place, ...]:
+        """Lines that were seen to compute, in order, where the performer looks at operators."""
+        return ()
+
+    def effect(self) -> Effect:
+        """What it came to, once the step is over."""
+        return Effect(applied=self.applied, refused=self.refused)
+
+
+def performer(intervention: Intervention, given: Given) -> Performer:
+    """The performer of `intervention`. Modules are imported here: a run without experiments loads none."""
+    if isinstance(intervention, (Within, Precision)):
+        from stayfinite.frameworks.torch.interventions import operators
+
+        return operators.Limited(intervention, given) if isinstance(intervention, Within) else operators.Recomputed(intervention, given)
+    if isinstance(intervention, (Rows, Values)):
+        from stayfinite.frameworks.torch.interventions import batches
+
+        return batches.Replaced(intervention, given) if isinstance(intervention, Rows) else batches.Changed(intervention, given)
+    if isinstance(intervention, Update):
+        from stayfinite.frameworks.torch.interventions import updates
+
+        return updates.Otherwise(intervention, given)
+    return _unperformed(intervention)
+
+
+def _unperformed(intervention: Stable | Term | State | Backend) -> Performer:
+    left = Performer()
+    left.refused = f"{type(intervention).__name__.lower()} experiments cannot be performed yet"
+    return left
