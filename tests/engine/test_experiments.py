@@ -1,0 +1,131 @@
+"""From ranked causes to verdicts, with a step whose answers are written down here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from catalog.cases import WRITTEN
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stayfinite.engine import experiments as module
+from stayfinite.engine.experiments import REPLAYS, experiment, ranked_again
+from stayfinite.engine.placebos import DRAWS, placebos
+from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.engine.rank import rank
+from stayfinite.records.diagnosis import Diagnosis, Hypothesis
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import (
+    Effect,
+    Intervention,
+    Place,
+    Precision,
+    Prediction,
+    Rows,
+    Term,
+    Update,
+    Within,
+)
+
+CASES = {written.name: written.case for written in WRITTEN}
+HERE = Place("log", "train.py", 3)
+CHANGE = Within(HERE, 0, low=1e-6)
+Step = Callable[[Intervention], Outcome]
+
+
+def conduct(case: Case, diagnosis: Diagnosis, step: Step, **limits: float) -> tuple[Diagnosis, list[Intervention]]:
+    """The diagnosis after experiments on `step`, and what was asked of it."""
+    asked: list[Intervention] = []
+    running = experiment(case, diagnosis, budget=limits.get("budget", 60.0), replays=int(limits.get("replays", REPLAYS)))
+    outcome: Outcome | None = None
+    while True:
+        try:
+            request: ReplayRequest = running.send(outcome) if outcome is not None else next(running)
+        except StopIteration as finished:
+            return finished.value, asked
+        assert request.intervention is not None
+        asked.append(request.intervention)
+        outcome = step(request.intervention)
+
+
+def passes(*, changed: bool, placebo: bool) -> Step:
+    """A step that passes with `CHANGE`, and with everything else, as said."""
+    def step(one: Intervention) -> Outcome:
+        ok = changed if one == CHANGE else placebo
+        return Outcome(failed=not ok, fingerprint="", losses=(0.5 if ok else "nan",), effect=Effect(applied=1))
+    return step
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> Case:
+    """A case that was replayed; its first cause predicts `CHANGE`, the others nothing."""
+    case = next(case for case in CASES.values() if rank(case).hypotheses and case.replay.not_tested is None)
+    first = rank(case).hypotheses[0].cause
+    monkeypatch.setattr(module, "predictions", lambda cause, _case: [Prediction(CHANGE)] if cause == first else [])
+    return case
+
+
+@pytest.mark.parametrize(("changed", "placebo", "verdict"), [
+    (True, False, "confirmed"), (True, True, "inconclusive"), (False, False, "refuted"), (False, True, "refuted"),
+])
+def test_a_verdict_takes_the_change_and_the_placebo(replayed: Case, changed: bool, placebo: bool, verdict: str) -> None:
+    before = rank(replayed)
+    after, asked = conduct(replayed, before, passes(changed=changed, placebo=placebo))
+    judged = next(one for one in after.hypotheses if one.cause == before.hypotheses[0].cause)
+    assert judged.verdict == verdict and judged.experiments[0].change == CHANGE.told
+    assert after.replays == len(asked)
+    moved = judged.score - before.hypotheses[0].score
+    assert (moved > 0) == (verdict == "confirmed") and (moved < 0) == (verdict == "refuted")
+
+
+def test_without_any_placebo_nothing_is_confirmed(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "placebos", lambda *_: [])
+    after, _ = conduct(replayed, rank(replayed), passes(changed=True, placebo=False))
+    assert after.hypotheses[0].verdict == "inconclusive" and "placebo" in after.hypotheses[0].verdict_reason
+
+
+def test_a_change_that_meets_nothing_says_nothing(replayed: Case) -> None:
+    before = rank(replayed)
+    after, _ = conduct(replayed, before, lambda _: Outcome(False, "", effect=Effect(applied=0)))
+    assert after.hypotheses[0].verdict == "not_tested" and after.hypotheses[0].score == before.hypotheses[0].score
+    refused, _ = conduct(replayed, before, lambda _: Outcome(False, "", effect=Effect(applied=1, refused="it cannot be")))
+    assert refused.hypotheses[0].verdict_reason == "it cannot be"
+
+
+def test_a_step_that_cannot_be_repeated_is_not_experimented_on(replayed: Case) -> None:
+    lost = msgspec.structs.replace(replayed, replay=msgspec.structs.replace(replayed.replay, not_tested="no room"))
+    assert conduct(lost, rank(lost), passes(changed=True, placebo=False))[1] == []
+
+
+def test_the_limits_hold(replayed: Case) -> None:
+    after, asked = conduct(replayed, rank(replayed), passes(changed=True, placebo=False), replays=1)
+    assert not asked and "budget" in after.hypotheses[0].verdict_reason
+    assert not conduct(replayed, rank(replayed), passes(changed=True, placebo=False), budget=0.0)[1]
+
+
+@given(st.integers(2, 40), st.data())
+def test_placebo_samples_are_others_and_as_many(size: int, data: st.DataObject) -> None:
+    rows = data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=size))
+    given_ = placebos(Rows(tuple(sorted(rows)), size), next(iter(CASES.values())), ())
+    assert len(given_) <= DRAWS and (given_ or size - len(rows) <= len(rows))
+    for one in given_:
+        assert isinstance(one, Rows) and len(one.rows) == len(rows) and not rows & set(one.rows) and max(one.rows) < size
+
+
+def test_a_placebo_stands_on_another_line_and_the_whole_step_has_none() -> None:
+    case = next(iter(CASES.values()))
+    seen = [Place("matmul", "train.py", 1), HERE, Place("mean", "train.py", 4), Place("mul", "train.py", 3)]
+    found = placebos(Precision("float64", HERE), case, seen)
+    assert found[0] == Precision("float64", Place("", "train.py", 4))
+    assert all(isinstance(one, Precision) and one.place is not None and one.place.line != 3 for one in found)
+    assert placebos(Precision("float64"), case, seen) == [] and placebos(Update(rate=0.1), case, seen) == []
+    assert all(isinstance(one, Term) and one.name != "kl" for one in placebos(Term(HERE, "kl"), case, seen))
+
+
+@given(st.lists(st.tuples(st.floats(-20, 20), st.floats(0.01, 0.3)), min_size=1, max_size=6))
+def test_ranking_again_shares_out_what_there_was(pairs: list[tuple[float, float]]) -> None:
+    again = ranked_again([Hypothesis(f"c{n}", "", score, share) for n, (score, share) in enumerate(pairs)])
+    assert sum(one.probability for one in again) == pytest.approx(sum(share for _, share in pairs))
+    assert [one.score for one in again] == sorted((score for score, _ in pairs), reverse=True)
