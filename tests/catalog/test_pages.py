@@ -9,7 +9,7 @@ import pytest
 
 from stayfinite.catalog import pages
 
-SHELVES: tuple[pages.Shelf, ...] = ("causes", "detectors")
+SHELVES: tuple[pages.Shelf, ...] = ("causes", "detectors", "remedies")
 EVERY = [(shelf, name) for shelf in SHELVES for name in pages.ids(shelf)]
 
 

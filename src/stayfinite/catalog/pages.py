@@ -12,12 +12,13 @@ from typing import Literal
 
 import msgspec
 
-Shelf = Literal["causes", "detectors"]
+Shelf = Literal["causes", "detectors", "remedies"]
 
 HEADINGS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
     {
         "causes": ("What happens", "How to recognise it", "What to do", "Example", "References"),
         "detectors": ("What it watches", "When it fires", "Where the limit comes from", "What to do"),
+        "remedies": ("What it changes", "When it helps", "What it may cost", "Example"),
     }
 )
 """The headings that every page of a shelf has, in this order, underlined with hyphens."""
@@ -48,7 +49,7 @@ def load(shelf: Shelf, name: str) -> ModuleType:
 
 def find(name: str) -> Page | None:
     """The page called `name` on any shelf; ``None`` if there is none."""
-    shelves: tuple[Shelf, ...] = ("causes", "detectors")
+    shelves: tuple[Shelf, ...] = ("causes", "detectors", "remedies")
     return next((page(shelf, name) for shelf in shelves if name in ids(shelf)), None)
 
 

@@ -14,7 +14,7 @@ _COMMANDS = {
     "run": ("stayfinite.cli.run_command", "run a training script; hold, replay and locate the step that goes bad"),
     "report": ("stayfinite.cli.report_command", "show a recording"),
     "replay": ("stayfinite.cli.replay_command", "run the failing step of a recording again, in a fresh process"),
-    "explain": ("stayfinite.cli.explain_command", "the page of a cause or a detector"),
+    "explain": ("stayfinite.cli.explain_command", "the page of a cause, a detector or a remedy"),
 }
 
 

@@ -1,4 +1,4 @@
-"""`stayfinite explain ID`: the page of a cause or a detector."""
+"""`stayfinite explain ID`: the page of a cause, a detector or a remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 if TYPE_CHECKING:
     from stayfinite.catalog.pages import Page, Shelf
 
-SHELVES: tuple[Shelf, ...] = ("causes", "detectors")
+SHELVES: tuple[Shelf, ...] = ("causes", "detectors", "remedies")
 WIDEST = 100
 """Text is not set wider than this, however wide the terminal is."""
 
@@ -21,7 +21,7 @@ WIDEST = 100
 @click.argument("id", required=False)
 @click.option("--no-color", is_flag=True, help="No colours.")
 def command(id: str | None, no_color: bool) -> None:
-    """The page of a cause or a detector: what it is, how it is recognised, what to do.
+    """The page of a cause, a detector or a remedy: what it is, how it is recognised, what to do.
 
     Without ID, the list of all of them.
     """

@@ -1,0 +1,99 @@
+"""Choose the divisor before dividing.
+
+What it changes
+---------------
+Where the divisor is exactly 0, the division is by 1 instead: `a / d` becomes `a / d.masked_fill(d == 0, 1.0)`. A count becomes
+`count.clamp(min=1)`. All other quotients stay bit for bit.
+
+When it helps
+-------------
+A constant column has the deviation 0, an empty group the count 0, a padded vector the norm 0: there is nothing to scale, and the
+numerator is 0 as well.
+
+What it may cost
+----------------
+Where the numerator is not 0, the result there is the numerator itself: say so, if that is not what you mean.
+
+Example
+-------
+::
+
+    scaled = centred / spread.masked_fill(spread == 0, 1.0)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog.clues import finite
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.views import View, number
+from stayfinite.catalog.remedy import Scene, chosen, offered, place
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.fix import Edit
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Stable
+from stayfinite.records.tensor import TensorStats
+
+TITLE = "Choose the divisor before dividing"
+CURES = (
+    "division-by-zero", "zero-norm-vector", "zero-variance-feature", "zero-class-count", "empty-pooling-window",
+    "degenerate-normalization", "empty-reduction", "degenerate-batch-statistics", "where-gradient-trap", "infinity-arithmetic",
+)
+APPLICABILITY = "safe"
+EXAMPLES = ("division-by-zero", "digits-closeup", "dropped-edges")
+
+_DIVISIONS = frozenset({"div", "reciprocal", "pow", "rsqrt"})
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """One way, where the origin divides by a tensor that holds a 0."""
+    if case.origin is None or case.origin.op not in _DIVISIONS:
+        return []
+    scene = Scene(case, sources)
+    source, seen = scene.source, scene.view
+    if source is None or seen is None:
+        return []
+    form = Stable(place(case), "safe-divide")
+    divisor, stats = _divisor(case, seen)
+    if divisor is None:
+        return []
+    if stats is None:
+        return [offered(__name__, sources, None, form, says=f"`{source.segment(divisor)}` is a plain number: choose it before "
+                        "dividing, or leave the division out where it is 0")]
+    if finite(stats.min) is not None and not stats.zero:
+        return []
+    return [offered(__name__, sources, _edits(source, seen, divisor, stats), form)]
+
+
+def _divisor(case: Case, seen: View) -> tuple[ast.expr | None, TensorStats | None]:
+    """What is divided by, and its statistics if it was a tensor."""
+    assert case.origin is not None
+    given = case.origin.inputs
+    if seen.name == "div" and len(seen.operands) > 1:
+        if number(seen.operands[0]) is not None:  # `1 / x` runs as a reciprocal, with one tensor
+            return seen.operands[1], next(iter(given), None)
+        return seen.operands[1], given[1] if len(given) > 1 else None
+    if seen.name in ("reciprocal", "rsqrt"):
+        return seen.first, next(iter(given), None)
+    if seen.name == "pow" and len(seen.operands) > 1:
+        power = number(seen.operands[1])
+        return (seen.first, next(iter(given), None)) if power is not None and power < 0 else (None, None)
+    return None, None
+
+
+def _edits(source: Source, seen: View, divisor: ast.expr, stats: TensorStats) -> list[Edit | None]:
+    counted = "int" in stats.dtype or (stats.made_by[:1] == ("count",))
+    whole = finite(stats.min) == 0.0 and "sum" in stats.made_by[:1] and float(finite(stats.max) or 0.0).is_integer()
+    if counted or whole:
+        return [source.replace(divisor, f"{source.operand(divisor)}.clamp(min=1)")]
+    return chosen(source, divisor, "{x}.masked_fill({x} == 0, 1.0)", _name(source, divisor), "divisor")
+
+
+def _name(source: Source, divisor: ast.expr) -> str:
+    """A name for the divisor, from how it is made."""
+    del source
+    called = divisor.func if isinstance(divisor, ast.Call) else None
+    last = called.attr if isinstance(called, ast.Attribute) else ""
+    return {"std": "spread", "norm": "length", "sum": "total", "mean": "average", "var": "variance"}.get(last, "divisor")
