@@ -66,8 +66,11 @@ Judged = Literal["verified", "refused", "failed", "inconclusive", "not_tested"]
 class Trial(msgspec.Struct, frozen=True):
     """The user's script, run again from its start with one change.
 
-    `status`: ``"finite"`` if it passed the step where it had failed, ``"failed"`` with `symptom` and `step` where it did not,
-    ``"ended"`` if it ended before, ``"broken"`` if it raised something of its own; `losses`: one reading per step.
+    - `status`: ``"finite"`` if it passed the step where it had failed, ``"failed"`` with `symptom` and `step` where it did not,
+      ``"ended"`` if it ended before, ``"broken"`` if it raised something of its own, ``"not_run"`` if it could not be tried.
+    - `symptom`, `step`: what was seen, if anything; a run that counts as finite may have had a finite one.
+    - `losses`: one reading per `stride` updates, from update 0 on; the last one is always there.
+    - `steps`: updates that were taken. `note`: how it ended, in words.
     """
 
     change: str
@@ -78,6 +81,7 @@ class Trial(msgspec.Struct, frozen=True):
     losses: tuple[Number, ...] = ()
     seconds: float = 0.0
     note: str = ""
+    stride: int = 1
 
 
 class Remedy(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -23,11 +23,15 @@ from stayfinite.rewrite.transform import next_calls, transform
 class Rewriter:
     """Turns source text into code. One object serves one script and everything it imports.
 
-    `on_failure` is told when a file could not be rewritten; it then runs as it is.
+    `on_failure` is told when a file could not be rewritten; it then runs as it is. `changed`: real path of a file to the
+    text that is compiled in the place of what is on disk.
     """
 
-    def __init__(self, folder: str, on_failure: Callable[[str, Exception], None]) -> None:
-        self.index = SourceIndex(folder)
+    def __init__(
+        self, folder: str, on_failure: Callable[[str, Exception], None], changed: Mapping[str, str] | None = None
+    ) -> None:
+        self._changed = changed or {}
+        self.index = SourceIndex(folder, self._changed)
         self._on_failure = on_failure
 
     def compile(self, source: str | bytes, path: str) -> types.CodeType:
@@ -35,6 +39,7 @@ class Rewriter:
 
         **Raises** SyntaxError as `compile` does, for source that does not parse.
         """
+        source = self._changed.get(os.path.realpath(path), source) if self._changed else source
         try:
             return self._rewrite(source, path)
         except Exception as error:  # whatever goes wrong here, the script must run

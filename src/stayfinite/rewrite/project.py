@@ -15,7 +15,7 @@ import site
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -86,11 +86,12 @@ class SourceIndex:
     """Parsed source of the user's modules, read on demand and never imported.
 
     `folder` is the script's folder: imports are looked up there and on `sys.path`. A module that does not parse or is
-    not the user's own is absent.
+    not the user's own is absent. `changed`: real path of a file to the text that counts in the place of what is on disk.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, changed: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._changed = changed or {}
         self._trees: dict[str, ast.Module | None] = {}
 
     def add(self, path: str, tree: ast.Module) -> None:
@@ -118,7 +119,7 @@ class SourceIndex:
         if path not in self._trees:
             try:
                 with open(path, "rb") as source, unheard():
-                    self._trees[path] = ast.parse(source.read(), path)
+                    self._trees[path] = ast.parse(self._changed.get(os.path.realpath(path)) or source.read(), path)
             except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
                 self._trees[path] = None
         return self._trees[path]

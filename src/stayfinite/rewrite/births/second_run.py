@@ -92,7 +92,7 @@ def find(program: Program, wanted: Wanted, seconds: float) -> Birth | str:
         request.write_bytes(encode(Request(program, wanted, seconds)))
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
         command = [sys.executable, *flags, "-m", MODULE, str(request), str(answer)]
-        environment = {**os.environ, "PYTHONPATH": _search_path()}
+        environment = {**os.environ, "PYTHONPATH": search_path(program.working_directory)}
         try:
             done = subprocess.run(
                 command, cwd=program.working_directory or None, env=environment, timeout=seconds + 10.0, check=False,
@@ -111,8 +111,9 @@ def find(program: Program, wanted: Wanted, seconds: float) -> Birth | str:
     return told.birth if told.birth is not None else told.reason
 
 
-def _search_path() -> str:
-    """`PYTHONPATH` with the folder this package lies in: it may have been found by other means."""
+def search_path(working_directory: str) -> str:
+    """`PYTHONPATH` with the folder this package lies in: it may have been found by other means. Absolute, so that it means
+    the same wherever the second process begins."""
     own = str(Path(__file__).resolve().parents[3])
-    before = os.environ.get("PYTHONPATH", "")
-    return before if own in before.split(os.pathsep) else os.pathsep.join(filter(None, (before, own)))
+    before = [os.path.join(working_directory, part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    return os.pathsep.join(before if own in before else [*before, own])
