@@ -92,6 +92,8 @@ class Witness:
             return
         seen = symptom or self._finite
         ended = Ended(how, self._taken(), seen.detector if seen else "", seen.step if seen else -1, note)
+        if how == "symptom" and seen is not None and seen.series.startswith("loss"):
+            ended = msgspec.structs.replace(ended, loss=seen.value)
         os.write(self._journal, encode(ended) + b"\n")
         os._exit(0)  # threads and workers the script began are not waited for, and its handlers not asked
 
@@ -148,7 +150,7 @@ class _Curve:
         self.windows, self.take, self.begin_anew = monitor.windows, monitor.take, monitor.begin_anew
 
     def read(self, series: str, step: int, value: float) -> bool:
-        if series == "loss":
+        if series.startswith("loss"):  # where a pass takes several updates, those of the later ones have numbers
             if 0 < self._witness.request.steps <= step:  # a loop that is not wrapped has no other place to leave it
                 self._witness.close()
                 self._witness.end("steps")
@@ -245,11 +247,11 @@ def _told(error: BaseException) -> str:
 
 
 def _begin(asked: str, place: str) -> NoReturn:
-    told = msgspec.json.decode(Path(asked).read_bytes(), type=Asked)
-    os.environ.clear()
-    os.environ.update(told.environment)
     journal = os.open(place, os.O_WRONLY | os.O_APPEND)
     try:
+        told = msgspec.json.decode(Path(asked).read_bytes(), type=Asked)
+        os.environ.clear()
+        os.environ.update(told.environment)
         _try(told.request, journal, os.path.dirname(place))
     except BaseException as error:
         os.write(journal, encode(Ended("refused", note=f"a trial could not begin: {_told(error)}")) + b"\n")

@@ -27,9 +27,8 @@ from stayfinite.rewrite.project import is_user_file
 
 _WRITING = frozenset("wax+")
 _DEVICES = ("/dev/", "/proc/")
-_CHANGING = frozenset(
-    "os.remove os.rename os.mkdir os.rmdir os.truncate os.link os.symlink os.chmod os.chown os.utime shutil.rmtree".split()
-)
+_CHANGING = frozenset("os.remove os.rename os.mkdir os.rmdir os.truncate os.link os.symlink os.chmod os.chown os.utime".split())
+"""Their audit events end with the descriptor of a folder, -1 for none, wherever they can be asked for one."""
 PAST_PYTHON: dict[str, tuple[tuple[str, int, str], ...]] = {
     "torch": (("save", 1, "f"),),
     "torch.jit": (("save", 1, "f"), ("ScriptModule.save", 1, "f")),
@@ -203,7 +202,8 @@ class Scratch:
             if writes and isinstance(path, (str, bytes)) and not self.is_own(os.fsdecode(path)):
                 wanted = f"it opens {os.fsdecode(path)!r} for writing"
         elif event in _CHANGING:
-            name = _text(arguments[0])
+            at = 1 if event in ("os.link", "os.symlink") else 0
+            name = _inside(_text(arguments[at]), -1 if event == "os.truncate" else arguments[-1])
             if name is not None and not self.is_own(name):
                 wanted = f"it calls {event} on {name!r}"
         elif event == "sqlite3.connect":
@@ -230,6 +230,16 @@ def _text(path: Any) -> str | None:
     if isinstance(path, (str, bytes, os.PathLike)):
         return os.fsdecode(path)
     return None
+
+
+def _inside(name: str | None, descriptor: Any) -> str | None:
+    """`name`, which is relative to the open folder `descriptor` if that is one."""
+    if name is None or type(descriptor) is not int or descriptor < 0:
+        return name
+    try:
+        return os.path.join(os.readlink(f"/proc/self/fd/{descriptor}"), name)
+    except OSError:
+        return name
 
 
 def _exists(path: Any) -> bool:

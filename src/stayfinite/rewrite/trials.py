@@ -33,7 +33,7 @@ import msgspec
 from stayfinite.records.diagnosis import Trial
 from stayfinite.records.encoding import encode
 from stayfinite.records.intervention import Intervention
-from stayfinite.records.numbers import Number, to_number
+from stayfinite.records.numbers import Number, to_float, to_number
 from stayfinite.rewrite.births.second_run import Program, search_path
 
 MODULE = "stayfinite.cli.trial"
@@ -72,13 +72,16 @@ class TrialRequest(msgspec.Struct, frozen=True):
 
 class Ended(msgspec.Struct, frozen=True):
     """How a trial ended, as its process says: `how` is ``"steps"`` (all that were asked for), ``"end"`` (of the script),
-    ``"time"``, ``"symptom"``, ``"error"`` or ``"refused"``. `symptom`, `step`: the one that ended it, or the first finite one."""
+    ``"time"``, ``"symptom"``, ``"error"`` or ``"refused"``. `symptom`, `step`: the one that ended it, or the first finite one;
+    `loss`: the value it was seen in, if that was a loss.
+    """
 
     how: Literal["steps", "end", "time", "symptom", "error", "refused"]
     steps: int = 0
     symptom: str = ""
     step: int = -1
     note: str = ""
+    loss: Number | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -127,6 +130,8 @@ def told(request: TrialRequest, journal: str, died: str = "") -> Trial:
         taken = max(losses, default=-1) + 1
         how: Literal["time", "error"] = "time" if not died else "error"
         ended = Ended(how, taken, note=died or f"the {request.seconds:g} s were over after {taken} updates")
+    if ended.loss is not None:
+        losses[ended.step] = to_float(ended.loss)  # a step may have several, and another one is its first
     kept, stride = _thinned(losses)
     return Trial(
         request.change, _status(request, ended), ended.steps, ended.symptom, ended.step, kept, note=ended.note, stride=stride
