@@ -14,8 +14,9 @@ import msgspec
 
 from stayfinite import shield
 from stayfinite.catalog import pages
-from stayfinite.engine.placebos import enough, placebos
-from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.engine.over_steps import Rerun
+from stayfinite.engine.placebos import enough, over_steps, placebos
+from stayfinite.engine.ports import Outcome, ReplayRequest, TryOut
 from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, VerdictName
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -37,8 +38,9 @@ Experiments = Generator[ReplayRequest, Outcome, Diagnosis]
 class _Lab:
     """What the experiments of one incident share."""
 
-    def __init__(self, case: Case, budget: float, replays: int) -> None:
+    def __init__(self, case: Case, budget: float, replays: int, try_out: TryOut | None) -> None:
         self.case = case
+        self.rerun = Rerun(case, try_out) if try_out is not None else None
         self.until = time.monotonic() + budget
         self.left = replays
         self.done = 0
@@ -46,6 +48,11 @@ class _Lab:
         self.control: str = value if isinstance(value, str) else "nonfinite"
         if case.exception is not None:
             self.control = case.exception.type
+
+    @property
+    def seconds(self) -> float:
+        """What is left of the budget."""
+        return max(0.0, self.until - time.monotonic())
 
     def may_go_on(self, replays: int = 1) -> bool:
         return self.left >= replays and time.monotonic() < self.until
@@ -56,17 +63,20 @@ class _Lab:
         return (yield request)
 
 
-def experiment(case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS) -> Experiments:
+def experiment(
+    case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS, try_out: TryOut | None = None
+) -> Experiments:
     """Test the likely causes of `case`, the likeliest first.
 
-    **Arguments**: `budget`: seconds; `replays`: repetitions at most.
+    **Arguments**: `budget`: seconds; `replays`: repetitions at most; `try_out`: runs the script again from its start, for what a
+    single step cannot tell.
 
     **Returns** a generator of replay requests whose value is the diagnosis with verdicts, ranked anew.
     """
     started = time.monotonic()
     if case.replay.not_tested is not None or not case.replay.agreed or not diagnosis.hypotheses:
         return diagnosis
-    lab = _Lab(case, budget, replays)
+    lab = _Lab(case, budget, replays, try_out)
     tested: list[Hypothesis] = []
     for number, hypothesis in enumerate(diagnosis.hypotheses):
         likely = hypothesis.probability >= LIKELY and number < TESTED
@@ -95,7 +105,10 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
     for prediction in expected:
         if not lab.may_go_on(2):
             break
-        with_one, verdict = yield from _compare(prediction, lab)
+        if prediction.steps == 1:
+            with_one, verdict = yield from _compare(prediction, lab)
+        else:
+            with_one, verdict = _compare_runs(prediction, lab)
         done.append((prediction, with_one, verdict))
         if verdict == "confirmed":
             break
@@ -108,10 +121,13 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
     best = next((entry for entry in performed if entry[2] == "confirmed"), None)
     if best is not None:
         prediction, one, _ = best
-        bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} the step passes; with {one.placebo_change} it still fails"
+        what = "the step" if prediction.steps == 1 else "the run"
+        bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} {what} passes; with {one.placebo_change} it still fails"
         return _judged(hypothesis, told, "confirmed", claim, bits)
     if all(verdict == "refuted" for _, _, verdict in performed):
-        return _judged(hypothesis, told, "refuted", f"with {performed[0][1].change} the step still fails at the same place", REFUTED_BITS)
+        prediction, one, _ = performed[0]
+        still = "the step still fails at the same place" if prediction.steps == 1 else "the run still fails"
+        return _judged(hypothesis, told, "refuted", f"with {one.change} {still}", REFUTED_BITS)
     reason = next(one.note for _, one, verdict in performed if verdict == "inconclusive")
     return msgspec.structs.replace(hypothesis, experiments=told, verdict="inconclusive", verdict_reason=reason)
 
@@ -163,6 +179,41 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
     if still:
         return told("finite", lab.control, "", last), "confirmed"
     return told("finite", "", "the step passes, but no placebo could be performed beside it"), "inconclusive"
+
+
+def _compare_runs(prediction: Prediction, lab: _Lab) -> tuple[Experiment, VerdictName]:
+    """One change beside its placebo, over the whole run."""
+    started, change, rerun = time.monotonic(), prediction.change, lab.rerun
+    before = rerun.count if rerun is not None else 0
+
+    def told(outcome: str, placebo: str, note: str, placebo_change: str = "", steps: int = 0) -> Experiment:
+        return Experiment(
+            change=change.told, outcome=outcome, control=lab.control, placebo=placebo, steps=steps,
+            seconds=time.monotonic() - started, placebo_change=placebo_change, note=note,
+            replays=rerun.count - before if rerun is not None else 0,
+        )
+
+    if rerun is None:
+        return told("not performed", "", "one step cannot tell, and the script cannot be run again"), "not_tested"
+    doubt = rerun.doubt(lab.seconds / 3)
+    if doubt:
+        return told("not performed", "", doubt), "not_tested"
+    trial = rerun.changed(change, lab.seconds / 2)
+    outcome, note = rerun.verdict(trial)
+    if not outcome:
+        return told("not performed" if trial.status == "not_run" else "finite", "", note), \
+            "not_tested" if trial.status == "not_run" else "inconclusive"
+    if outcome == "failed":
+        return told("failed", "", note, steps=trial.steps), "refuted"
+    placebo = prediction.placebo or over_steps(change)
+    if placebo is None:
+        return told("finite", "", "the run passes, but no placebo could be performed beside it", steps=trial.steps), "inconclusive"
+    beside = rerun.changed(placebo, lab.seconds)
+    if beside.status == "failed":
+        return told("finite", f"failed at step {beside.step}", "", placebo.told, trial.steps), "confirmed"
+    if beside.status in ("broken", "not_run"):
+        return told("finite", "", beside.note, placebo.told, trial.steps), "inconclusive"
+    return told("finite", "finite", "a change that should not matter cures it as well", placebo.told, trial.steps), "inconclusive"
 
 
 def _elsewhere(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outcome, str]:

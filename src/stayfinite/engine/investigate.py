@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from stayfinite.engine.ports import FindBirth, FindMakings, Investigation, Listener, Outcome, ReplayRequest
+from stayfinite.engine.ports import FindBirth, FindMakings, Investigation, Listener, Outcome, ReplayRequest, TryOut
 from stayfinite.records.incident import Case, Incident, Origin, Repeated, ReplaySummary, Symptom
 from stayfinite.records.numbers import Number
 from stayfinite.records.tensor import TensorStats
@@ -32,6 +32,7 @@ def investigate(
     look_back: Callable[[Case], Case] | None = None,
     birth: FindBirth | None = None,
     makings: FindMakings | None = None,
+    try_out: TryOut | None = None,
 ) -> Investigation:
     """Replay the held step of `case` and say where and why it failed.
 
@@ -43,6 +44,7 @@ def investigate(
     - `look_back`: adds to a located case which items of the data set it concerns and who made what was bad before.
     - `birth`: finds out who made the value at the origin, where it was bad before the step.
     - `makings`: finds the lines that made what failed.
+    - `try_out`: runs the script again from its start, with one change.
 
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
@@ -104,7 +106,7 @@ def investigate(
     diagnosis = rank(case)
     if repeatable is None and trace is not None:
         listener.stage(incident_id(case), "experiment")
-        diagnosis = yield from experiment(case, diagnosis, budget=budget - (time.monotonic() - started))
+        diagnosis = yield from experiment(case, diagnosis, budget=budget - (time.monotonic() - started), try_out=try_out)
     return Incident(
         id=incident_id(case),
         case=case,

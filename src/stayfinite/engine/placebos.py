@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Intervention, Place, Precision, Rows, Stable, State, Term, Within
+from stayfinite.records.intervention import Intervention, Place, Precision, Rows, Stable, State, Term, Update, Within
 from stayfinite.records.trace import LossTerm
 
 DRAWS = 3
@@ -37,6 +37,17 @@ def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[In
         others = [stats.name for stats in case.parameters if stats.name not in change.names and not stats.nonfinite]
         return [State(change.what, change.how, (name,)) for name in others[:ELSEWHERE]] if change.what == "parameters" else []
     return []
+
+
+def over_steps(change: Intervention) -> Intervention | None:
+    """The placebo of a change that is performed in every step: a tenth of the dose. If that much cures too, anything does."""
+    if isinstance(change, Update) and change.rate < 1.0:
+        return msgspec.structs.replace(change, rate=1.0 - 0.1 * (1.0 - change.rate))
+    if isinstance(change, Update) and change.clip:
+        return Update(rate=0.9, optimizer=change.optimizer)
+    if isinstance(change, State) and change.how == "scaled-draw":
+        return State(change.what, "redrawn", change.names)
+    return None
 
 
 def enough(change: Intervention) -> int:

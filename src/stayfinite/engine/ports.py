@@ -7,12 +7,13 @@ that yields requests and is sent outcomes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
 
+from stayfinite.records.diagnosis import Trial
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
 from stayfinite.records.intervention import Effect, Intervention, Place
@@ -65,6 +66,17 @@ FindMakings = Callable[[Case], tuple[Making, ...]]
 """Asked of every case before its causes are ranked: the lines of the source that made what failed."""
 
 
+class TryOut(Protocol):
+    """Runs the user's script again from its start, with one change: performed in every step, or edited into its source."""
+
+    def __call__(
+        self, change: str, *, interventions: tuple[Intervention, ...] = (), sources: Mapping[str, str] | None = None,
+        steps: int = 0, seconds: float = 30.0,
+    ) -> Trial:
+        """`change`: in words, empty for the control; `sources`: file as in `Location` -> the text that runs in its place; `steps`: it
+        ends after that many updates (0: with the script). Never raises: what went wrong is in the trial."""
+
+
 class Examined(msgspec.Struct, frozen=True):
     """What a survey came to. `incident`: ``None`` if there is nothing to tell; `certain`: one survey is enough to tell it,
     else another one has to say the same; `whole`: nothing that an optimizer has is reached by a gradient."""
@@ -101,6 +113,7 @@ class Investigate(Protocol):
         birth: FindBirth | None = None,
         look_back: Callable[[Case], Case] | None = None,
         makings: FindMakings | None = None,
+        try_out: TryOut | None = None,
     ) -> Investigation:
         """Begin the investigation of a held step. `look_back`: adds to a located case what the framework knows of the time
         before the step."""

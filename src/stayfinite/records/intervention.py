@@ -211,7 +211,7 @@ class Prediction(msgspec.Struct, frozen=True):
       (`engine.placebos`).
     - `breadth`: 0 for a change that only this cause explains (one argument of one operator), 1 where other causes would be
       cured by it too (one operator in another format), 2 for a change to the whole step. Specific beats broad.
-    - `steps`: over how many steps it has to hold: 1 for the held one, more where the failure grew over several.
+    - `steps`: 1 if the held step can tell; 0 if it takes the run from its start, because the failure grew over many steps.
     """
 
     change: Intervention

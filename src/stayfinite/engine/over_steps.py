@@ -1,0 +1,102 @@
+"""Experiments over many steps: the script again from its start, with one change performed in every step.
+
+What a rate, an initialisation or the scale of the data does is seen over many steps and not in one. The control is the script
+without a change, which must fail as the run did. A change passes if the script gets past the step where it had failed, and has
+then come as far: a tenth of the rate would put off any failure that comes with progress, and confirm itself.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from stayfinite.engine.ports import TryOut
+from stayfinite.records.diagnosis import Trial
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Intervention, Update
+from stayfinite.records.numbers import Number, is_finite, to_float
+
+MARGIN = 2.0
+"""A trial runs this many times as many steps as the run took to fail, and `LEAST_MARGIN` more."""
+LEAST_MARGIN = 20
+SLOWER = 10.0
+"""A run at a tenth of its rate gets this many times as many steps, to come as far."""
+SHARE = 0.1
+"""How much of the way from the first loss to the least one may be missing for a run to have come as far."""
+
+
+class Rerun:
+    """The trials of one incident. The control is run once, when it is first asked for."""
+
+    def __init__(self, case: Case, try_out: TryOut) -> None:
+        self._case = case
+        self._try_out = try_out
+        self._control: Trial | None = None
+        self.count = 0
+
+    @property
+    def limit(self) -> int:
+        """Updates after which a run that still is finite has passed."""
+        failed_at = max(self._case.symptom.step, 0)
+        return int(MARGIN * failed_at) + LEAST_MARGIN
+
+    def control(self, seconds: float) -> Trial:
+        """The script without a change."""
+        if self._control is None:
+            self.count += 1
+            self._control = self._try_out("", steps=self._case.symptom.step + 2, seconds=seconds)
+        return self._control
+
+    def changed(self, change: Intervention, seconds: float) -> Trial:
+        """The script with `change` performed in every step."""
+        slower = SLOWER if isinstance(change, Update) and 0.0 < change.rate < 0.5 else 1.0
+        self.count += 1
+        return self._try_out(change.told, interventions=(change,), steps=int(slower * self.limit), seconds=seconds)
+
+    def doubt(self, seconds: float) -> str:
+        """Why nothing can be concluded from trials, in words; empty if they can be relied on."""
+        control = self.control(seconds)
+        if control.status == "failed" and control.step <= self._case.symptom.step + 1:
+            return ""
+        if control.status == "not_run":
+            return control.note
+        if control.status == "failed":
+            return f"the script, run again without a change, failed at step {control.step} instead of {self._case.symptom.step}"
+        if control.steps <= self._case.symptom.step:
+            return f"the script, run again, had not come to step {self._case.symptom.step} after {seconds:.0f} s"
+        return "the script, run again without a change, does not fail: it draws other numbers each time, or the fault has gone"
+
+    def verdict(self, trial: Trial) -> tuple[str, str]:
+        """(``"finite"``, ``"failed"`` or ``""`` if that is not known; a note) for a changed run, held against the control."""
+        if trial.status == "failed":
+            return "failed", f"{trial.symptom} at step {trial.step}"
+        if trial.status in ("broken", "not_run"):
+            return "", trial.note
+        if trial.steps <= self._case.symptom.step:
+            return "", f"it had not come past step {self._case.symptom.step}: {trial.note or trial.status}"
+        before = self._control.losses if self._control is not None else ()
+        if not as_far(trial.losses, before):
+            return "", f"it stayed finite for {trial.steps} steps, but had not come as far as the run that failed"
+        return "finite", ""
+
+
+def as_far(losses: Sequence[Number], control: Sequence[Number]) -> bool:
+    """Whether a run reached what the control had reached before it failed, but for a tenth of the way. A run whose losses are not
+    known has."""
+    reached, other = least(losses), least(control)
+    if other is None:
+        return True
+    if reached is None:
+        return False
+    start = next((to_float(loss) for loss in control if is_finite(loss)), other)
+    return reached <= other + SHARE * abs(start - other) + 1e-6 * abs(start)
+
+
+def least(losses: Sequence[Number]) -> float | None:
+    """The least of the finite losses, each taken as the median of three: one lucky batch is no progress."""
+    finite = [to_float(loss) for loss in losses if is_finite(loss)]
+    if len(finite) < 3:
+        return min(finite, default=None)
+    smooth = [statistics.median(finite[place : place + 3]) for place in range(len(finite) - 2)]
+    return min(value for value in smooth if not math.isnan(value))

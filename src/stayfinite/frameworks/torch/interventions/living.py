@@ -1,0 +1,84 @@
+"""Interventions performed in every step of a run, instead of in one repetition.
+
+A trial of the script, and a run that recovers, go on with a change. Each pass through the loop gets performers of its own; an
+update is met by hooks of the framework. What changes the state itself (`State`) is done once, before the first step, except for
+parameters that are frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from stayfinite.frameworks.torch.interventions.performing import Given, Performer, performer
+from stayfinite.frameworks.torch.passes import Scene
+from stayfinite.frameworks.torch.tracing.frames import Frames
+from stayfinite.records.intervention import Intervention, State
+from stayfinite.rewrite.project import is_user_file
+
+
+class Living:
+    """Performs `interventions` in every pass. `applied`: how often they changed something; `refused`: why one could not."""
+
+    def __init__(
+        self, interventions: Sequence[Intervention], name: Callable[[Tensor], str], relative: Callable[[str], str]
+    ) -> None:
+        self._interventions = interventions
+        self._name = name
+        self._frames = Frames(is_user_file, relative)
+        self._now: list[Performer] = []
+        self._begun = False
+        self._applied = 0
+        self.refused = ""
+        self._hooks = [
+            register_optimizer_step_pre_hook(self._before_step), register_optimizer_step_post_hook(self._after_step),
+        ]
+
+    @property
+    def applied(self) -> int:
+        """How often something was changed so far."""
+        return self._applied + sum(one.applied for one in self._now)
+
+    def close(self) -> None:
+        """Leave the framework as it was."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @contextmanager
+    def around(self, scene: Scene) -> Iterator[None]:
+        """Entered round one pass through a loop."""
+        frame = scene.frame
+        bound = {name: value for name, value in (*frame.f_globals.items(), *frame.f_locals.items()) if not name.startswith("__")}
+        given = Given(scene.window, scene.subjects, self._frames, self._name, bound)
+        wanted = [one for one in self._interventions if not self._begun or not isinstance(one, State) or one.how == "frozen"]
+        self._now = [performer(one, given) for one in wanted]
+        try:
+            with ExitStack() as stack:
+                for one in self._now:
+                    one.begin()
+                    one.rebind({}, [])
+                    stack.enter_context(one.entered())
+                self._begun = True
+                yield
+        finally:
+            self._applied = self.applied
+            self.refused = self.refused or next((one.refused for one in self._now if one.refused), "")
+            self._now = []
+
+    def note_item(self, item: Any) -> None:
+        """`next` gave `item` in this pass."""
+        for one in self._now:
+            one.rebind({}, [("item", item)])
+
+    def _before_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        for one in self._now:
+            one.before_step(optimizer)
+
+    def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        for one in self._now:
+            one.after_step(optimizer)
