@@ -36,7 +36,8 @@ from stayfinite.rewrite.trials import Asked, Ended, TrialRequest, sweep
 
 if TYPE_CHECKING:
     from stayfinite.engine.monitor import Monitor
-    from stayfinite.engine.ports import FindBirth, FindMakings, Investigation, Listener, Outcome
+    from stayfinite.engine.ports import FindBirth, FindMakings, Investigation, Listener, Outcome, TryOut
+    from stayfinite.frameworks.torch.interventions.living import Living
     from stayfinite.frameworks.torch.session import Session
     from stayfinite.records.finding import Warning
     from stayfinite.records.incident import Case, Incident, Symptom
@@ -60,6 +61,7 @@ class Witness:
     def __init__(self, request: TrialRequest, journal: int) -> None:
         self.request = request
         self.session: Session | None = None
+        self.living: Living | None = None
         self.updates = 0
         self._journal = journal
         self._deadline = time.monotonic() + request.seconds
@@ -90,6 +92,8 @@ class Witness:
         """Write how the trial ended, and leave this process at once. Nothing in a child of it."""
         if os.getpid() != self._process:
             return
+        if self.living is not None and not self.living.applied and how != "refused":
+            how, note, symptom = "refused", "the run has nothing there to change", None
         seen = symptom or self._finite
         ended = Ended(how, self._taken(), seen.detector if seen else "", seen.step if seen else -1, note)
         if how == "symptom" and seen is not None and seen.series.startswith("loss"):
@@ -163,20 +167,41 @@ class _Counted:
 
     def __init__(self, session: Session, witness: Witness) -> None:
         self._session, self._witness = session, witness
+        self._living: Living | None = None
+        if witness.request.interventions:
+            from stayfinite.frameworks.torch.interventions.living import Living
+
+            witness.living = self._living = Living(witness.request.interventions, session._name, session.relative)
 
     def attempts(self, block: Block, frame: FrameType) -> Iterable[Attempt]:
         if self._witness.is_enough():
             self._witness.close()
             self._witness.end("steps")
-        return self._session.attempts(block, frame)
+        passes = self._session.attempts(block, frame)
+        return passes if self._living is None else self._changed(passes, self._living)
+
+    def _changed(self, passes: Iterable[Attempt], living: Living) -> Iterator[Attempt]:
+        """The same, with the interventions of the trial performed while the user's code runs."""
+        for attempt in passes:
+            scene = self._session._scene
+            if scene is None:
+                yield attempt
+                continue
+            with living.around(scene):
+                yield attempt
+            if living.refused:
+                self._witness.end("refused", living.refused)
 
     def advance(self, iterator: Iterator[Any], default: tuple[Any, ...]) -> Any:
-        return self._session.advance(iterator, default)
+        item = self._session.advance(iterator, default)
+        if self._living is not None:
+            self._living.note_item(item)
+        return item
 
 
 def _judge(
     case: Case, live: Outcome, listener: Listener, *, repeatable: str | None, budget: float, birth: FindBirth | None = None,
-    look_back: Any = None, makings: FindMakings | None = None,
+    look_back: Any = None, makings: FindMakings | None = None, try_out: TryOut | None = None,
 ) -> Investigation:
     """In the place of an investigation: an exception is traced once, because only that tells whose it is; nothing else is."""
     from stayfinite.engine.investigate import incident_id, investigate
@@ -206,8 +231,6 @@ def _try(request: TrialRequest, journal: int, folder: str) -> NoReturn:
     program = request.program
     witness = Witness(request, journal)
     scratch = Scratch(folder, witness.refuse)
-    if request.interventions:
-        witness.end("refused", "interventions cannot be performed in every step of a run yet")
     os.chdir(program.working_directory)
     target = Target(None if program.module else program.script, program.module, program.argv)
     path, package = find(target)

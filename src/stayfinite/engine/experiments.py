@@ -14,6 +14,7 @@ import msgspec
 
 from stayfinite import shield
 from stayfinite.catalog import pages
+from stayfinite.catalog.histories import growth
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.placebos import enough, over_steps, placebos
 from stayfinite.engine.ports import Outcome, ReplayRequest, TryOut
@@ -44,6 +45,9 @@ class _Lab:
         self.until = time.monotonic() + budget
         self.left = replays
         self.done = 0
+        run = growth(case, "loss")
+        self.grew = run.grew and run.steps >= 2
+        """The loss had been rising before the step: a change to the step alone proves little."""
         value = case.symptom.value
         self.control: str = value if isinstance(value, str) else "nonfinite"
         if case.exception is not None:
@@ -107,6 +111,8 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
             break
         if prediction.steps == 1:
             with_one, verdict = yield from _compare(prediction, lab)
+            if verdict == "confirmed" and lab.grew:
+                with_one, verdict = _holds(prediction, with_one, lab)
         else:
             with_one, verdict = _compare_runs(prediction, lab)
         done.append((prediction, with_one, verdict))
@@ -179,6 +185,22 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
     if still:
         return told("finite", lab.control, "", last), "confirmed"
     return told("finite", "", "the step passes, but no placebo could be performed beside it"), "inconclusive"
+
+
+def _holds(prediction: Prediction, one: Experiment, lab: _Lab) -> tuple[Experiment, VerdictName]:
+    """A change that cured the held step, where the loss had been growing before it: does it cure the run?"""
+    started, rerun = time.monotonic(), lab.rerun
+    doubt = rerun.doubt(lab.seconds / 3) if rerun is not None else "the script cannot be run again"
+    outcome, note = "", f"the step passes, but the loss had been growing before it, and {doubt}"
+    if rerun is not None and not doubt:
+        trial = rerun.changed(prediction.change, lab.seconds / 2)
+        outcome, note = rerun.verdict(trial)
+        note = f"the step passes, but the run does not: {note}"
+    again = msgspec.structs.replace(
+        one, note="" if outcome == "finite" else note, seconds=one.seconds + time.monotonic() - started,
+        replays=one.replays + int(rerun is not None),
+    )
+    return again, "confirmed" if outcome == "finite" else "inconclusive"
 
 
 def _compare_runs(prediction: Prediction, lab: _Lab) -> tuple[Experiment, VerdictName]:

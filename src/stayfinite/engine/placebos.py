@@ -40,11 +40,11 @@ def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[In
 
 
 def over_steps(change: Intervention) -> Intervention | None:
-    """The placebo of a change that is performed in every step: a tenth of the dose. If that much cures too, anything does."""
+    """The placebo of a change that is performed in every step: a hundredth of the dose. If that much cures too, anything does."""
     if isinstance(change, Update) and change.rate < 1.0:
-        return msgspec.structs.replace(change, rate=1.0 - 0.1 * (1.0 - change.rate))
+        return msgspec.structs.replace(change, rate=1.0 - 0.01 * (1.0 - change.rate))
     if isinstance(change, Update) and change.clip:
-        return Update(rate=0.9, optimizer=change.optimizer)
+        return Update(rate=0.99, optimizer=change.optimizer)
     if isinstance(change, State) and change.how == "scaled-draw":
         return State(change.what, "redrawn", change.names)
     return None

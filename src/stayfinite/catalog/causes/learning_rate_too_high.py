@@ -40,6 +40,7 @@ from stayfinite.catalog.histories import growth, growth_bits, rate, rate_ratio, 
 from stayfinite.catalog.scales import absurd_start, began_with, data_scale, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, Update
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -51,13 +52,18 @@ EXAMPLES = ("learning-rate-too-high", "high-temperature")
 CYCLIC = frozenset({"OneCycleLR", "CyclicLR"})
 """Schedulers that are given the highest rate and do not look at the optimizer's."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
     """The schedule that has a highest rate of its own; else the number that is the rate; else where the optimizer was constructed."""
     cyclic = (info.scheduled_at for info in case.configuration.optimizers if CYCLIC.intersection(info.schedulers))
     return next(cyclic, None) or places.rate(case) or optimizer_location(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With a tenth of the rate from the start, or a thousandth, the run passes and comes as far."""
+    return [Prediction(Update(rate=rate), steps=0, breadth=1) for rate in (0.1, 0.001)]
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
 from types import FrameType
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from stayfinite import shield
-from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings
+from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings, TryOut
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
@@ -28,6 +29,7 @@ from stayfinite.records.incident import Case, Configuration, Incident, Origin, R
 from stayfinite.records.numbers import to_float, to_number
 from stayfinite.records.survey import Birth, Making
 from stayfinite.records.tensor import TensorStats
+from stayfinite.rewrite.files import UserFiles
 from stayfinite.rewrite.runtime import Attempt
 
 REPLAYED_OFTEN = 3
@@ -67,6 +69,7 @@ class Incidents:
         self._sensors = sensors
         self._relative = relative
         self._spent = 0.0
+        self._began = time.monotonic()
         self._known: dict[tuple[str, ...], tuple[int, Incident]] = {}
         self._told = False
         self._kept: set[str] = set()
@@ -168,6 +171,7 @@ class Incidents:
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
                 makings=lambda located: self.makings(located, scene.frame),
                 look_back=None if look is None else lambda located: look(located, scene, left),
+                try_out=self._trier(case.symptom, left),
             )
             incident = yield from self.conduct(investigation, inquiry)
         if incident is None:
@@ -178,6 +182,15 @@ class Incidents:
         again = previous is not None and previous.id == incident.id
         self._known[key] = (seen + 1 if again else 1, incident)
         return incident
+
+    def _trier(self, symptom: Symptom, left: float) -> TryOut | None:
+        from stayfinite.frameworks.torch.trying import trier  # a run without incidents is not run again
+
+        options, took = self._options, time.monotonic() - self._began - self._spent
+        return trier(
+            options.program, UserFiles(options.folder), took=took, budget=left, failed_at=symptom.step,
+            watch_for=symptom.detector, every=options.every,
+        )
 
     def conduct(self, investigation: Investigation, inquiry: Inquiry | None) -> Generator[Attempt, None, Incident]:
         """Yield the repetitions that `investigation` asks for; the value is what it found. One that breaks is answered
