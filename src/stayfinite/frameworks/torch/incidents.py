@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from stayfinite import shield
-from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings, TryOut
+from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcome, Readings
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
@@ -24,12 +24,12 @@ from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.frameworks.torch.surveys import SUSPICIONS
+from stayfinite.frameworks.torch.trying import trier
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Configuration, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.numbers import to_float, to_number
 from stayfinite.records.survey import Birth, Making
 from stayfinite.records.tensor import TensorStats
-from stayfinite.rewrite.files import UserFiles
 from stayfinite.rewrite.runtime import Attempt
 
 REPLAYED_OFTEN = 3
@@ -171,7 +171,7 @@ class Incidents:
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
                 makings=lambda located: self.makings(located, scene.frame),
                 look_back=None if look is None else lambda located: look(located, scene, left),
-                try_out=self._trier(case.symptom, left),
+                try_out=trier(self._options, case.symptom, took=time.monotonic() - self._began - self._spent, budget=left),
             )
             incident = yield from self.conduct(investigation, inquiry)
         if incident is None:
@@ -182,15 +182,6 @@ class Incidents:
         again = previous is not None and previous.id == incident.id
         self._known[key] = (seen + 1 if again else 1, incident)
         return incident
-
-    def _trier(self, symptom: Symptom, left: float) -> TryOut | None:
-        from stayfinite.frameworks.torch.trying import trier  # a run without incidents is not run again
-
-        options, took = self._options, time.monotonic() - self._began - self._spent
-        return trier(
-            options.program, UserFiles(options.folder), took=took, budget=left, failed_at=symptom.step,
-            watch_for=symptom.detector, every=options.every,
-        )
 
     def conduct(self, investigation: Investigation, inquiry: Inquiry | None) -> Generator[Attempt, None, Incident]:
         """Yield the repetitions that `investigation` asks for; the value is what it found. One that breaks is answered

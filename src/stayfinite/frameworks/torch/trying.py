@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from stayfinite.engine.ports import TryOut
+from stayfinite.frameworks.torch.options import Options
 from stayfinite.records.diagnosis import Trial
+from stayfinite.records.incident import Symptom
 from stayfinite.records.intervention import Intervention
-from stayfinite.rewrite.births.second_run import Program
 from stayfinite.rewrite.files import UserFiles
-from stayfinite.rewrite.trials import TrialRequest, run_trial
 
 _SHARE = 0.25
 """A run that took longer than this share of the budget to fail is not run again: a control, a change and a placebo are three
 runs, and one more is a margin."""
 
 
-def trier(
-    program: Program | None, files: UserFiles, *, took: float, budget: float, failed_at: int, watch_for: str, every: int
-) -> TryOut | None:
-    """What tries a script out; ``None`` if there is none to run.
+def trier(options: Options, symptom: Symptom, *, took: float, budget: float) -> TryOut | None:
+    """What tries out the script that failed with `symptom`; ``None`` if there is none to run.
 
-    **Arguments**: `took`: seconds until the run failed; `budget`: seconds for all experiments; `failed_at`, `watch_for`: the step that
-    failed and its symptom; `every`: steps between looks at parameters.
+    **Arguments**: `took`: seconds until it failed; `budget`: seconds for all experiments.
     """
+    program = options.program
     if program is None or (not program.script and program.module is None):
         return None
+    files = UserFiles(options.folder)
 
     def try_out(
         change: str, *, interventions: tuple[Intervention, ...] = (), sources: Mapping[str, str] | None = None, steps: int = 0,
@@ -35,10 +34,12 @@ def trier(
             return Trial(change, "not_run", note=(
                 f"the run took {took:.0f} s to fail, and {budget:.0f} s are given for all experiments: more with --budget"
             ))
+        from stayfinite.rewrite.trials import TrialRequest, run_trial  # a run without incidents is not run again
+
         texts = {files.path(file): text for file, text in (sources or {}).items()}
         return run_trial(TrialRequest(
-            program, change, sources=texts, interventions=interventions, steps=steps, seconds=seconds, watch_for=watch_for,
-            failed_at=failed_at, every=every,
+            program, change, sources=texts, interventions=interventions, steps=steps, seconds=seconds, watch_for=symptom.detector,
+            failed_at=symptom.step, every=options.every,
         ))
 
     return try_out
