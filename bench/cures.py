@@ -59,7 +59,8 @@ def patched_run(case: Case, recording: Path, remedy: str, timeout: float) -> dic
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place, case.name)
         shutil.copytree(case.folder, copy, ignore=shutil.ignore_patterns("__pycache__", "*.toml"))
-        command = [sys.executable, "-m", "stayfinite", "fix", "--incident", str(recording), "--remedy", remedy, "--unsafe"]
+        command = [sys.executable, "-m", "stayfinite", "fix", "--incident", str(recording), "--remedy", remedy,
+                   "--unsafe", "--folder", str(copy)]
         applied = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=60, check=False)
         if applied.returncode:
             return {"applies": False, "healthy": False, "why": (applied.stderr.strip().splitlines() or ["?"])[-1]}

@@ -6,6 +6,10 @@ declares
 - `TITLE`: a few words; `CURES`: ids of the causes it is a cure for;
 - `APPLICABILITY`: ``"safe"`` if it is the same function wherever the original was finite, ``"unsafe"`` if it trains otherwise
   from then on, ``"display-only"`` if it is a sentence;
+- `SAME_FUNCTION`: true where it claims to give the same values wherever the original was finite; `UNUSED_ELEMENTS`: true where the
+  elements it changes are not used, so that a gradient of 0 there is right; `ON_STEP`: false where one step cannot judge it;
+  `BREADTH`: 0 (default) for a change to one operation, 1 to a layer or an argument, 2 to the whole training, 3 for a mask of the
+  folklore, which is a candidate only to be judged like the others;
 - `EXAMPLES`: names of gallery cases that it cures; empty with a `NO_EXAMPLE` that says why;
 - `propose(case, sources)`: the ways to do it for this case, the best first; empty if it is not about this case at all.
 

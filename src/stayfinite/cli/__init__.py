@@ -14,6 +14,7 @@ _COMMANDS = {
     "run": ("stayfinite.cli.run_command", "run a training script; hold, replay and locate the step that goes bad"),
     "report": ("stayfinite.cli.report_command", "show a recording"),
     "replay": ("stayfinite.cli.replay_command", "run the failing step of a recording again, in a fresh process"),
+    "fix": ("stayfinite.cli.fix_command", "change the source as a verified remedy of an incident does"),
     "explain": ("stayfinite.cli.explain_command", "the page of a cause, a detector or a remedy"),
 }
 

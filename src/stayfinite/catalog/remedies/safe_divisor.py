@@ -42,6 +42,7 @@ CURES = (
     "degenerate-normalization", "empty-reduction", "degenerate-batch-statistics", "where-gradient-trap", "infinity-arithmetic",
 )
 APPLICABILITY = "safe"
+SAME_FUNCTION = True
 EXAMPLES = ("division-by-zero", "digits-closeup", "dropped-edges")
 
 _DIVISIONS = frozenset({"div", "reciprocal", "pow", "rsqrt"})

@@ -38,6 +38,7 @@ from stayfinite.records.intervention import Stable
 TITLE = "Compute the logarithm from the logits"
 CURES = ("log-of-zero", "half-precision-underflow", "where-gradient-trap")
 APPLICABILITY = "safe"
+SAME_FUNCTION = True
 EXAMPLES = ()
 NO_EXAMPLE = "the gallery keeps its probabilities behind functions; tests hold each spelling"
 

@@ -1,0 +1,250 @@
+"""From causes to remedies that were seen to work.
+
+Each remedy of a leading cause is tried twice: on the held step, where it is performed like an experiment, and by a trial, the
+user's script from its start with the patch. It is *verified* if the failing step passes and training goes on to learn. A
+**mask is no cure**: what leaves no gradient at the elements it cured, or other values where the original was finite while it
+claims to be the same function, is *refused*, however finite the loss. What nobody could try says why.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from stayfinite import shield
+from stayfinite.catalog import pages
+from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
+from stayfinite.records.fix import Fix
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Intervention
+from stayfinite.records.numbers import Number, is_finite, show
+
+TRIED = 6
+"""Remedies that are tried at most; the others are shown, not tested."""
+LEADING = 0.05
+"""Probability from which a cause that is not confirmed has its remedies looked at."""
+CAUSES = 3
+"""Causes whose remedies are looked at, at most."""
+ROUNDING = 1e-3
+"""Relative change of finite values that still counts as the same function: float16 has eleven bits, 1 part in 2048."""
+ENOUGH = 2
+"""Verified remedies after which no further trial is begun: the user needs one, and a second opinion."""
+
+Prescription = Generator[ReplayRequest, Outcome, tuple[Remedy, ...]]
+
+
+class TryOut(Protocol):
+    """Runs the user's script again from its start with one change (`rewrite.trials`). Without a change it is the control."""
+
+    def __call__(self, change: str, fix: Fix | None, interventions: tuple[Intervention, ...]) -> Trial:
+        """The trial; never raises."""
+
+
+def prescribe(
+    case: Case, diagnosis: Diagnosis, sources: Mapping[str, str], *, try_out: TryOut | None, budget: float, steps: bool = True,
+) -> Prescription:
+    """Find remedies for the causes that lead `diagnosis` and try them.
+
+    **Arguments**
+
+    - `sources`: text of the user's files, by file as in `Location`.
+    - `try_out`: runs a trial; ``None`` if the script cannot be run again.
+    - `budget`: seconds; nothing is begun once they are spent.
+    - `steps`: the held step can be repeated.
+
+    **Returns** a generator of replay requests whose value are the remedies: verified safe ones first, refused ones last.
+    """
+    until = time.monotonic() + budget
+    steps = steps and case.replay.not_tested is None and bool(case.replay.attempts)
+    trials = _Trials(try_out, case.symptom.step)
+    judged: list[Remedy] = []
+    tried = verified = 0
+    for remedy in candidates(case, diagnosis.hypotheses, sources):
+        if remedy.fix is None and not remedy.interventions:
+            judged.append(remedy)
+            continue
+        if tried >= TRIED or time.monotonic() > until:
+            reason = "others were tried first" if tried >= TRIED else "the budget was spent on others"
+            judged.append(_with(remedy, "not_tested", remedy.reason or reason))
+            continue
+        tried += 1
+        if steps and remedy.interventions and _on_step(remedy):
+            outcome = yield ReplayRequest("experiment", remedy.interventions[0])
+            remedy = judge_step(remedy, outcome)
+        if remedy.verdict not in ("refused", "failed"):
+            if verified >= ENOUGH:
+                remedy = _with(remedy, "not_tested", "others were verified before")
+            elif time.monotonic() < until:
+                remedy = trials.judge(remedy)
+            else:
+                remedy = _without_trial(remedy, "the budget was spent on others")
+        verified += remedy.verdict == "verified" and remedy.fix is not None
+        judged.append(remedy)
+    return ordered(judged)
+
+
+# -- what to try -------------------------------------------------------------------------------------------------------------
+
+
+def candidates(case: Case, hypotheses: Sequence[Hypothesis], sources: Mapping[str, str]) -> list[Remedy]:
+    """Remedies for the leading causes, those of the first cause first; of one cause narrow ones before broad ones, and safe ones
+    before unsafe ones. One that breaks is left out and counted by `shield`."""
+    confirmed = [one for one in hypotheses if one.verdict == "confirmed"]
+    others = [one for one in hypotheses if one.verdict not in ("confirmed", "refuted") and one.probability >= LEADING]
+    causes = [one.cause for one in (*confirmed, *others)][:CAUSES]
+    found: list[tuple[int, int, int, int, Remedy]] = []
+    for name in pages.ids("remedies"):
+        module = pages.load("remedies", name)
+        rank = next((number for number, cause in enumerate(causes) if cause in module.CURES), None)
+        if rank is None:
+            continue
+        offers: Sequence[Remedy] = ()
+        with shield.shielded(f"remedy {name}"):
+            offers = module.propose(case, sources)
+        breadth = getattr(module, "BREADTH", 0)
+        for number, offer in enumerate(offers):
+            found.append((rank + 2 * (breadth > 2), breadth, offer.applicability != "safe", number, offer))
+    found.sort(key=lambda entry: entry[:4])
+    return _distinct(entry[4] for entry in found)
+
+
+def _distinct(remedies: Iterable[Remedy]) -> list[Remedy]:
+    """Without those whose patch another one has already."""
+    seen: set[str] = set()
+    kept = []
+    for remedy in remedies:
+        key = remedy.fix.diff if remedy.fix is not None else f"{remedy.remedy}: {remedy.reason}"
+        if key not in seen:
+            seen.add(key)
+            kept.append(remedy)
+    return kept
+
+
+# -- on the held step --------------------------------------------------------------------------------------------------------
+
+
+def _on_step(remedy: Remedy) -> bool:
+    """False where one step cannot judge it: a rate that was too high long before."""
+    return bool(getattr(pages.load("remedies", remedy.remedy), "ON_STEP", True))
+
+
+def judge_step(remedy: Remedy, outcome: Outcome) -> Remedy:
+    """`remedy` after it was performed on the held step: refused or failed, else with what was seen in `reason`."""
+    effect = outcome.effect
+    remedy = msgspec.structs.replace(remedy, effect=effect)
+    if effect is None or effect.refused or not effect.applied or outcome.unrepeatable:
+        return remedy  # nothing follows from it
+    module = pages.load("remedies", remedy.remedy)
+    if effect.gradient == "zero" and not getattr(module, "UNUSED_ELEMENTS", False):
+        return _with(remedy, "refused", "it hides the failure: no gradient arrives at the elements it changes, so nothing is "
+                     "learned from them")
+    if outcome.failed or effect.gradient == "nonfinite":
+        return _with(remedy, "failed", "the held step fails with it too")
+    if getattr(module, "SAME_FUNCTION", False) and effect.deviation > ROUNDING:
+        return _with(remedy, "refused", f"it changes {effect.changed} values that were finite before, by up to "
+                     f"{show(effect.deviation)} of their size, and claims to be the same function")
+    return msgspec.structs.replace(remedy, reason="the held step passes with it")
+
+
+# -- by a trial --------------------------------------------------------------------------------------------------------------
+
+
+class _Trials:
+    """The trials of one incident; the control is run once, before the first."""
+
+    def __init__(self, try_out: TryOut | None, step: int) -> None:
+        self._try_out = try_out
+        self._step = step
+        self._control: Trial | None = None
+
+    def judge(self, remedy: Remedy) -> Remedy:
+        """`remedy` after a trial."""
+        if self._try_out is None:
+            return _without_trial(remedy, "the script cannot be run again")
+        if self._control is None:
+            self._control = self._try_out("", None, ())
+        control = self._control
+        if control.status != "failed":
+            reason = {
+                "not_run": control.note or "no trial could be run", "broken": f"the script does not run again: {control.note}",
+                "ended": "run again, the script does not come as far as the failure in the time a trial has",
+            }.get(control.status, "run again from its start, the script does not fail")
+            return _without_trial(remedy, reason)
+        trial = self._try_out(remedy.title, remedy.fix, () if remedy.fix is not None else remedy.interventions)
+        return judge_trial(msgspec.structs.replace(remedy, trial=trial), trial, control, self._step)
+
+
+def _without_trial(remedy: Remedy, reason: str) -> Remedy:
+    """What is known without a trial: at most that the held step passes."""
+    passed = remedy.reason
+    return _with(remedy, "inconclusive" if passed else "not_tested", f"{passed}; {reason}" if passed else reason)
+
+
+def judge_trial(remedy: Remedy, trial: Trial, control: Trial, step: int) -> Remedy:
+    """`remedy` after `trial`, beside the `control` that failed at `step`."""
+    if trial.status == "failed":
+        same = trial.symptom == control.symptom and trial.step == control.step
+        return _with(remedy, "failed", "the run fails at the same step" if same else
+                     f"the run goes on to step {trial.step} and ends with {trial.symptom}")
+    if trial.status == "broken":
+        return _with(remedy, "failed", f"the patched script raises: {trial.note}")
+    if trial.status in ("not_run", "ended"):
+        return _without_trial(remedy, trial.note or "the trial ended before the failing step")
+    verdict, reason = learns(trial, control, max(control.step, 0))
+    return _with(remedy, verdict, reason)
+
+
+def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
+    """Whether a run that passed `step` goes on to learn, by its losses."""
+    losses = _finite(trial.losses)
+    stride = _stride(trial)
+    after = _finite(trial.losses[step // stride :])
+    before = _finite(control.losses[: max(1, step // _stride(control))])
+    passed = f"it passes step {step} and {max(0, trial.steps - step - 1)} more"
+    if not losses:
+        return "verified", f"{passed}; no loss was read"
+    if len(after) >= 5 and len(set(after)) == 1:
+        return "refused", f"{passed}, but the loss stands still at {show(after[-1])}: nothing is learned"
+    quarter = max(1, len(losses) // 4)
+    start = statistics.median(before[:quarter]) if before else losses[0]
+    end = statistics.median(losses[-quarter:])
+    seen = [*before, losses[0]]
+    room = max(max(seen) - min(seen), 0.05 * abs(start), 1e-6)
+    told = f"the loss goes from {show(start)} to {show(end)}"
+    if end > max(seen) + room:
+        return "failed", f"{passed}, but {told}"
+    if len(after) < 3:
+        return "verified", f"{passed}, where the run ends"
+    return "verified", f"{passed}; {told}"
+
+
+def _stride(trial: Trial) -> int:
+    """Steps between two of the losses a trial kept."""
+    return max(1, int(getattr(trial, "stride", 1)))
+
+
+def _finite(losses: Sequence[Number]) -> list[float]:
+    return [float(loss) for loss in losses if not isinstance(loss, str) and is_finite(loss)]
+
+
+# -- order -------------------------------------------------------------------------------------------------------------------
+
+_ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, "failed": 3, "refused": 4}
+
+
+def ordered(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """Verified ones first, and of these safe ones with a patch; then what nobody could try; refused ones last."""
+    def key(remedy: Remedy) -> tuple[int, int, bool]:
+        applicability = ("safe", "unsafe", "display-only").index(remedy.applicability)
+        return _ORDER[remedy.verdict], applicability, remedy.fix is None
+
+    return tuple(sorted(remedies, key=key))
+
+
+def _with(remedy: Remedy, verdict: Judged, reason: str) -> Remedy:
+    return msgspec.structs.replace(remedy, verdict=verdict, reason=reason)

@@ -1,0 +1,163 @@
+"""Remedies are judged by what was seen: the held step with them, and a trial beside its control."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from catalog.patching import ZERO, born, marked
+from catalog.writing import stats
+
+from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.engine.prescribe import learns, ordered, prescribe
+from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
+from stayfinite.records.fix import Fix
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Effect, Intervention
+from stayfinite.records.numbers import Number
+
+TEXT, PLACE = marked("import torch\n\n\ndef scale(x):\n    return «x / x.std(0)»\n")
+CASE: Case = born(PLACE, "div", ZERO, stats("x.std(0)", (10,), zero=1, min=0.0, culprit=0.0), step=20)
+FALLING: tuple[Number, ...] = tuple(2.0 - 0.02 * step for step in range(40))
+CONTROL = Trial("", "failed", 20, "nonfinite-loss", 20, (*FALLING[:20], "nan"))
+GOOD = Trial("x", "finite", 40, losses=FALLING)
+
+
+def blamed(*causes: str) -> Diagnosis:
+    return Diagnosis(tuple(Hypothesis(cause, cause, 5.0, 0.9 / (number + 1), "confirmed" if not number else "not_tested")
+                           for number, cause in enumerate(causes)))
+
+
+BLAMED = blamed("division-by-zero")
+
+
+def passed(**effect: object) -> Outcome:
+    return Outcome(False, "", (0.5,), effect=Effect(**{"applied": 1, "gradient": "finite", **effect}))  # type: ignore[arg-type]
+
+
+def cured(
+    outcome: Callable[[ReplayRequest], Outcome] = lambda request: passed(), trial: Trial = GOOD, control: Trial = CONTROL,
+    diagnosis: Diagnosis = BLAMED, case: Case = CASE, budget: float = 60.0,
+) -> tuple[tuple[Remedy, ...], list[str], list[ReplayRequest]]:
+    """What is prescribed, what was tried out, and what was replayed."""
+    tried: list[str] = []
+    asked: list[ReplayRequest] = []
+
+    def try_out(change: str, fix: Fix | None, interventions: tuple[Intervention, ...]) -> Trial:
+        tried.append(change)
+        assert not change or fix is not None
+        return control if not change else trial
+
+    running = prescribe(case, diagnosis, {"train.py": TEXT}, try_out=try_out, budget=budget)
+    sent: Outcome | None = None
+    while True:
+        try:
+            request = running.send(sent) if sent is not None else next(running)
+        except StopIteration as end:
+            return end.value, tried, asked
+        asked.append(request)
+        sent = outcome(request)
+
+
+def named(remedies: tuple[Remedy, ...], name: str) -> Remedy:
+    return next(one for one in remedies if one.remedy == name)
+
+
+def test_a_remedy_that_passes_both_is_verified() -> None:
+    remedies, tried, asked = cured()
+    best = remedies[0]
+    assert (best.remedy, best.verdict, best.applicability) == ("safe-divisor", "verified", "safe")
+    assert best.reason == "it passes step 20 and 19 more; the loss goes from 1.91 to 1.31"
+    assert best.fix is not None and "masked_fill(spread == 0, 1.0)" in best.fix.diff
+    assert best.trial == GOOD and best.effect is not None and best.effect.gradient == "finite"
+    assert tried[0] == "" and all(request.purpose == "experiment" and request.intervention for request in asked)
+
+
+def test_what_is_no_longer_the_same_function_is_refused() -> None:
+    remedies, tried, _ = cured(lambda request: passed(changed=12, deviation=0.25))
+    refused = named(remedies, "safe-divisor")
+    assert refused.verdict == "refused"
+    assert refused.reason.startswith("it changes 12 values that were finite before, by up to 0.25 of their size")
+    assert "Choose the divisor before dividing" not in tried
+
+
+def test_what_does_not_help_the_step_is_not_tried_further() -> None:
+    remedies, tried, _ = cured(lambda request: Outcome(True, "", ("nan",), effect=Effect(applied=1)))
+    assert named(remedies, "safe-divisor").verdict == "failed"
+    assert "Choose the divisor before dividing" not in tried
+
+
+@pytest.mark.parametrize("outcome", [
+    Outcome(True, "", effect=Effect(applied=0)), Outcome(True, "", effect=Effect(refused="no performer")),
+    Outcome(False, "", unrepeatable="a socket was opened", effect=Effect(applied=1)),
+])
+def test_nothing_follows_from_a_step_without_the_change(outcome: Outcome) -> None:
+    remedies, _, _ = cured(lambda request: outcome)
+    assert named(remedies, "safe-divisor").verdict == "verified"  # by its trial
+
+
+@pytest.mark.parametrize(("trial", "verdict", "reason"), [
+    (Trial("x", "failed", 20, "nonfinite-loss", 20), "failed", "the run fails at the same step"),
+    (Trial("x", "failed", 31, "nonfinite-gradient", 31), "failed", "the run goes on to step 31 and ends with nonfinite-gradient"),
+    (Trial("x", "broken", note="NameError: x"), "failed", "the patched script raises: NameError: x"),
+    (Trial("x", "ended", 12, note="the 30 s were over after 12 updates"), "inconclusive",
+     "the held step passes with it; the 30 s were over after 12 updates"),
+    (Trial("x", "finite", 40, losses=(*FALLING[:20], *[0.0] * 20)), "refused",
+     "it passes step 20 and 19 more, but the loss stands still at 0: nothing is learned"),
+    (Trial("x", "finite", 40, losses=(*FALLING[:20], *[1e6] * 10, *[2e6] * 10)), "failed",
+     "it passes step 20 and 19 more, but the loss goes from 1.91 to 2e+06"),
+])
+def test_verdicts_of_a_trial(trial: Trial, verdict: Judged, reason: str) -> None:
+    remedy = named(cured(trial=trial)[0], "safe-divisor")
+    assert (remedy.verdict, remedy.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(("control", "reason"), [
+    (Trial("", "finite", 40, losses=FALLING), "run again from its start, the script does not fail"),
+    (Trial("", "not_run", note="a cell of a notebook cannot be run again"), "a cell of a notebook cannot be run again"),
+    (Trial("", "broken", note="FileExistsError: out"), "the script does not run again: FileExistsError: out"),
+])
+def test_a_control_that_does_not_fail_proves_nothing(control: Trial, reason: str) -> None:
+    remedies, tried, _ = cured(control=control)
+    remedy = named(remedies, "safe-divisor")
+    assert (remedy.verdict, remedy.reason) == ("inconclusive", f"the held step passes with it; {reason}")
+    assert tried == [""] * len(tried) and tried
+
+
+def test_nothing_is_begun_without_time() -> None:
+    remedies, tried, asked = cured(budget=-1.0)
+    assert not tried and not asked
+    assert named(remedies, "safe-divisor").verdict == "not_tested"
+    assert named(remedies, "safe-divisor").reason == "the budget was spent on others"
+
+
+def test_a_step_that_cannot_be_repeated_leaves_the_trial() -> None:
+    case = msgspec.structs.replace(CASE, replay=msgspec.structs.replace(CASE.replay, not_tested="a socket was opened"))
+    remedies, tried, asked = cured(case=case)
+    assert not asked and tried
+    assert named(remedies, "safe-divisor").verdict == "verified"
+
+
+def test_only_leading_causes_have_their_remedies_tried() -> None:
+    assert cured(diagnosis=Diagnosis())[0] == ()
+    refuted = Diagnosis((Hypothesis("division-by-zero", "", 5.0, 0.9, "refuted"),))
+    assert cured(diagnosis=refuted)[0] == ()
+
+
+def test_order() -> None:
+    fix = Fix((), "x")
+    made = [
+        Remedy("a", "", "safe", verdict="refused", fix=fix), Remedy("b", "", "safe", verdict="failed", fix=fix),
+        Remedy("c", "", "display-only"), Remedy("d", "", "unsafe", fix=fix), Remedy("e", "", "unsafe", verdict="verified", fix=fix),
+        Remedy("f", "", "safe", verdict="verified"), Remedy("g", "", "safe", verdict="verified", fix=fix),
+        Remedy("h", "", "safe", verdict="inconclusive", fix=fix),
+    ]
+    assert "".join(one.remedy for one in ordered(made)) == "gfehdcba"
+
+
+def test_a_failure_in_the_first_step_has_no_losses_before_it() -> None:
+    control = Trial("", "failed", 0, "nonfinite-loss", 0, ("nan",))
+    assert learns(Trial("x", "finite", 40, losses=FALLING), control, 0)[0] == "verified"
+    assert learns(Trial("x", "finite", 40, losses=tuple(reversed(FALLING))), control, 0)[0] == "failed"
+    assert learns(Trial("x", "finite", 1, losses=(2.0,)), control, 0) == ("verified", "it passes step 0 and 0 more, where the run ends")
