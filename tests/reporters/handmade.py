@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stayfinite.records.diagnosis import Diagnosis, Evidence, Hypothesis
+import msgspec
+
+from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, Remedy, Trial
 from stayfinite.records.finding import Warning
+from stayfinite.records.fix import Fix
 from stayfinite.records.incident import (
     Case,
     Configuration,
@@ -16,6 +19,7 @@ from stayfinite.records.incident import (
     ReplaySummary,
     Symptom,
 )
+from stayfinite.records.intervention import Effect, Place, Stable, Update
 from stayfinite.records.location import Location
 from stayfinite.records.manifest import Closing, Manifest
 from stayfinite.records.series import Window
@@ -116,6 +120,55 @@ def log_of_zero(step: int = 57, *, stopped: bool = True, identity: str = "4a1b9c
     return Incident(
         id=identity, case=case, diagnosis=Diagnosis(causes), stopped=stopped, held=True, reproduced=True, seconds=0.41
     )
+
+
+DIFF = """\
+--- a/train.py
++++ b/train.py
+@@ -4,4 +4,4 @@
+ def loss_fn(logits, target):
+-    p = torch.softmax(logits, 1)
++    p = torch.log_softmax(logits, 1)
+     picked = p[torch.arange(len(target)), target]
+-    return -torch.log(picked).mean()
++    return -picked.mean()
+"""
+
+
+def cured(step: int = 57) -> Incident:
+    """`log_of_zero` with its experiments and remedies."""
+    found = log_of_zero(step)
+    first, second, *others = found.diagnosis.hypotheses
+    stable = Experiment(
+        "log at train.py:7 as log softmax", "finite", "+inf", "+inf", 1, 0.21, "softmax at train.py:5 as shifted softmax", replays=4
+    )
+    wider = Experiment("log at train.py:7 in float64", "+inf", "+inf", "", 1, 0.05, replays=1)
+    away = Experiment("the operands of the batch filled", "not performed", "", "", note="the batch has no floating-point tensor")
+    causes = (
+        msgspec.structs.replace(
+            first, verdict="confirmed", experiments=(away, stable), probability=0.97,
+            verdict_reason="with log at train.py:7 as log softmax the step passes; with softmax at train.py:5 as shifted softmax "
+            "it still fails",
+        ),
+        msgspec.structs.replace(
+            second, verdict="refuted", experiments=(wider,),
+            verdict_reason="with log at train.py:7 in float64 the step still fails at the same place",
+        ),
+        *others,
+    )
+    after = Trial("log_softmax in place of the log of a softmax", "finite", 60, losses=tuple(2.3 * 0.967**i for i in range(60)),
+                  seconds=0.7)
+    remedies = (
+        Remedy("lower-the-rate", "Train with a tenth of the learning rate", "unsafe", ("learning-rate-too-high",), "failed",
+               "the loss was not finite at step 61", (Update(rate=0.1),), trial=Trial("", "failed", 61, "nonfinite-loss", 61)),
+        Remedy("clamp-the-argument", "Keep the argument of the logarithm above 1e-7", "unsafe", ("log-of-zero",), "refused",
+               "the loss is finite, but samples 17 get no gradient", effect=Effect(1, gradient="zero")),
+        Remedy("use-log-softmax", "Compute the logarithm from the logits", "safe", ("log-of-zero",), "verified",
+               "the step passes, its values agree where they were finite, and sample 17 gets a gradient",
+               (Stable(Place("log", "train.py", 7), "log-softmax"),), Fix(diff=DIFF), after, Effect(1, gradient="finite"),
+               "nothing: it is the same function, with less rounding"),
+    )
+    return msgspec.structs.replace(found, diagnosis=Diagnosis(causes, remedies, 9, 1.8))
 
 
 def where_trap(step: int = 3) -> Incident:

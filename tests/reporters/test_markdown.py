@@ -119,7 +119,7 @@ def test_nothing_from_outside_becomes_markup(incident: Incident) -> None:
     for line in text.splitlines():
         if fence:
             fence = "" if line == fence else fence
-        elif opened := re.match("(`{3,})text$", line):
+        elif opened := re.match("(`{3,})(?:text|diff)$", line):
             fence = opened[1]
         else:
             prose.append(line)

@@ -14,6 +14,7 @@ from reporters.handmade import (
     SCALER,
     bad_sample,
     closing,
+    cured,
     log_of_zero,
     manifest,
     raised,
@@ -46,7 +47,7 @@ def test_the_shipped_schema_is_current() -> None:
     "records",
     [
         [], [closing("clean", 0)], [log_of_zero(), closing()], [where_trap(), SCALER, closing()],
-        [bad_sample(), closing()], [raised(), closing("incident", 1)],
+        [cured(), closing()], [bad_sample(), closing()], [raised(), closing("incident", 1)],
         [spike(), log_of_zero(), where_trap(), bad_sample(), raised(), closing()],
     ],
 )

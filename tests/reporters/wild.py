@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from stayfinite.records.diagnosis import Diagnosis, Evidence, Hypothesis
+from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, Remedy, Trial
+from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import Number, to_number
@@ -59,11 +60,27 @@ windows = st.lists(numbers, max_size=70).flatmap(
         Window, series=text, steps=st.just(tuple(range(len(values)))), values=st.just(tuple(values))
     )
 )
+experiments = st.builds(
+    Experiment, change=text, outcome=text, control=text, placebo=text, steps=st.integers(0, 10**6), seconds=st.floats(0, 1e6),
+    placebo_change=text, note=text, replays=st.integers(0, 10**6),
+)
+trials = st.builds(
+    Trial, change=text, status=st.sampled_from(["finite", "failed", "ended", "broken", "not_run"]), steps=st.integers(0, 10**9),
+    symptom=text, step=st.integers(-1, 10**9), losses=st.lists(numbers, max_size=70).map(tuple), seconds=st.floats(0, 1e6), note=text,
+    stride=st.integers(1, 10**4),
+)
+remedies = st.builds(
+    Remedy, remedy=text, title=text, applicability=st.sampled_from(["safe", "unsafe", "display-only"]),
+    causes=st.lists(text, max_size=2).map(tuple), reason=text, cost=text,
+    verdict=st.sampled_from(["verified", "refused", "failed", "inconclusive", "not_tested"]),
+    fix=st.none() | st.builds(Fix, diff=st.lists(text, max_size=30).map("\n".join)), trial=st.none() | trials,
+)
 hypotheses = st.builds(
     Hypothesis, cause=text, title=text, score=st.floats(), probability=st.floats(), location=locations,
     verdict=st.sampled_from(["confirmed", "refuted", "inconclusive", "not_reproduced", "not_tested"]),
     verdict_reason=text,
     evidence=st.lists(st.builds(Evidence, claim=text, bits=st.floats(), fact=text), max_size=3).map(tuple),
+    experiments=st.lists(experiments, max_size=3).map(tuple),
 )
 
 
@@ -80,7 +97,11 @@ def incidents() -> st.SearchStrategy[Incident]:
         exception=st.none() | st.builds(ExceptionInfo, type=text, message=text, location=locations),
         replay=st.builds(ReplaySummary, attempts=st.integers(0, 3), not_tested=st.none() | text),
     )
+    diagnoses = st.builds(
+        Diagnosis, st.lists(hypotheses, max_size=4).map(tuple), st.lists(remedies, max_size=3).map(tuple), st.integers(0, 99),
+        st.floats(0, 1e6),
+    )
     return st.builds(
-        Incident, id=text, case=cases, diagnosis=st.builds(Diagnosis, st.lists(hypotheses, max_size=4).map(tuple)),
-        stopped=st.booleans(), harmless=st.booleans(), held=st.booleans(), hold_note=text, reproduced=st.booleans(),
+        Incident, id=text, case=cases, diagnosis=diagnoses, stopped=st.booleans(), harmless=st.booleans(),
+        held=st.booleans(), hold_note=text, reproduced=st.booleans(),
     )

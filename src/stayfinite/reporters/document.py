@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from stayfinite.records.diagnosis import Applicability, Experiment, VerdictName
+from stayfinite.records.diagnosis import Applicability, Experiment, Judged, VerdictName
 from stayfinite.records.incident import Absorbed, Configuration, Outcome, ReplaySummary
+from stayfinite.records.intervention import Effect
 from stayfinite.records.manifest import Status
 from stayfinite.records.numbers import Number
 from stayfinite.records.survey import SearchedIn
@@ -130,14 +131,36 @@ class CauseReport(msgspec.Struct, frozen=True, kw_only=True):
     experiments: tuple[Experiment, ...]
 
 
+class TrialReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The script, run again from its start with a remedy: how it ended, and a loss for every `stride` updates from 0 on."""
+
+    change: str
+    status: Literal["finite", "failed", "ended", "broken", "not_run"]
+    steps: int
+    symptom: str
+    step: int
+    losses: tuple[Number, ...]
+    stride: int
+    seconds: float
+    note: str
+
+
 class RemedyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A cure. `diff` is relative to the script's folder, with ``a/`` and ``b/``."""
+    """A cure. `diff` is relative to the script's folder, with ``a/`` and ``b/``; `interventions`: what is done to a running
+    training, in words; `comparison`: a run with it beside the one that failed, in a sentence."""
 
     remedy: str
     title: str
     applicability: Applicability
-    verdict: VerdictName
+    verdict: Judged
+    reason: str
+    cost: str
+    causes: tuple[str, ...]
+    interventions: tuple[str, ...]
     diff: str
+    effect: Effect | None
+    trial: TrialReport | None
+    comparison: str
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,7 +180,8 @@ class ExceptionReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IncidentReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One failure. `headline`, `consequence` and `reproduction` say in sentences what the fields say."""
+    """One failure. `headline`, `consequence`, `reproduction` and `conclusion` say in sentences what the fields say. `replays`,
+    `tested_seconds`: what all experiments and trials took."""
 
     id: str
     symptom: str
@@ -192,6 +216,9 @@ class IncidentReport(msgspec.Struct, frozen=True, kw_only=True):
     configuration: Configuration
     causes: tuple[CauseReport, ...]
     remedies: tuple[RemedyReport, ...]
+    conclusion: str
+    replays: int
+    tested_seconds: float
     seconds: float
 
 

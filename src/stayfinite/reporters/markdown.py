@@ -8,9 +8,23 @@ from typing import TextIO
 
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
-from stayfinite.reporters.document import CauseReport, Excerpt, IncidentReport, Link, OriginReport, Place, Report
+from stayfinite.reporters.document import (
+    CauseReport,
+    Excerpt,
+    IncidentReport,
+    Link,
+    OriginReport,
+    Place,
+    RemedyReport,
+    Report,
+    TrialReport,
+)
+from stayfinite.reporters.signs import UNICODE
+from stayfinite.reporters.sparkline import beside, sparkline
 from stayfinite.reporters.words import (
+    APPLICABLE,
     HIDDEN,
+    JUDGED,
     PHASES,
     VERDICTS,
     count_words,
@@ -29,6 +43,8 @@ from stayfinite.reporters.words import (
 )
 
 SUFFIX = ".md"
+CURVE = 40
+"""Signs of a curve."""
 
 
 def render(report: Report, out: TextIO) -> None:
@@ -63,6 +79,7 @@ def _incident(incident: IncidentReport) -> list[str]:
     said = [incident.consequence, incident.hold_note, incident.reproduction]
     if incident.count > 1:
         said.append(f"seen {incident.count} times, the last in step {incident.last_step}")
+    said.append(incident.conclusion)
     lines += [_escaped(" ".join(sentence(text) for text in said if text)), ""]
     origin, error = incident.origin, incident.exception
     if origin is not None:
@@ -80,6 +97,11 @@ def _incident(incident: IncidentReport) -> list[str]:
         for cause in incident.causes:
             lines += _cause(cause)
         lines.append("")
+    lines += _tested(incident)
+    if incident.remedies:
+        lines += ["### Cures", ""]
+        for remedy in sorted(incident.remedies, key=lambda one: tuple(JUDGED).index(one.verdict)):
+            lines += _remedy(remedy, incident)
     if incident.unseen:
         notes = [f"- the tracer could not look into {_escaped(thing)}" for thing in incident.unseen]
         lines += ["### Not known", "", *notes, ""]
@@ -145,9 +167,54 @@ def _cause(cause: CauseReport) -> list[str]:
     lines = [f"- **{percent(cause.probability)} {_code(cause.cause)}**{said}: {_escaped(cause.title)}"]
     if cause.location is not None:
         lines.append(f"  - look at {_code(f'{cause.location.file}:{cause.location.line}')}")
-    lines += [f"  - {item.bits:+.1f} bits: {_escaped(item.claim)}" for item in cause.evidence]
-    tests = [f"{x.change}: {x.outcome} (control {x.control}, placebo {x.placebo})" for x in cause.experiments]
-    return [*lines, *(f"  - {_escaped(test)}" for test in tests)]
+    return lines + [f"  - {item.bits:+.1f} bits: {_escaped(item.claim)}" for item in cause.evidence]
+
+
+def _tested(incident: IncidentReport) -> list[str]:
+    """A table of all experiments."""
+    rows = [
+        (_code(cause.cause), *map(_escaped, (x.change, x.outcome, x.control, f"{x.placebo}{x.placebo_change and f': {x.placebo_change}'}")),
+         str(x.replays), f"{x.seconds:.1f}", _escaped(x.note))
+        for cause in incident.causes for x in cause.experiments
+    ]
+    if not rows:
+        return []
+    titles = ("cause", "change", "with it", "without it", "with a placebo", "replays", "seconds", "note")
+    return ["### Tested", "", *_table(titles, rows), ""]
+
+
+def _remedy(remedy: RemedyReport, incident: IncidentReport) -> list[str]:
+    reason = f": {remedy.reason}" if remedy.reason else ""
+    said = _escaped(f"{JUDGED[remedy.verdict]}{reason}")
+    lines = [f"**{_code(remedy.remedy)}** ({said}; {APPLICABLE[remedy.applicability]}): {_escaped(remedy.title)}", ""]
+    if remedy.comparison:
+        lines += [_escaped(sentence(remedy.comparison)), ""]
+    if remedy.trial is not None:
+        lines += _curves(remedy.trial, incident)
+    if remedy.cost:
+        lines += [_escaped(f"Cost: {remedy.cost}"), ""]
+    if remedy.diff:
+        lines += fenced(remedy.diff)
+    return lines
+
+
+def _curves(trial: TrialReport, incident: IncidentReport) -> list[str]:
+    """The losses with the change above those without it, to one scale."""
+    window = next((series for series in incident.windows if series.series == "loss"), None)
+    pair = beside(trial, window, CURVE) if window is not None else None
+    if pair is None or window is None:
+        return []
+    drawn = [sparkline(a, UNICODE.spark, UNICODE.bad, also=b) for a, b in (pair, pair[::-1])]
+    ends = [f"{show(values[0])} to {show(values[-1])}" for values in (trial.losses, window.values)]
+    return ["```text", f"with it     {drawn[0]:<{CURVE}}  {ends[0]}", f"without it  {drawn[1]:<{CURVE}}  {ends[1]}", "```", ""]
+
+
+def fenced(diff: str) -> list[str]:
+    """A diff in a fence that no line of it can close."""
+    lines = [printable(line.expandtabs(4)) for line in diff.splitlines()]
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}diff", *lines, fence, ""]
 
 
 def _link(link: Link) -> tuple[str, str, str]:

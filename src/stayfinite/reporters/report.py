@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
-from stayfinite.records.diagnosis import Evidence, Hypothesis
+from stayfinite.records.diagnosis import Evidence, Hypothesis, Remedy
 from stayfinite.records.encoding import text
 from stayfinite.records.finding import NOT_WATCHED
 from stayfinite.records.incident import ExceptionInfo, Incident, Origin, Symptom
@@ -26,14 +26,16 @@ from stayfinite.reporters.document import (
     ExceptionReport,
     IncidentReport,
     OriginReport,
+    RemedyReport,
     Report,
     RunReport,
     Series,
+    TrialReport,
     WarningReport,
 )
 from stayfinite.reporters.excerpt import place, read_excerpt, relative
 from stayfinite.reporters.symptoms import finite_incidents, unfinished_incident
-from stayfinite.reporters.words import consequence, headline, outcome, reproduction
+from stayfinite.reporters.words import comparison, conclusion, consequence, headline, outcome, reproduction
 
 __all__ = ["Report", "build_report"]
 
@@ -134,7 +136,10 @@ def _incident(incident: Incident, repeats: Repeats | None, folder: str) -> Incid
         exception=_exception(error, folder, excerpt=located is None) if error else None,
         configuration=case.configuration,
         causes=tuple(_cause(hypothesis, case.origin, folder) for hypothesis in incident.diagnosis.hypotheses),
-        remedies=(),
+        remedies=tuple(_remedy(one, incident) for one in incident.diagnosis.remedies),
+        conclusion=conclusion(incident.diagnosis),
+        replays=incident.diagnosis.replays,
+        tested_seconds=incident.diagnosis.seconds,
         seconds=incident.seconds,
     )
 
@@ -195,6 +200,27 @@ def _cause(hypothesis: Hypothesis, origin: Origin | None, folder: str) -> CauseR
         location=place(at, folder, excerpt=elsewhere),
         evidence=tuple(_evidence(item, folder) for item in sorted(hypothesis.evidence, key=lambda item: -item.bits)),
         experiments=hypothesis.experiments,
+    )
+
+
+def _remedy(one: Remedy, incident: Incident) -> RemedyReport:
+    trial = one.trial
+    return RemedyReport(
+        remedy=one.remedy,
+        title=one.title,
+        applicability=one.applicability,
+        verdict=one.verdict,
+        reason=one.reason,
+        cost=one.cost,
+        causes=one.causes,
+        interventions=tuple(change.told for change in one.interventions),
+        diff=one.fix.diff if one.fix is not None else "",
+        effect=one.effect,
+        trial=None if trial is None else TrialReport(
+            change=trial.change, status=trial.status, steps=trial.steps, symptom=trial.symptom, step=trial.step,
+            losses=tuple(map(_number, trial.losses)), stride=trial.stride, seconds=trial.seconds, note=trial.note,
+        ),
+        comparison=comparison(trial, incident) if trial is not None else "",
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 class Signs(msgspec.Struct, frozen=True):
     """`spark` goes from lowest to highest; `bad` stands for a non-finite reading."""
 
+    check: str
     cross: str
     notice: str
     bar: str
@@ -23,10 +24,10 @@ class Signs(msgspec.Struct, frozen=True):
 
 
 UNICODE = Signs(
-    cross="✗", notice="!", bar="│", rule="─", pointer="❱", arrow="→", dots="…", bullet="·", spark="▁▂▃▄▅▆▇█", bad="×",
+    check="✓", cross="✗", notice="!", bar="│", rule="─", pointer="❱", arrow="→", dots="…", bullet="·", spark="▁▂▃▄▅▆▇█", bad="×",
 )
 ASCII = Signs(
-    cross="x", notice="!", bar="|", rule="-", pointer=">", arrow="->", dots="...", bullet="-", spark="_.-=+*#", bad="!",
+    check="+", cross="x", notice="!", bar="|", rule="-", pointer=">", arrow="->", dots="...", bullet="-", spark="_.-=+*#", bad="!",
 )
 
 

@@ -13,6 +13,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from stayfinite.records.numbers import Number, is_finite, show
 from stayfinite.reporters.signs import Signs
 from stayfinite.reporters.words import printable
 
@@ -37,6 +38,11 @@ class Page:
         """An empty line, unless the page begins here or there is one already."""
         if self._lines and self._lines[-1].plain:
             self._lines.append(Text())
+
+    def heading(self, text: str) -> None:
+        """The title of a section."""
+        self.blank()
+        self.put(Text(text, style="bold"), indent=2)
 
     def put(self, text: Text, *, indent: int = 0, hang: int = 0, widest: int = PROSE) -> None:
         """`text`, wrapped; its first line at `indent`, the following ones `hang` further to the right."""
@@ -102,3 +108,11 @@ class Page:
 def safe(text: str, style: str = "") -> Text:
     """Text from outside, harmless, in one style."""
     return Text(printable(text), style=style)
+
+
+def ends(page: Page, values: Sequence[Number]) -> Text:
+    """The first reading, the last finite one before the end, and the last one."""
+    before = next((i for i in reversed(range(len(values) - 1)) if is_finite(values[i])), len(values) - 2)
+    text = Text(f"{show(values[0])} {page.signs.dots} " if before > 0 else "")
+    last = [Text(show(value), style="" if is_finite(value) else "bold red") for value in (values[before], values[-1])]
+    return Text.assemble(text, Text(f" {page.signs.arrow} ").join(last))

@@ -11,10 +11,11 @@ from rich.style import Style
 from rich.text import Text
 
 from stayfinite.records.manifest import NOTEBOOK
-from stayfinite.records.numbers import Number, is_finite, show
+from stayfinite.records.numbers import is_finite, show
 from stayfinite.reporters.document import CauseReport, Excerpt, IncidentReport, Link, Place, Report, Series
 from stayfinite.reporters.sparkline import sparkline
-from stayfinite.reporters.terminal_page import Page, safe
+from stayfinite.reporters.terminal_cures import shown_causes, tell_experiments, tell_remedies
+from stayfinite.reporters.terminal_page import Page, ends, safe
 from stayfinite.reporters.terminal_source import draw
 from stayfinite.reporters.terminal_tensors import tensor_table
 from stayfinite.reporters.words import (
@@ -33,13 +34,9 @@ from stayfinite.reporters.words import (
     was_there,
 )
 
-MOST_CAUSES = 3
 MOST_EVIDENCE = 4
 MOST_LINKS = 6
 MOST_SERIES = 3
-LEAST_PROBABILITY = 0.01
-"""Less probable causes are counted, not listed."""
-
 
 def tell_run(page: Page, report: Report, folder: str | None) -> None:
     """The whole report: the first incident and every one that stopped the run in full, the others in brief."""
@@ -54,7 +51,7 @@ def tell_run(page: Page, report: Report, folder: str | None) -> None:
         tell_incident(page, report, incident)
     rest = [x for x in report.incidents if x not in full]
     if rest:
-        heading(page, f"{len(rest)} other incident{'s' if len(rest) > 1 else ''}")
+        page.heading(f"{len(rest)} other incident{'s' if len(rest) > 1 else ''}")
         for incident in rest:
             _brief(page, report, incident)
     told = {x.id for x in full}
@@ -83,7 +80,9 @@ def tell_incident(page: Page, report: Report, incident: IncidentReport) -> None:
     page.put(safe(sentence(incident.reproduction)), indent=2)
     if incident.count > 1:
         page.put(safe(f"Seen {incident.count} times, the last in step {incident.last_step}."), indent=2)
-    for section in (_source, _facts, _numbers, _chain, _curves, _causes, _unknown):
+    if incident.conclusion:
+        page.put(safe(sentence(incident.conclusion), "bold"), indent=2)
+    for section in (_source, _facts, _numbers, _chain, _curves, _causes, tell_experiments, tell_remedies, _unknown):
         section(page, report, incident)
 
 
@@ -99,12 +98,6 @@ def header(page: Page, report: Report) -> None:
         return
     tail = Text(page.signs.rule * 2, style="dim")
     page.line(Text.assemble((left, "dim"), name, (f" {page.signs.rule * gap}", "dim"), right, tail))
-
-
-def heading(page: Page, text: str) -> None:
-    """The title of a section."""
-    page.blank()
-    page.put(Text(text, style="bold"), indent=2)
 
 
 def _source(page: Page, report: Report, incident: IncidentReport) -> None:
@@ -193,7 +186,7 @@ def _numbers(page: Page, report: Report, incident: IncidentReport) -> None:
     if origin is not None and was_there(origin.op) and not any(stats.shape for stats in origin.inputs):
         return  # a single number, and the excerpt says which
     if origin is not None and (origin.inputs or origin.output is not None):
-        heading(page, "the numbers")
+        page.heading("the numbers")
         tensor_table(page, origin.inputs, None if was_there(origin.op) else origin.output)
 
 
@@ -203,7 +196,7 @@ def _chain(page: Page, report: Report, incident: IncidentReport) -> None:
     before = incident.bad_before if brought else ()
     if len(links) + len(before) < 2 and not (links and incident.reached):
         return
-    heading(page, "how it spread")
+    page.heading("how it spread")
     rows = [[safe(f"{x.kind} {x.name}"), Text(), safe(x.value)] for x in before[:3]]
     left_out = len(links) - MOST_LINKS
     if left_out > 1:
@@ -232,31 +225,22 @@ def _curves(page: Page, report: Report, incident: IncidentReport) -> None:
     room = max(8, min(40, page.width - 44))
     last = max(series.steps[-1] for series in chosen)
     first = min(series.steps[-room:][0] for series in chosen)
-    heading(page, f"steps {first} to {last}")
+    page.heading(f"steps {first} to {last}")
     rows = []
     for series in chosen:
         late = sum(1 for step in chosen[0].steps if step > series.steps[-1])
         values = series.values[-max(1, room - late) :]
         curve = Text(sparkline(values, page.signs.spark, page.signs.bad) + " " * min(late, room))
         curve.highlight_regex(re.escape(page.signs.bad), "bold red")
-        rows.append([safe(series.series.replace("_", " ")), curve, _ends(page, values)])
+        rows.append([safe(series.series.replace("_", " ")), curve, ends(page, values)])
     page.grid(rows, indent=4)
 
 
-def _ends(page: Page, values: Sequence[Number]) -> Text:
-    """The first reading, the last finite one before the end, and the last one."""
-    before = next((i for i in reversed(range(len(values) - 1)) if is_finite(values[i])), len(values) - 2)
-    text = Text(f"{show(values[0])} {page.signs.dots} " if before > 0 else "")
-    last = [Text(show(value), style="" if is_finite(value) else "bold red") for value in (values[before], values[-1])]
-    return Text.assemble(text, Text(f" {page.signs.arrow} ").join(last))
-
-
 def _causes(page: Page, report: Report, incident: IncidentReport) -> None:
-    likely = [x for x in incident.causes if x.probability >= LEAST_PROBABILITY]
-    shown = (likely or list(incident.causes))[:MOST_CAUSES]
+    shown = shown_causes(incident)
     if not shown:
         return
-    heading(page, "why" if len(shown) == 1 else "why, most likely first")
+    page.heading("why" if len(shown) == 1 else "why, most likely first")
     for number, cause in enumerate(shown):
         _cause(page, report, incident, cause, best=number == 0)
     left_out = len(incident.causes) - len(shown)
@@ -265,7 +249,9 @@ def _causes(page: Page, report: Report, incident: IncidentReport) -> None:
 
 
 def _cause(page: Page, report: Report, incident: IncidentReport, cause: CauseReport, *, best: bool) -> None:
-    reason = "" if cause.verdict_reason == incident.replay.not_tested else cause.verdict_reason  # said above already
+    known = cause.verdict_reason == incident.replay.not_tested  # said above already
+    known |= bool(cause.experiments) and cause.verdict in ("confirmed", "refuted")  # said below, where the experiments are
+    reason = "" if known else cause.verdict_reason
     verdict = VERDICTS[cause.verdict] + (f": {reason}" if reason else "")
     title = "" if cause.title.lower().replace(" ", "-") == cause.cause else f": {cause.title}"
     said = "" if cause.cause == "unknown" or _untested(incident) is not None else f" ({verdict})"
@@ -281,8 +267,6 @@ def _cause(page: Page, report: Report, incident: IncidentReport, cause: CauseRep
         page.put(Text.assemble(bits, safe(item.claim)), indent=11, hang=11)
     if best and len(cause.evidence) > len(told):
         page.put(Text(f"and {len(cause.evidence) - len(told)} more", style="dim"), indent=11)
-    for x in cause.experiments if best else ():
-        page.put(safe(f"{x.change}: {x.outcome} (control {x.control}, placebo {x.placebo})"), indent=11, hang=2)
 
 
 def _untested(incident: IncidentReport) -> str | None:
@@ -308,7 +292,9 @@ def _unknown(page: Page, report: Report, incident: IncidentReport) -> None:
         notes.append(f"no cause was tested by experiment: {reason or 'the order rests on evidence alone'}")
     if not incident.causes:
         notes.append("why it happened: no cause was ranked")
-    heading(page, "not known")
+    if not notes:
+        return
+    page.heading("not known")
     for note in notes:
         page.put(safe(f"{page.signs.bullet} {note}"), indent=4, hang=2)
 
@@ -327,7 +313,7 @@ def _brief(page: Page, report: Report, incident: IncidentReport) -> None:
 def _warnings(page: Page, report: Report, told: set[str]) -> None:
     others = [x for x in report.warnings if x.incident not in told or x.id == "investigation-unfinished"]
     if others:
-        heading(page, "also")
+        page.heading("also")
         for x in others:
             said = f"{x.message}{': ' + x.reason if x.reason else ''}"
             page.put(safe(f"{page.signs.bullet} {said}"), indent=4, hang=2)
@@ -340,12 +326,14 @@ def _next(page: Page, report: Report, incidents: Sequence[IncidentReport], folde
     rows += [(f"stayfinite explain {shlex.quote(cause)}", said) for cause in list(seen)[:2]]
     if folder:
         place = shlex.quote(_near(folder))
+        if any(y.diff and (y.verdict, y.applicability) == ("verified", "safe") for x in incidents for y in x.remedies):
+            rows.append((f"stayfinite fix --incident {place}", "applies the verified cure; --diff shows it"))
         if report.run.script != NOTEBOOK:
             rows.append((f"stayfinite replay {place}", "the step again, in a fresh process"))
         rows.append((f"stayfinite report {place}", "this report again; --json and --markdown write files"))
     if not rows:
         return
-    heading(page, "next")
+    page.heading("next")
     table = [[safe(command), safe(said, "dim")] for command, said in rows]
     if page.fits(table, indent=4):
         page.grid(table, indent=4)

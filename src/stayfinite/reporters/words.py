@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from stayfinite.catalog.ops import op_kind
+from stayfinite.records.diagnosis import Applicability, Diagnosis, Experiment, Judged, Trial
 from stayfinite.records.incident import Absorbed, Incident, Outcome, ReplaySummary, Symptom
-from stayfinite.records.numbers import is_finite, show
+from stayfinite.records.numbers import is_finite, show, to_float
 from stayfinite.records.survey import SearchedIn
 from stayfinite.records.tensor import TensorStats
 from stayfinite.reporters.document import OriginReport, Reached, Report
@@ -21,6 +22,20 @@ VERDICTS = {
     "not_tested": "not tested",
 }
 """What a verdict is called in prose."""
+
+JUDGED: dict[Judged, str] = {
+    "verified": "verified",
+    "refused": "refused",
+    "failed": "does not help",
+    "inconclusive": "inconclusive",
+    "not_tested": "not tried",
+}
+"""What the verdict on a remedy is called in prose."""
+
+APPLICABLE: dict[Applicability, str] = {
+    "safe": "safe to apply", "unsafe": "changes what is computed", "display-only": "to be adapted by hand",
+}
+"""What applying a remedy would mean."""
 
 PHASES = {
     "data": "data",
@@ -134,6 +149,63 @@ def consequence(incident: Incident) -> str:
     return "the step was not held: weights or optimizer state may hold non-finite values" + (
         "" if ended == "stopped" else "; training went on"
     )
+
+
+def conclusion(diagnosis: Diagnosis) -> str:
+    """What experiments have proved, in one sentence: the cause and the cure; empty if they proved neither."""
+    proved = next((one for one in diagnosis.hypotheses if one.verdict == "confirmed"), None)
+    cure = next((one for one in diagnosis.remedies if one.verdict == "verified"), None)
+    parts = []
+    if proved is not None:
+        at = f" at {proved.location.file}:{proved.location.line}" if proved.location.line > 0 else ""
+        parts.append(f"confirmed by experiment: {proved.cause}{at}")
+    if cure is not None:
+        parts.append(f"verified cure: {cure.title[:1].lower()}{cure.title[1:]}".rstrip("."))
+    return "; ".join(parts)
+
+
+def comparison(trial: Trial, incident: Incident) -> str:
+    """The script with a remedy beside the run that failed, in one sentence."""
+    symptom = incident.case.symptom
+    raised = incident.case.exception
+    without = f"without it {_failure(symptom.detector, symptom.step, raised.type if raised else show(symptom.value))}"
+    if trial.status == "not_run":
+        return f"the script was not run with it: {trial.note}" if trial.note else "the script was not run with it"
+    if trial.status == "broken":
+        return f"with it the script breaks: {trial.note}" if trial.note else "with it the script breaks"
+    if trial.status == "failed":
+        return f"with it {_failure(trial.symptom, trial.step)}; {without}"
+    went = f"with it {_way(trial)}"
+    if trial.status == "ended":
+        return f"{went}, and did not come to step {symptom.step}" + (f" ({trial.note})" if trial.note else "")
+    seen = f", with {trial.symptom.replace('-', ' ')} at step {trial.step}" if trial.symptom else ""
+    return f"{went}{seen}; {without}"
+
+
+def _way(trial: Trial) -> str:
+    """``"the loss went from 2.3 to 0.31 in 60 steps"``."""
+    finite = [to_float(loss) for loss in trial.losses if is_finite(loss)]
+    steps = f"{trial.steps} step{'s' * (trial.steps != 1)}"
+    if len(finite) < 2:
+        return f"it took {steps}"
+    return f"the loss went from {finite[0]:.3g} to {finite[-1]:.3g} in {steps}"
+
+
+def _failure(detector: str, step: int, value: str = "") -> str:
+    """``"the loss was nan at step 57"``."""
+    if detector == "numeric-exception":
+        return f"it raised {value or 'an exception'} at step {step}"
+    if detector.startswith("nonfinite-") and detector in _BECAME:
+        return f"{_BECAME[detector][0]} was {value or 'not finite'} at step {step}"
+    return f"{detector.replace('-', ' ')} at step {step}"
+
+
+def experiment_words(x: Experiment) -> str:
+    """What an experiment took, and why it does not say more: ``"4 replays, 0.3 s"``."""
+    if x.outcome == "not performed":
+        return x.note
+    times = f"{x.replays} replay{'s' * (x.replays != 1)}, " if x.replays else ""
+    return f"{times}{x.seconds:.1f} s" + (f"; {x.note}" if x.note else "")
 
 
 def reproduction(replay: ReplaySummary, reproduced: bool) -> str:
