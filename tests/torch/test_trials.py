@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from forkserver import run_cli
+from forkserver import run_bare, run_cli
 
 from stayfinite.records.diagnosis import Trial
+from stayfinite.rewrite import trials as rewrite_trials
 from stayfinite.rewrite.births.second_run import Program
-from stayfinite.rewrite.trials import TrialRequest, run_trial, trials
+from stayfinite.rewrite.confinement import confine
+from stayfinite.rewrite.trials import TrialRequest, run_trial, told, trials
 
 GALLERY = Path(__file__).resolve().parents[2] / "gallery"
 
@@ -123,3 +126,209 @@ os.remove("train.py")
     assert (trial.status, trial.note) == ("finite", "it came to its end")
     assert sorted(os.listdir(tmp_path)) == ["last.pt", "train.py"]
     assert (tmp_path / "last.pt").read_bytes() == b"of the real run"
+
+
+def bare_losses(argv: list[str], cwd: Path) -> list[float]:
+    """What a script prints after ``loss``, run by the interpreter alone."""
+    done = run_bare(argv, cwd)
+    assert done.exit_code == 0, done.stderr
+    return [float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("loss")]
+
+
+def test_workers_that_load_its_data_work_as_in_a_plain_run(tmp_path: Path) -> None:
+    script = _write(tmp_path, LOOP + """
+import numpy as np, random
+from torch.utils.data import DataLoader, Dataset
+
+class Noisy(Dataset):
+    def __len__(self):
+        return 24
+    def __getitem__(self, index):
+        return torch.randn(3) + index, np.float32(random.random())
+
+if __name__ == "__main__":
+    random.seed(1)
+    loader = DataLoader(Noisy(), batch_size=4, num_workers=2, shuffle=True)
+    for epoch in range(2):
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = (model(x)[:, 0] * 0.01 - y).pow(2).mean()
+            loss.backward()
+            optimizer.step()
+            print("loss", loss.item())
+""")
+    trial = run_trial(TrialRequest(program(script, tmp_path), "x"))
+    assert (trial.status, trial.steps) == ("finite", 12), trial
+    assert [*trial.losses] == bare_losses([str(script)], tmp_path)
+
+
+def test_a_module_with_arguments_finds_its_package_and_its_working_directory(tmp_path: Path) -> None:
+    package = tmp_path / "job"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "data.py").write_text("""
+import torch
+def rows(path):
+    return torch.tensor([float(x) for x in open(path).read().split()])
+""")
+    (package / "train.py").write_text("""
+import argparse, os, torch
+from .data import rows
+parser = argparse.ArgumentParser()
+parser.add_argument("--rate", type=float)
+rate = parser.parse_args().rate
+assert __package__ == "job" and os.path.basename(__file__) == "train.py"
+w = torch.zeros(1, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=rate)
+for step in range(5):
+    optimizer.zero_grad()
+    loss = ((w - rows("numbers.txt")) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    print("loss", loss.item())
+""")
+    (tmp_path / "numbers.txt").write_text("1 2 3 4")
+    ran = Program("job.train", "job.train", ("--rate", "0.25"), str(tmp_path), str(package))
+    trial = run_trial(TrialRequest(ran, "x"))
+    assert (trial.status, trial.steps) == ("finite", 5), trial
+    assert [*trial.losses] == bare_losses(["-m", "job.train", "--rate", "0.25"], tmp_path)
+    text = (package / "data.py").read_text().replace("split()", "split()[:2]")
+    changed = run_trial(TrialRequest(ran, "x", {str(package / "data.py"): text}))
+    assert changed.losses[0] == 2.5  # (1 + 4) / 2: a module that the script imports was changed, and the file was not
+    assert "[:2]" not in (package / "data.py").read_text()
+
+
+UNWRAPPED = LOOP + """
+w = torch.ones(1, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.5)
+def step(number):
+    optimizer.zero_grad()
+    loss = torch.log(w - 0.1 * number).sum()
+    loss.backward()
+    optimizer.step()
+list(map(step, range(30)))
+"""
+
+
+def test_a_loop_that_is_not_wrapped_is_watched_and_can_be_left(tmp_path: Path) -> None:
+    script = _write(tmp_path, UNWRAPPED)
+    trial = run_trial(TrialRequest(program(script, tmp_path), "x"))
+    assert (trial.status, trial.symptom) == ("failed", "nonfinite-loss")
+    assert trial.losses[-1] in ("nan", "-inf") and len(trial.losses) == trial.step + 1 > 1
+    short = run_trial(TrialRequest(program(script, tmp_path), "x", steps=1))
+    assert (short.status, short.steps, short.losses) == ("finite", 1, trial.losses[:1])
+
+
+SHORT = LOOP + """
+for number in range(6):
+    optimizer.zero_grad()
+    loss = model(x).pow(2).mean()
+    loss.backward()
+    optimizer.step()
+    THEN
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "note"),
+    [
+        ("number == 3 and sys.exit('enough')", "broken", "it ended with exit code 1"),
+        ("if number == 3: raise KeyError('y')", "broken", "it was ended by KeyError: 'y' (train.py:13)"),
+        ("if number == 3: break", "finite", "it came to its end"),
+        ("import subprocess; subprocess.run(['true'])", "not_run", "it starts another program, which a trial must not do"),
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "broken", "network"),
+        ("import sqlite3; sqlite3.connect('runs.db')", "not_run", "it opens the database 'runs.db', which a trial must not do"),
+        ("number == 3 and os.kill(os.getpid(), 9)", "broken", "its process was ended by SIGKILL"),
+        ("import time; number == 3 and time.sleep(60)", "ended", "the 2 s were over after 4 updates"),
+        ("try: raise SystemExit\n    except BaseException: pass", "finite", "it came to its end"),
+    ],
+)
+def test_how_it_ended_is_said_in_words(then: str, status: str, note: str, tmp_path: Path) -> None:
+    script = _write(tmp_path, SHORT.replace("THEN", then))
+    trial = run_trial(TrialRequest(program(script, tmp_path), "x", seconds=2.0))
+    assert trial.status == status and note in trial.note, trial
+    assert os.listdir(tmp_path) == ["train.py"]
+    assert all(isinstance(loss, float) for loss in trial.losses) and len(trial.losses) >= 1
+
+
+def test_a_handler_of_the_users_does_not_swallow_the_failure(tmp_path: Path) -> None:
+    script = _write(tmp_path, LOOP + """
+while True:
+    try:
+        for number in range(6):
+            optimizer.zero_grad()
+            loss = model(x).pow(2).mean() / (3 - number)
+            loss.backward()
+            optimizer.step()
+    except BaseException:
+        pass
+""")
+    trial = run_trial(TrialRequest(program(script, tmp_path), "x", seconds=20.0))
+    assert (trial.status, trial.symptom, trial.step, trial.losses[-1]) == ("failed", "nonfinite-loss", 3, "+inf")
+
+
+def test_a_script_that_trains_in_other_processes_cannot_be_judged(tmp_path: Path) -> None:
+    script = _write(tmp_path, """
+import multiprocessing
+def train():
+    import torch
+    w = torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.SGD([w], lr=0.1)
+    for _ in range(3):
+        w.sum().backward()
+        optimizer.step()
+if __name__ == "__main__":
+    worker = multiprocessing.Process(target=train)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+""")
+    trial = run_trial(TrialRequest(program(script, tmp_path), "x"))
+    assert (trial.status, trial.note) == ("not_run", "no update was seen: it came to its end")
+
+
+def test_it_passes_where_it_had_failed(tmp_path: Path) -> None:
+    script = _write(tmp_path, SHORT.replace("THEN", "pass"))
+    assert run_trial(TrialRequest(program(script, tmp_path), "x", failed_at=5)).status == "finite"
+    assert run_trial(TrialRequest(program(script, tmp_path), "x", failed_at=6)).status == "ended"
+
+
+def test_without_a_server_it_begins_in_an_interpreter_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = _write(tmp_path, SHORT.replace("THEN", "pass"))
+    by_server = run_trial(TrialRequest(program(script, tmp_path), "x"))
+    monkeypatch.setattr(rewrite_trials, "_server", lambda _program: (_ for _ in ()).throw(OSError("no")))
+    fresh = run_trial(TrialRequest(program(script, tmp_path), "x"))
+    assert (fresh.status, fresh.steps, fresh.losses) == ("finite", 6, by_server.losses)
+
+
+def test_a_long_run_is_thinned_evenly_and_keeps_its_end() -> None:
+    request = TrialRequest(Program("x.py", None, (), "", ""), "x")
+    journal = "".join(f"{step} {1.0 / (step + 1)}\n" for step in range(4501)) + '{"how": "end", "steps": 4501}\n'
+    trial = told(request, journal)
+    assert trial.stride == 3 and len(trial.losses) == 1501 and trial.losses[1] == 0.25
+    assert trial.losses[-1] == 1.0 / 4501
+
+
+@pytest.mark.slow
+def test_finite_symptoms_end_it_where_they_are_what_failed(tmp_path: Path) -> None:
+    trial = trial_of("silent-filters", tmp_path, watch_for="dead-gradient")
+    assert (trial.status, trial.symptom) == ("failed", "dead-gradient")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux confines a process")
+def test_what_compiled_code_writes_is_kept_from_the_users_files(tmp_path: Path) -> None:
+    then = "import ctypes; assert ctypes.CDLL(None).fopen(b'precious.txt', b'w') == 0; open('other', 'w').close()"
+    script = _write(tmp_path, SHORT.replace("THEN", then))
+    (tmp_path / "precious.txt").write_text("kept")
+    if not _can_confine():
+        pytest.skip("this system does not know how to confine a process")
+    trial = run_trial(TrialRequest(program(script, tmp_path), "x"))
+    assert (trial.status, trial.note) == ("finite", "it came to its end")
+    assert (tmp_path / "precious.txt").read_text() == "kept"
+
+
+def _can_confine() -> bool:
+    child = os.fork()
+    if not child:
+        os._exit(not confine([]))
+    return os.waitpid(child, 0)[1] == 0

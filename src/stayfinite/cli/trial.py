@@ -92,7 +92,9 @@ class Witness:
         """Write how the trial ended, and leave this process at once. Nothing in a child of it."""
         if os.getpid() != self._process:
             return
-        if self.living is not None and not self.living.applied and how != "refused":
+        if how in ("steps", "end") and not self._taken():
+            how, note = "refused", f"no update was seen: {note}"
+        elif self.living is not None and not self.living.applied and how not in ("refused", "error"):
             how, note, symptom = "refused", "the run has nothing there to change", None
         seen = symptom or self._finite
         ended = Ended(how, self._taken(), seen.detector if seen else "", seen.step if seen else -1, note)
@@ -254,7 +256,8 @@ def _try(request: TrialRequest, journal: int, folder: str) -> NoReturn:
     except CannotStart as reason:
         witness.end("refused", str(reason))
     except BaseException as error:
-        witness.end("error", _told(error))
+        kept = "; a trial writes nothing outside of its own folder" if scratch.confined and "ermission" in str(error) else ""
+        witness.end("error", _told(error) + kept)
     witness.close()
     witness.end("end", "it came to its end")
     os._exit(0)  # a child that the script forked came out here

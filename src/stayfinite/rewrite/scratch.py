@@ -4,9 +4,9 @@
     scratch.take_over()     # this process writes nothing elsewhere from now on
 
 Opening, listing, renaming and removing are turned to copies below `folder`: a checkpoint that the script saves and loads again
-is the one of this trial, and that of the real run stays as it is. What goes past Python's own functions (a database, an HDF5
-file written by a compiled library) is refused by an audit hook where it can be heard. Connections are refused as on a
-machine without a network, other programs altogether, except a library's own (a compiler).
+is the one of this trial, and that of the real run stays as it is. What goes past Python's own functions is turned where it is
+known, refused by an audit hook where it can be heard, and by the system (`confinement`) in any case where that can do it.
+Connections are refused as on a machine without a network, other programs altogether, except a library's own (a compiler).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from stayfinite.rewrite.confinement import confine
 from stayfinite.rewrite.project import is_user_file
 
 _WRITING = frozenset("wax+")
@@ -49,14 +50,17 @@ class Scratch:
         self._gone: set[str] = set()
         """Paths of the user's that this trial has removed."""
         self._refused = refused
-        self._built = tuple(os.path.join(tempfile.gettempdir(), name) for name in ("torchinductor", "triton"))
+        self.confined = False
+        """The system itself keeps this process from writing elsewhere."""
+        user = os.path.join(tempfile.gettempdir(), f"torchinductor_{os.environ.get('USER') or os.getuid()}")
+        self._built = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or user
 
     def take_over(self) -> None:
         """Turn this process, and those it forks, to the scratch folder. There is no way back."""
         os.makedirs(self._temporary)
         os.makedirs(self._copies)
-        user = os.path.join(tempfile.gettempdir(), f"torchinductor_{os.environ.get('USER') or os.getuid()}")
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", user)  # what was compiled before is not compiled again
+        if os.path.isdir(self._built):  # what was compiled before is not compiled again
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = self._built
         os.environ["TMPDIR"] = tempfile.tempdir = self._temporary
         builtins.open = io.open = functools.wraps(io.open)(functools.partial(_opened, self, io.open))
         low = os.open
@@ -64,6 +68,7 @@ class Scratch:
         self._read("stat", "lstat", "access", "listdir", "scandir", "chdir")
         self._change("chmod", "utime", "truncate")
         self._make()
+        self.confined = confine((self._folder, self._built, *_DEVICES))
         sys.addaudithook(self._hear)
 
     def turn(self, module: str) -> None:
@@ -93,7 +98,7 @@ class Scratch:
     def is_own(self, path: str) -> bool:
         """True for what may be written as it is."""
         whole = os.path.abspath(path)
-        return whole.startswith((self._folder + os.sep, *_DEVICES, *self._built)) or whole.endswith(".pyc")
+        return whole.startswith((self._folder + os.sep, self._built + os.sep, *_DEVICES)) or whole.endswith(".pyc")
 
     def copy_of(self, path: str) -> str:
         """Where the copy of `path` lies, if there is one."""

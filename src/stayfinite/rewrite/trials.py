@@ -142,7 +142,7 @@ def _status(request: TrialRequest, ended: Ended) -> Literal["finite", "failed", 
     passed = ended.steps > request.failed_at
     if ended.how == "symptom":
         return "failed"
-    if ended.how == "refused" or (ended.how in ("steps", "end") and not ended.steps):
+    if ended.how == "refused":
         return "not_run"
     if ended.how == "error":
         return "broken"
