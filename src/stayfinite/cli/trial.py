@@ -1,7 +1,7 @@
 """The process of a trial (`rewrite.trials`): runs the script, watched, and writes a journal of its losses and its end.
 
     python -m stayfinite.cli.trial REQUEST JOURNAL     one trial
-    python -m stayfinite.cli.trial --serve             one for each line ``SECONDS REQUEST\\0JOURNAL`` of standard input
+    python -m stayfinite.cli.trial --serve MODULE...   one for each line ``SECONDS REQUEST\\0JOURNAL`` of standard input
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import select
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -287,9 +287,9 @@ def _begin(asked: str, place: str) -> NoReturn:
 # -- the server --------------------------------------------------------------------------------------------------------------
 
 
-def _serve() -> int:
-    for name in PRELOADED:
-        with suppress(ImportError):
+def _serve(modules: Sequence[str]) -> int:
+    for name in (*PRELOADED, *modules):
+        with suppress(Exception):  # a trial that needs it meets what went wrong
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # children copy fewer pages
@@ -328,6 +328,6 @@ def _wait(child: int, seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--serve"]:
-        os._exit(_serve())
+    if sys.argv[1:2] == ["--serve"]:
+        os._exit(_serve(sys.argv[2:]))
     _begin(*sys.argv[1:])

@@ -261,12 +261,13 @@ def _cause(page: Page, report: Report, incident: IncidentReport, cause: CauseRep
     if cause.location is not None and cause.location.excerpt is not None:
         where = path(page, report, cause.location)
         page.put(Text.assemble(("look at ", "dim"), where, safe(_quote(cause.location), "dim")), indent=11, hang=2)
-    told = cause.evidence[: MOST_EVIDENCE if best else 1]
+    evidence = [x for x in cause.evidence if not cause.experiments or x.claim != cause.verdict_reason]  # said below
+    told = evidence[: MOST_EVIDENCE if best else 1]
     for item in told:
         bits = (f"{item.bits:+.1f} bits  ", "green" if item.bits > 0 else "yellow")
         page.put(Text.assemble(bits, safe(item.claim)), indent=11, hang=11)
-    if best and len(cause.evidence) > len(told):
-        page.put(Text(f"and {len(cause.evidence) - len(told)} more", style="dim"), indent=11)
+    if best and len(evidence) > len(told):
+        page.put(Text(f"and {len(evidence) - len(told)} more", style="dim"), indent=11)
 
 
 def _untested(incident: IncidentReport) -> str | None:

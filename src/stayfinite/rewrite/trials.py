@@ -220,6 +220,16 @@ def _at_once(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.startswith(_AT_ONCE)}
 
 
+_SHARED = ("numpy", "scipy", "sklearn", "pandas", "torchvision")
+"""Packages that a server imports too where this process has: they take a second or more, and start nothing by themselves."""
+
+
+def _loaded() -> list[str]:
+    """What of them this process has, down to their parts (``sklearn.datasets``)."""
+    names = [name for name in list(sys.modules) if name.partition(".")[0] in _SHARED]
+    return sorted(name for name in names if name.count(".") < 2 and "._" not in name)
+
+
 class _NoAnswer(Exception):
     """The server ended, or says nothing."""
 
@@ -232,7 +242,7 @@ class _Server:
         self.owner = os.getpid()
         self._folder = tempfile.mkdtemp(prefix="sf-")
         self._process = subprocess.Popen(
-            [*_interpreter(), "--serve"], cwd=self._folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [*_interpreter(), "--serve", *_loaded()], cwd=self._folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
         )
         self._ready = False
