@@ -75,6 +75,8 @@ def tell_remedies(page: Page, report: Report, incident: IncidentReport) -> None:
     remedies = sorted(incident.remedies, key=lambda remedy: _ORDER[remedy.verdict])
     page.heading("cure" if len(remedies) == 1 else "cures")
     for number, remedy in enumerate(remedies[:MOST_REMEDIES]):
+        if number == 1 and remedies[0].diff and remedies[0].verdict != "refused":
+            page.blank()
         _remedy(page, incident, remedy, full=number == 0 and remedy.verdict != "refused")
     left_out = len(remedies) - MOST_REMEDIES
     if left_out > 0:
