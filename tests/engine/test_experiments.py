@@ -129,3 +129,36 @@ def test_ranking_again_shares_out_what_there_was(pairs: list[tuple[float, float]
     again = ranked_again([Hypothesis(f"c{n}", "", score, share) for n, (score, share) in enumerate(pairs)])
     assert sum(one.probability for one in again) == pytest.approx(sum(share for _, share in pairs))
     assert [one.score for one in again] == sorted((score for score, _ in pairs), reverse=True)
+
+
+def test_one_experiment_confirms_one_cause_and_speaks_as_much_for_its_rival(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = rank(replayed).hypotheses[:1], [Hypothesis(cause="rival", title="", score=0.0, probability=0.3)]
+    monkeypatch.setattr(module, "predictions", lambda cause, _case: [Prediction(CHANGE)])
+    before = Diagnosis(hypotheses=(*first, *second))
+    after, asked = conduct(replayed, before, passes(changed=True, placebo=False))
+    by_cause = {one.cause: one for one in after.hypotheses}
+    rival, proven = by_cause["rival"], by_cause[first[0].cause]
+    assert proven.verdict == "confirmed" and rival.verdict == "inconclusive" and first[0].cause in rival.verdict_reason
+    assert rival.score - second[0].score == pytest.approx(proven.score - first[0].score)
+    assert len(asked) == after.replays == len(set(map(repr, asked)))
+
+
+def test_what_earlier_steps_have_done_is_not_refuted_by_the_last_one(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = Term(HERE, "penalty")
+    first = rank(replayed).hypotheses[0].cause
+    monkeypatch.setattr(module, "predictions", lambda cause, _case: [Prediction(change)] if cause == first else [])
+    verdicts = []
+    for steps in (1, 5):
+        monkeypatch.setattr(module, "since_it_grew", lambda _case, steps=steps: steps)
+        after, _ = conduct(replayed, rank(replayed), passes(changed=False, placebo=False))
+        verdicts.append(next(one.verdict for one in after.hypotheses if one.cause == first))
+    assert verdicts == ["refuted", "inconclusive"]
+
+
+def test_a_proof_at_the_operator_is_none_against_what_may_have_fed_it(replayed: Case) -> None:
+    """Whatever made an operand too large, the step passes with a smaller one: causes that nobody asked keep their share."""
+    first = rank(replayed).hypotheses[0]
+    others = [Hypothesis(cause=cause, title="", score=first.score + 2.0, probability=0.3) for cause in ("upstream", "unknown")]
+    after, _ = conduct(replayed, Diagnosis(hypotheses=(*others, first)), passes(changed=True, placebo=False))
+    assert [one.cause for one in after.hypotheses] == ["upstream", first.cause, "unknown"]
+    assert after.hypotheses[1].verdict == "confirmed"

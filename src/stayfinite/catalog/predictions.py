@@ -7,12 +7,29 @@ blames the format, that it passes in a wider one; one that blames samples, that 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from stayfinite.catalog.clues import kind
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.histories import growth
 from stayfinite.catalog.ops import op_kind
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Format, Place, Precision, Prediction, Rows, Within
+from stayfinite.records.intervention import (
+    Format,
+    Intervention,
+    Place,
+    Precision,
+    Prediction,
+    Rows,
+    State,
+    Term,
+    Values,
+    Within,
+)
+from stayfinite.records.trace import LossTerm
+
+Breadth = Literal[0, 1, 2]
+What = Literal["parameters", "buffers", "moments", "gradients"]
 
 NEAR = {"float16": 1e-3, "bfloat16": 1e-3, "float32": 1e-6, "float64": 1e-12}
 """How near to the edge of a domain a value is brought, per format: some ten thousand times the smallest step at 1, so that the
@@ -71,6 +88,45 @@ def without_samples(case: Case) -> list[Prediction]:
     if size is None or not rows or len(rows) >= size or max(rows) >= size:
         return []
     return [Prediction(Rows(tuple(rows), size))]
+
+
+def filled(case: Case, names: tuple[str, ...], above: float = 0.0) -> list[Prediction]:
+    """With what is missing in tensors of the batch (`above`: or has at least that magnitude) replaced by the mean of its column,
+    the step passes."""
+    return here_and_before(case, Values(names[0], "filled", above, also=names[1:])) if names else []
+
+
+def scaled(case: Case, name: str) -> list[Prediction]:
+    """With the columns of a tensor of the batch scaled to a deviation of 1, the step passes. That would cure anything that comes
+    of large numbers."""
+    return here_and_before(case, Values(name, "standardised"), breadth=1)
+
+
+def left_out(term: LossTerm) -> Term:
+    """The loss without `term`."""
+    at = term.location
+    return Term(Place(term.kind, at.file, at.line), term.name, at.expression)
+
+
+def mended(case: Case, what: What) -> list[Prediction]:
+    """With the non-finite elements of the state that was bad before the step set to what is fresh there, the step passes."""
+    kinds = {"parameters": "parameter", "buffers": "buffer", "moments": "moment", "gradients": "gradient"}
+    names = [leaf.name for leaf in case.trace.leaves if leaf.kind == kinds[what] and leaf.stats.nonfinite]
+    if what in ("parameters", "buffers"):
+        names += [stats.name for stats in case.parameters if stats.nonfinite]
+    return [Prediction(State(what, "mended", tuple(dict.fromkeys(names))))]
+
+
+def here_and_before(case: Case, change: Intervention, *, breadth: Breadth = 0) -> list[Prediction]:
+    """With `change` the step passes; or, where the loss had risen before, it does if the steps since then are taken with it."""
+    steps = sorted({1, since_it_grew(case)})
+    return [Prediction(change, breadth=breadth, steps=number) for number in steps]
+
+
+def since_it_grew(case: Case) -> int:
+    """How many steps back the failure began, by the loss: 1 where it was calm up to the failing step."""
+    loss = growth(case, "loss")
+    return loss.steps + 1 if loss.grew else 1
 
 
 def _format(case: Case) -> str:

@@ -88,6 +88,12 @@ def ends_at(case: Case, location: Location) -> bool:
     return any(barrier.blocked >= MOSTLY and same_line(barrier.location, location) for barrier in surveyed(case).barriers)
 
 
+def behind(case: Case, location: Location) -> tuple[str, ...]:
+    """The parameters whose gradient ends at `location`."""
+    ends = [barrier for barrier in surveyed(case).barriers if same_line(barrier.location, location)]
+    return tuple(dict.fromkeys(name for barrier in ends for name in barrier.parameters))
+
+
 def is_floor_of_zero(barrier: Barrier) -> bool:
     """True for a limit from below at 0 and none from above: a rectifier by hand, a hinge."""
     numbers = [scalar.value for scalar in barrier.scalars]

@@ -5,28 +5,36 @@ causes. The numbers of the step are finite, so nothing is held and nothing stops
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from stayfinite.engine.ports import Examination, Examined, FindMakings, Listener, ReplayRequest
+from stayfinite.engine.ports import Examination, Examined, FindMakings, Listener, Outcome, ReplayRequest
 from stayfinite.records.incident import Case, Incident, ReplaySummary
 from stayfinite.records.trace import Trace
 
+if TYPE_CHECKING:
+    from stayfinite.engine.experiments import Judge
+    from stayfinite.engine.mechanisms import Mechanism
+
+REPLAYS = 12
+"""Repetitions that experiments on one finite failure may take: the training goes on, and a survey costs several steps."""
 TOLD_ANYWAY = frozenset({"divergence", "loss-spike", "gradient-spike"})
 """Symptoms that are facts by themselves: they are told whatever the survey says."""
 
 
 def examine(
-    case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None
+    case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0
 ) -> Examination:
     """Survey a step after the symptom of `case`.
 
     **Arguments**: `repeatable`: ``None`` if the step can be repeated, else why not. `makings`: finds the lines that made
-    what failed.
+    what failed. `budget`: seconds for experiments.
 
     **Returns** a generator of replay requests whose value says what there is to tell.
     """
     # imported here: a run without suspicions loads no catalog
+    from stayfinite.engine.experiments import experiment
     from stayfinite.engine.investigate import incident_id
     from stayfinite.engine.mechanisms import mechanism
     from stayfinite.engine.rank import rank
@@ -57,10 +65,34 @@ def examine(
         return Examined()
     if makings is not None:
         case = msgspec.structs.replace(case, makings=makings(case))
+    diagnosis = rank(case)
+    if found is not None and budget > 0.0:
+        diagnosis = yield from experiment(case, diagnosis, budget=budget, replays=REPLAYS, judge=_judge(case, found))
     incident = Incident(
-        id=incident_id(case), case=case, diagnosis=rank(case), stopped=False, seconds=time.monotonic() - started
+        id=incident_id(case), case=case, diagnosis=diagnosis, stopped=False, seconds=time.monotonic() - started
     )
     return Examined(incident, certain=found is None or found.certain, whole=found is not None and found.whole)
+
+
+def _judge(case: Case, found: Mechanism) -> Judge:
+    """Whether the repeated step still shows what was `found`."""
+    from stayfinite.engine.experiments import SAME
+    from stayfinite.engine.mechanisms import mechanism
+
+    def judge(outcome: Outcome) -> str:
+        if outcome.survey is None:
+            return "the step could not be looked into"
+        again = mechanism(msgspec.structs.replace(case, survey=outcome.survey, trace=outcome.trace or Trace()))
+        if again is None:
+            return ""
+        if again.origin is None or found.origin is None:
+            return SAME if again.origin is None and found.origin is None else "it is held back in another way"
+        if again.origin.identity == found.origin.identity:
+            return SAME
+        at = again.origin.location
+        return f"that is gone, and {again.origin.op}{f' at {at.file}:{at.line}' if at.file else ''} holds it back"
+
+    return judge
 
 
 def _is_whole(case: Case) -> bool:

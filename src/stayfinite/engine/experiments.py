@@ -8,19 +8,30 @@ all else is inconclusive, and says why. What does not apply, or cannot be perfor
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import msgspec
 
 from stayfinite import shield
 from stayfinite.catalog import pages
 from stayfinite.catalog.histories import growth
+from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.placebos import enough, over_steps, placebos
 from stayfinite.engine.ports import Outcome, ReplayRequest, TryOut
 from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, VerdictName
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Prediction
+from stayfinite.records.intervention import (
+    Intervention,
+    Precision,
+    Prediction,
+    Rows,
+    Stable,
+    Term,
+    Update,
+    Values,
+    Within,
+)
 
 REPLAYS = 20
 """Repetitions that the experiments of one incident may take."""
@@ -33,25 +44,44 @@ CONFIRMED_BITS = (6.0, 4.0, 2.0)
 step cures several causes."""
 REFUTED_BITS = -6.0
 
+UPSTREAM = Rows | Values | Term | Update
+"""Changes to what steps are made of. Where earlier steps did the harm, the last one fails with any of them."""
+LOCAL = Within | Precision | Stable
+"""Changes to one operator: they cure whatever gave it its operands."""
+
+SAME = "the same"
+Judge = Callable[[Outcome], str]
+"""What a survey shows of a failure with finite numbers: empty if nothing, `SAME` if the same as before, else what, in words."""
 Experiments = Generator[ReplayRequest, Outcome, Diagnosis]
 
 
 class _Lab:
     """What the experiments of one incident share."""
 
-    def __init__(self, case: Case, budget: float, replays: int, try_out: TryOut | None) -> None:
+    def __init__(self, case: Case, budget: float, replays: int, try_out: TryOut | None, judge: Judge | None = None) -> None:
         self.case = case
+        self.judge = judge
         self.rerun = Rerun(case, try_out) if try_out is not None else None
         self.until = time.monotonic() + budget
         self.left = replays
         self.done = 0
+        self.shown: dict[Intervention, tuple[str, float]] = {}
+        """Changes that confirmed a cause: which, and by how many bits."""
+        self.rivals: set[str] = set()
+        """Causes that were given the bits of another, because the same change would confirm them."""
+        self.before = since_it_grew(case) - 1
+        """Steps before this one on which the loss had risen already."""
         run = growth(case, "loss")
-        self.grew = run.grew and run.steps >= 2
+        self.grew = run.grew and run.steps >= 2 and judge is None
         """The loss had been rising before the step: a change to the step alone proves little."""
         value = case.symptom.value
         self.control: str = value if isinstance(value, str) else "nonfinite"
         if case.exception is not None:
             self.control = case.exception.type
+        self.passes, self.fails = "the step passes", "it still fails"
+        if judge is not None:
+            self.control = case.symptom.detector
+            self.passes, self.fails = f"the {self.control} is gone", "it is still there"
 
     @property
     def seconds(self) -> float:
@@ -64,27 +94,32 @@ class _Lab:
     def replay(self, request: ReplayRequest) -> Generator[ReplayRequest, Outcome, Outcome]:
         self.left -= 1
         self.done += 1
-        return (yield request)
+        if self.judge is None:
+            return (yield request)
+        outcome = yield msgspec.structs.replace(request, purpose="survey")
+        return msgspec.structs.replace(outcome, failed=outcome.failed or bool(self.judge(outcome)))
 
 
 def experiment(
-    case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS, try_out: TryOut | None = None
+    case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS, try_out: TryOut | None = None,
+    judge: Judge | None = None,
 ) -> Experiments:
     """Test the likely causes of `case`, the likeliest first.
 
     **Arguments**: `budget`: seconds; `replays`: repetitions at most; `try_out`: runs the script again from its start, for what a
-    single step cannot tell.
+    single step cannot tell; `judge`: of a failure whose numbers are finite, what a survey of the repeated step still shows of it.
 
     **Returns** a generator of replay requests whose value is the diagnosis with verdicts, ranked anew.
     """
     started = time.monotonic()
     if case.replay.not_tested is not None or not case.replay.agreed or not diagnosis.hypotheses:
         return diagnosis
-    lab = _Lab(case, budget, replays, try_out)
+    lab = _Lab(case, budget, replays, try_out, judge)
     tested: list[Hypothesis] = []
     for number, hypothesis in enumerate(diagnosis.hypotheses):
         likely = hypothesis.probability >= LIKELY and number < TESTED
         tested.append((yield from _test(hypothesis, lab)) if likely else hypothesis)
+    tested = _shared(tested, lab)
     return msgspec.structs.replace(
         diagnosis, hypotheses=ranked_again(tested), replays=lab.done, seconds=time.monotonic() - started
     )
@@ -105,6 +140,11 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
     expected = predictions(hypothesis.cause, lab.case)
     if not expected:
         return msgspec.structs.replace(hypothesis, verdict_reason="no experiment is known for this cause")
+    known = next((lab.shown[one.change] for one in expected if one.change in lab.shown), None)
+    if known is not None:  # it speaks as much for this one, but it is no second proof
+        lab.rivals.add(hypothesis.cause)
+        reason = f"what would show it has confirmed {known[0]} already: that experiment does not tell them apart"
+        return msgspec.structs.replace(hypothesis, score=hypothesis.score + known[1], verdict="inconclusive", verdict_reason=reason)
     done: list[tuple[Prediction, Experiment, VerdictName]] = []
     for prediction in expected:
         if not lab.may_go_on(2):
@@ -127,8 +167,9 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
     best = next((entry for entry in performed if entry[2] == "confirmed"), None)
     if best is not None:
         prediction, one, _ = best
-        what = "the step" if prediction.steps == 1 else "the run"
-        bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} {what} passes; with {one.placebo_change} it still fails"
+        lab.shown[prediction.change] = hypothesis.cause, CONFIRMED_BITS[prediction.breadth]
+        passes = lab.passes if prediction.steps == 1 else "the run passes"
+        bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} {passes}; with {one.placebo_change} {lab.fails}"
         return _judged(hypothesis, told, "confirmed", claim, bits)
     if all(verdict == "refuted" for _, _, verdict in performed):
         prediction, one, _ = performed[0]
@@ -136,6 +177,19 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
         return _judged(hypothesis, told, "refuted", f"with {one.change} {still}", REFUTED_BITS)
     reason = next(one.note for _, one, verdict in performed if verdict == "inconclusive")
     return msgspec.structs.replace(hypothesis, experiments=told, verdict="inconclusive", verdict_reason=reason)
+
+
+def _shared(tested: list[Hypothesis], lab: _Lab) -> list[Hypothesis]:
+    """Bits for a cause that was confirmed at the failing operator count against those that said otherwise, not against those
+    that were not asked: whoever made the operand too large, the step passes with a smaller one."""
+    confirmed = {cause for change, (cause, _) in lab.shown.items() if not isinstance(change, LOCAL)}
+    bits = [bits for change, (cause, bits) in lab.shown.items() if isinstance(change, LOCAL) and cause not in confirmed]
+    if not bits:
+        return tested
+    return [
+        msgspec.structs.replace(one, score=one.score + max(bits)) if one.verdict not in ("confirmed", "refuted")
+        and one.cause != "unknown" and one.cause not in lab.rivals else one for one in tested
+    ]
 
 
 def _judged(
@@ -163,10 +217,13 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
     if not_done:
         return told("not performed", "", not_done), "not_tested"
     if changed.failed:
-        elsewhere = yield from _elsewhere(prediction, lab)
+        elsewhere = yield from _elsewhere(prediction, changed, lab)
         if elsewhere:
             return told("elsewhere", "", elsewhere), "inconclusive"
-        return told(_word(changed), "", "the change makes no difference"), "refuted"
+        if prediction.steps == 1 and lab.before and isinstance(change, UPSTREAM):
+            note = f"the loss had risen for {lab.before} step{'s' * (lab.before > 1)} before: the harm may have been done there"
+            return told(_word(changed, lab), "", note), "inconclusive"
+        return told(_word(changed, lab), "", "the change makes no difference"), "refuted"
     given = [prediction.placebo] if prediction.placebo is not None else placebos(change, lab.case, changed.places)
     still, wanted = 0, min(enough(change), len(given))
     last = ""
@@ -181,7 +238,7 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
             return told("finite", "finite", "a change that should not matter cures it as well", last), "inconclusive"
         still += 1
         if still >= wanted:
-            return told("finite", _word(outcome), "", last), "confirmed"
+            return told("finite", _word(outcome, lab), "", last), "confirmed"
     if still:
         return told("finite", lab.control, "", last), "confirmed"
     return told("finite", "", "the step passes, but no placebo could be performed beside it"), "inconclusive"
@@ -238,11 +295,14 @@ def _compare_runs(prediction: Prediction, lab: _Lab) -> tuple[Experiment, Verdic
     return told("finite", "finite", "a change that should not matter cures it as well", placebo.told, trial.steps), "inconclusive"
 
 
-def _elsewhere(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outcome, str]:
+def _elsewhere(prediction: Prediction, changed: Outcome, lab: _Lab) -> Generator[ReplayRequest, Outcome, str]:
     """Whether what fails with the change is another operation, in words; empty if it is the same."""
     from stayfinite.engine.localize import localize
 
     origin = lab.case.origin
+    if lab.judge is not None:
+        shown = lab.judge(changed)
+        return "" if shown in ("", SAME) else shown
     if origin is None or prediction.steps > 1 or not lab.may_go_on():
         return ""
     watched = yield from lab.replay(ReplayRequest("experiment", prediction.change, watched=True))
@@ -266,7 +326,9 @@ def _not_performed(outcome: Outcome) -> str:
     return ""
 
 
-def _word(outcome: Outcome) -> str:
+def _word(outcome: Outcome, lab: _Lab) -> str:
+    if lab.judge is not None:
+        return lab.control if outcome.failed else "finite"
     if outcome.exception is not None:
         return outcome.exception.type
     bad = [loss for loss in outcome.losses if isinstance(loss, str)]

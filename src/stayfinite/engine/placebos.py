@@ -11,8 +11,21 @@ from collections.abc import Sequence
 
 import msgspec
 
+from stayfinite.catalog.predictions import left_out
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Intervention, Place, Precision, Rows, Stable, State, Term, Update, Within
+from stayfinite.records.intervention import (
+    Intervention,
+    Place,
+    Precision,
+    Rows,
+    Scaled,
+    Stable,
+    State,
+    Term,
+    Update,
+    Values,
+    Within,
+)
 from stayfinite.records.trace import LossTerm
 
 DRAWS = 3
@@ -31,11 +44,12 @@ def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[In
         return _elsewhere("float64", change.place, seen)
     if isinstance(change, Rows):
         return _other_rows(change)
+    if isinstance(change, (Values, Scaled)):
+        return [msgspec.structs.replace(change, others=True)]
     if isinstance(change, Term):
-        return [Term(Place(term.kind, term.location.file, term.location.line), term.name) for term in _other_terms(change, case)]
-    if isinstance(change, State) and change.names:
-        others = [stats.name for stats in case.parameters if stats.name not in change.names and not stats.nonfinite]
-        return [State(change.what, change.how, (name,)) for name in others[:ELSEWHERE]] if change.what == "parameters" else []
+        return [left_out(term) for term in _other_terms(change, case)]
+    if isinstance(change, State):
+        return _other_state(change, case)
     return []
 
 
@@ -85,6 +99,20 @@ def _other_rows(change: Rows) -> list[Intervention]:
     return draws
 
 
+def _other_state(change: State, case: Case) -> list[Intervention]:
+    """The same repair elsewhere; numbers of the same size in another order."""
+    if change.how == "mended":
+        return [msgspec.structs.replace(change, others=True)]
+    found: list[Intervention] = []
+    if change.how in ("redrawn", "scaled-draw", "zeroed"):
+        found.append(msgspec.structs.replace(change, how="shuffled"))
+    if change.what == "parameters" and change.names:
+        others = [stats.name for stats in case.parameters if stats.name not in change.names and not stats.nonfinite]
+        found += [State(change.what, change.how, (name,)) for name in others[:ELSEWHERE]]
+    return found
+
+
 def _other_terms(change: Term, case: Case) -> list[LossTerm]:
     others = [term for term in case.trace.terms if term.name != change.name and term.location.file]
-    return [term for term in others if (term.location.file, term.location.line) != (change.place.file, change.place.line)]
+    here = change.place.file, change.place.line, change.expression
+    return [term for term in others if (term.location.file, term.location.line, term.location.expression) != here]

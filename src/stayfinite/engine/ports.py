@@ -123,7 +123,7 @@ class Examine(Protocol):
     """`engine.examine.examine`, handed to the session of a framework."""
 
     def __call__(
-        self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None
+        self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0
     ) -> Examination:
         """Begin the examination of a step whose numbers are finite."""
 

@@ -107,30 +107,67 @@ class Rows(msgspec.Struct, frozen=True, tag="rows"):
 
 
 class Values(msgspec.Struct, frozen=True, tag="values"):
-    """Values of one tensor of the batch change: `filled`: those that are not finite become the mean of the finite ones of their
-    column; `standardised`: each column gets mean 0 and deviation 1; `clipped`: to four deviations round the median.
+    """Values of one tensor of the batch change: `filled`: those that are not finite, or have a magnitude of `above` and more,
+    become the mean of the others of their column; `standardised`: each column gets mean 0 and deviation 1; `clipped`: to four
+    deviations round the median.
 
-    `name`: of the tensor in the user's code; ``""`` means every floating-point tensor that models were given."""
+    `name`: of the tensor in the user's code; ``""`` means every floating-point tensor that models were given. `also`: names of
+    further tensors that are changed alike. `others`: its placebo: as many other elements are filled; columns are moved on by
+    one row instead of scaled."""
 
     name: str
     how: Literal["filled", "standardised", "clipped"]
+    above: float = 0.0
+    others: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:
         """The change in words."""
-        return f"`{self.name}` {self.how}" if self.name else f"the inputs {self.how}"
+        names = " and ".join(f"`{name}`" for name in (self.name, *self.also)) if self.name else "the inputs"
+        if self.others:
+            return f"as many other elements of {names} filled" if self.how == "filled" else f"the rows of {names} moved on by one"
+        which = f"magnitudes of {show(self.above)} and more in " if self.above else "gaps in " if self.how == "filled" else ""
+        return f"{which}{names} {self.how}"
 
 
 class Term(msgspec.Struct, frozen=True, tag="term"):
-    """One addend is left out of the loss: the result of `place` counts 0 and gets no gradient."""
+    """One addend is left out of the loss: the result of `place` counts 0 and gets no gradient. `expression`: its source text,
+    where a line computes several."""
 
     place: Place
     name: str
+    expression: str = ""
 
     @property
     def told(self) -> str:
         """The change in words."""
         return f"the loss without `{self.name}`"
+
+
+class Scaled(msgspec.Struct, frozen=True, tag="scaled"):
+    """One operand of an operator is brought to mean 0 and deviation 1, over all of its elements, and its gradient along with it.
+    `others`: its placebo: the elements change places."""
+
+    place: Place
+    operand: int = 0
+    others: bool = False
+
+    @property
+    def told(self) -> str:
+        """The change in words."""
+        return f"operand {self.operand} of {self.place.told} {'in another order' if self.others else 'standardised'}"
+
+
+class Joined(msgspec.Struct, frozen=True, tag="joined"):
+    """What a line takes out of the graph of gradients (``detach``, ``.data``) stays in it."""
+
+    place: Place
+
+    @property
+    def told(self) -> str:
+        """The change in words."""
+        return f"what {self.place.file}:{self.place.line} detaches kept in the graph"
 
 
 class Update(msgspec.Struct, frozen=True, tag="update"):
@@ -156,19 +193,23 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
 
 
 class State(msgspec.Struct, frozen=True, tag="state"):
-    """Parameters, buffers or moments change before the step: drawn again as their layer's class draws them (`redrawn`), drawn
-    with a deviation of 1/sqrt(fan in) (`scaled-draw`), set to 0 (`zeroed`), given no gradient (`frozen`); only their non-finite
-    elements set to what a fresh model or optimizer has there (`mended`). `names`: dotted, as in reports; empty means all of
-    `what`."""
+    """Parameters, buffers, moments or gradients change before the step: drawn again as their layer's class draws them
+    (`redrawn`), drawn with a deviation of 1/sqrt(fan in) (`scaled-draw`), their elements in another order (`shuffled`), set to 0
+    (`zeroed`), given no gradient (`frozen`) or one (`thawed`); only their non-finite elements set to what a fresh model or
+    optimizer has there (`mended`). `names`: dotted, as in reports, those of moments ``"exp_avg of net.weight"``; empty means all
+    of `what`. `others`: its placebo: as many elements of others are set to what is fresh there."""
 
-    what: Literal["parameters", "buffers", "moments"]
-    how: Literal["redrawn", "scaled-draw", "zeroed", "frozen", "mended"]
+    what: Literal["parameters", "buffers", "moments", "gradients"]
+    how: Literal["redrawn", "scaled-draw", "shuffled", "zeroed", "frozen", "thawed", "mended"]
     names: tuple[str, ...] = ()
+    others: bool = False
 
     @property
     def told(self) -> str:
         """The change in words."""
         some = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
+        if self.others:
+            return f"as many elements of other {self.what} set anew"
         return f"{some or f'all {self.what}'} {self.how.replace('-', ' ')}"
 
 
@@ -183,7 +224,7 @@ class Backend(msgspec.Struct, frozen=True, tag="backend"):
         return f"{self.name.replace('-', ' ')} code"
 
 
-Intervention = Union[Precision, Within, Stable, Rows, Values, Term, Update, State, Backend]
+Intervention = Union[Precision, Within, Stable, Rows, Values, Term, Scaled, Joined, Update, State, Backend]
 
 
 class Effect(msgspec.Struct, frozen=True):

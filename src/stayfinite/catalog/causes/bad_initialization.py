@@ -38,6 +38,7 @@ from stayfinite.catalog.places import made
 from stayfinite.catalog.scales import absurd_start, data_scale, initial_excess, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, State
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import Making
@@ -55,7 +56,7 @@ GARBAGE = 1e12
 _WEIGHT = re.compile(r"requires_grad|Parameter\(|init\.|\w_\(")
 """What marks a line that draws numbers as one that draws weights, and not data."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -114,3 +115,12 @@ def _weights(case: Case) -> list[Evidence]:
         return [Evidence(f"weights of `{worst.name}` are {show(excess)} times larger than its fan-in allows", 3.0,
                          "parameter-scale")]
     return [Evidence("weights have the size their fan-in asks for", -1.5, "parameter-scale")]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With weights drawn for their fan-in the step passes: those that are too large, or all of them; with the same numbers in
+    another order it does not."""
+    steps = case.symptom.step + 1
+    large = tuple(stats.name for stats in case.parameters if initial_excess(stats) >= 3.0) if steps == 1 else ()
+    names = ((large,) if large else ()) + ((),)
+    return [Prediction(State("parameters", "scaled-draw", some), breadth=0 if some else 1, steps=steps) for some in names]

@@ -32,8 +32,10 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth_location, finite, inputs, made_by, state_born
 from stayfinite.catalog.places import made
+from stayfinite.catalog.predictions import mended
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -42,7 +44,7 @@ PRIOR = prior(threads=2)
 APPLIES_TO = Scope()
 EXAMPLES = ("corrupt-buffer", "standardised-in-eval", "rebalanced-classes", "hub-equaliser")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -72,3 +74,8 @@ def _state(case: Case) -> Evidence:
     if case.origin is None and bad_leaf(case, "buffer") is not None:
         return Evidence("a buffer was non-finite before the step", 5.0, "origin-leaf")
     return Evidence("no buffer on the path was bad before the step", -9.0, "origin-leaf")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the bad elements of the buffer set to what a fresh one has, the step passes."""
+    return mended(case, "buffers")

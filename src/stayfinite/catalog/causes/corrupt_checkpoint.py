@@ -31,9 +31,11 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import birth, birth_location, made_by, otherwise_ordinary, state_born
 from stayfinite.catalog.places import saved_in_half
+from stayfinite.catalog.predictions import mended
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
@@ -98,3 +100,11 @@ def locate(case: Case) -> Location:
     if made_by(case):
         return birth_location(case)
     return case.configuration.checkpoint or birth_location(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the bad elements of what was loaded set to what a fresh one has, the step passes."""
+    born = state_born(case)
+    if born in ("buffer", "moment"):
+        return mended(case, "buffers" if born == "buffer" else "moments")
+    return mended(case, "parameters") if any(stats.nonfinite for stats in case.parameters) else []

@@ -31,8 +31,10 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth, birth_location, made_by, optimizer_location, phase, state_born
 from stayfinite.catalog.places import made, saved_in_half
+from stayfinite.catalog.predictions import mended
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 
 TITLE = "Corrupt optimizer state"
@@ -65,3 +67,8 @@ def locate(case: Case) -> Location:
         return birth_location(case)
     written = made(case, "state", "divide", far=2) or made(case, "state", "write")
     return case.configuration.checkpoint or written or optimizer_location(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the bad elements of the moments set to what a fresh optimizer has, the step passes."""
+    return mended(case, "moments")

@@ -34,9 +34,11 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import amplitude, finite
 from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.catalog.histories import too_large
+from stayfinite.catalog.predictions import without_samples
 from stayfinite.catalog.scales import features, outlier, targets
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, Rows
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
 
@@ -45,7 +47,7 @@ PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("loose-cable", "sea-maps")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -75,3 +77,12 @@ def evidence(case: Case) -> list[Evidence]:
 def _excess(stats: TensorStats) -> float:
     typical = finite(stats.typical_row)
     return amplitude(stats) / typical if typical else 0.0
+
+
+def predict(case: Case) -> list[Prediction]:
+    """Without the sample the step passes."""
+    if without_samples(case):
+        return without_samples(case)
+    held = [stats for stats in case.batch if outlier(case, stats) is not None and stats.absmax_index]
+    rows = tuple(sorted({stats.absmax_index[0] for stats in held if stats.shape[:1] == (case.batch_size,) and stats.absmax_count == 1}))
+    return [Prediction(Rows(rows, case.batch_size))] if rows and case.batch_size is not None else []

@@ -39,6 +39,7 @@ from stayfinite.catalog.scales import features, off_centre, widest
 from stayfinite.catalog.surveyed import (
     MOSTLY,
     NOTHING_LEARNED,
+    behind,
     ends_at,
     is_origin,
     output_of,
@@ -48,6 +49,7 @@ from stayfinite.catalog.surveyed import (
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Place, Prediction, Scaled, State, Values
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import Units
@@ -57,7 +59,7 @@ PRIOR = prior(threads=0)
 APPLIES_TO = Scope(detectors=NOTHING_LEARNED)
 EXAMPLES = ("machine-hum", "silent-filters")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -101,3 +103,15 @@ def _worst(case: Case) -> Units | None:
         enumerate(rectifiers), key=lambda one: (share_of_units(one[1]), is_origin(case, one[1].location), one[0]),
         default=(0, None),
     )[1]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the data scaled, where they keep the rectifier below 0, or with the weights behind it drawn anew, or its input brought
+    to both sides of 0, a gradient passes."""
+    units = _worst(case)
+    if units is None or not units.location.file:
+        return []
+    wide, names = widest(features(case)), behind(case, units.location)
+    given = (Prediction(Values("", "standardised")),) if wide is not None and off_centre(wide) else ()
+    drawn = (Prediction(State("parameters", "redrawn", names)),) if names else ()
+    return [*given, *drawn, Prediction(Scaled(Place(units.kind, units.location.file, units.location.line)))]

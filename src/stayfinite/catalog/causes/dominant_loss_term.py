@@ -38,9 +38,11 @@ import math
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import edge_value, inputs, kind, origin_call, origin_location, overflowed
 from stayfinite.catalog.histories import first_reading, rate_ratio
+from stayfinite.catalog.predictions import here_and_before, left_out
 from stayfinite.catalog.scales import MEANS, absurd_start, began_with, data_scale, single_sample, usual_start
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import is_finite, show, to_float
 from stayfinite.records.trace import LossTerm
@@ -50,7 +52,7 @@ PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("moment-matching", "plate-residual")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -182,3 +184,9 @@ def _weight(worst: LossTerm, others: list[LossTerm]) -> list[Evidence]:
     if worst.kind not in MEANS and all(term.kind in MEANS for term in others):
         return [Evidence("it is a sum, the others are means", 2.5, "weight")]
     return []
+
+
+def predict(case: Case) -> list[Prediction]:
+    """Without the term the step passes, and without another one it does not."""
+    ranked = _ranked(case)
+    return here_and_before(case, left_out(ranked[0])) if len(ranked) > 1 and ranked[0].location.file else []

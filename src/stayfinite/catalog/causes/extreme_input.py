@@ -36,9 +36,11 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import amplitude, finite
 from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.catalog.histories import too_large
+from stayfinite.catalog.predictions import filled, without_samples
 from stayfinite.catalog.scales import OUTLYING, features, targets
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
 
@@ -50,7 +52,7 @@ CODES = (9.96921e36, 1e20, 1e30, 1e35, 1e36, 1e37, 9999.0, 999.0, 99999.0, 99999
          2147483647.0, 3.4028235e38, 1.7976931348623157e308, 9.999e20, 9.999e3, 1e15)
 """Magnitudes that stand for "missing" in netCDF, CF, GRIB, weather services, and the ends of common formats."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -79,3 +81,10 @@ def _coded(stats: TensorStats) -> TensorStats | None:
     size = amplitude(stats)
     apart = typical is not None and 0.0 < typical and size >= OUTLYING * typical
     return stats if stats.absmax_count > 1 and (apart or size >= 1e15) else None
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the code replaced by ordinary values the step passes, and without the samples that hold it."""
+    held = [stats for stats in case.batch if _coded(stats) is not None]
+    names = tuple(stats.name for stats in held)
+    return [*filled(case, names, 0.5 * min(map(amplitude, held), default=0.0)), *without_samples(case)]

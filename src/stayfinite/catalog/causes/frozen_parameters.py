@@ -47,6 +47,7 @@ from stayfinite.catalog.surveyed import (
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Joined, Place, Prediction, State, Update
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import Barrier
@@ -61,7 +62,7 @@ NO_CLIP = 1e-9
 LITTLE = 1e-3
 """The same for a loss that does not fall, where it held at every update."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -163,3 +164,19 @@ def _cut(case: Case) -> Barrier | None:
     """The place where most parameters are cut off the graph."""
     cuts = [barrier for barrier in surveyed(case).barriers if barrier.detached and barrier.parameters]
     return max(cuts, key=lambda barrier: len(barrier.parameters), default=None)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With what was frozen or cut off taken into the graph, or a rate that is none replaced, a gradient moves the parameters."""
+    owned = [state for state in surveyed(case).parameters if state.owned]
+    names = tuple(state.name for state in owned)
+    other = State("parameters", "scaled-draw", names)
+    cut = _cut(case)
+    if owned and not any(state.requires_grad for state in owned):
+        return [Prediction(State("parameters", "thawed", names), other)]
+    if cut is not None and cut.location.file:
+        return [Prediction(Joined(Place(cut.kind, cut.location.file, cut.location.line)), other)]
+    rates = [finite(value) for optimizer in case.configuration.optimizers for value in optimizer.rates]
+    if rates and not any(rates):
+        return [Prediction(Update(options=(("lr", 1e-3),)), Update(options=(("weight_decay", 0.0), ("momentum", 0.0))))]
+    return []

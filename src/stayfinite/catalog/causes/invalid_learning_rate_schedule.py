@@ -30,9 +30,10 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite, optimizer_location
-from stayfinite.catalog.histories import growth, growth_bits, rate_ratio, told
+from stayfinite.catalog.histories import CUSTOMARY_RATES, growth, growth_bits, rate_ratio, told
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, Update
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -41,7 +42,7 @@ PRIOR = prior(threads=1)
 APPLIES_TO = Scope()
 EXAMPLES = ("invalid-learning-rate-schedule", "sunspot-warmup", "ranking-below-zero", "linear-decay")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -83,3 +84,15 @@ def _rate(case: Case) -> Evidence:
     if run.grew and ratio is not None and ratio >= 10.0:
         return Evidence(f"{told('the rate', run)}, {show(ratio)} times what is customary", 8.0, "rate")
     return Evidence("the rate did not move to where it makes no sense", -7.0, "rate")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the last rate that was one, or a customary one, the step passes, where this one is no number."""
+    if case.symptom.detector != "nonfinite-learning-rate":
+        return []
+    kinds = (optimizer.kind for optimizer in case.configuration.optimizers)
+    customary = next((CUSTOMARY_RATES[kind] for kind in kinds if kind in CUSTOMARY_RATES), 1e-3)
+    rates = case.window("learning_rate").values
+    good = next((value for rate in reversed(rates) if (value := finite(rate)) is not None and value > 0.0), customary)
+    placebo = Update(options=(("weight_decay", 0.0), ("momentum", 0.0)))
+    return [Prediction(Update(options=(("lr", good),)), placebo)]

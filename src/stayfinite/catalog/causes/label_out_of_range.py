@@ -33,12 +33,17 @@ from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite, inputs, origin_location, raised
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.places import labels
+from stayfinite.catalog.predictions import filled, without_samples
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
+from stayfinite.records.tensor import TensorStats
 
 _OUTSIDE = r"out of bounds|out of range|n_classes|[Cc]lass values must be|device-side assert"
+
+_BY_ROW = frozenset({"embedding", "index", "scatter"})
 
 TITLE = "Label or index out of range"
 PRIOR = prior(threads=3)
@@ -47,7 +52,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("label-out-of-range", "survival-intervals", "unknown-word")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -68,8 +73,8 @@ def evidence(case: Case) -> list[Evidence]:
     table = next((stats for stats in given if dtype_facts(stats.dtype) is not None and stats.shape), None)
     if indices is None or table is None or case.origin is None:
         return found or [Evidence("no label is known to be out of range", -6.0, "labels")]
-    by_row = case.origin.op in ("embedding", "index", "scatter")
-    room = table.shape[0] if by_row or len(table.shape) < 2 else table.shape[1]
+    by_row = case.origin.op in _BY_ROW
+    room = _room(case.origin.op, table)
     high, low = finite(indices.max), finite(indices.min)
     if high is not None and high >= room:
         found.append(Evidence(f"`{indices.name}` goes up to {show(high)}, there is room for 0 to {room - 1}", 8.0,
@@ -79,3 +84,20 @@ def evidence(case: Case) -> list[Evidence]:
     elif not found:
         found.append(Evidence(f"all of `{indices.name}` lies within 0 to {room - 1}", -8.0, "labels"))
     return found
+
+
+def _room(op: str, table: TensorStats) -> int:
+    """How many classes or rows there are."""
+    return table.shape[0] if op in _BY_ROW or len(table.shape) < 2 else table.shape[1]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """Without the samples whose label or index is out of range the step passes, and with those in range that are not."""
+    given = inputs(case)
+    indices = next((stats for stats in given if dtype_facts(stats.dtype) is None), None)
+    table = next((stats for stats in given if dtype_facts(stats.dtype) is not None and stats.shape), None)
+    if indices is None or table is None or case.origin is None:
+        return without_samples(case)
+    room = _room(case.origin.op, table)
+    names = [stats.name for stats in case.batch if dtype_facts(stats.dtype) is None and (finite(stats.max) or 0.0) >= room]
+    return [*without_samples(case), *filled(case, tuple(names), float(room))]

@@ -33,9 +33,11 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import optimizer_location, state_born
-from stayfinite.catalog.histories import growth, growth_bits, told
+from stayfinite.catalog.histories import RECENT, growth, growth_bits, told
+from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, State
 from stayfinite.records.location import Location
 
 TITLE = "Gradients not cleared"
@@ -43,7 +45,7 @@ PRIOR = prior(threads=1)
 APPLIES_TO = Scope()
 EXAMPLES = ("missing-zero-grad", "accumulated-by-mistake")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -73,3 +75,10 @@ def evidence(case: Case) -> list[Evidence]:
     if case.symptom.step == 0:
         found.append(Evidence("it is the first step: there is nothing to add to", -8.0, "step"))
     return found
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the gradients of earlier steps set to 0 before each step it does not fail; with the same numbers elsewhere it does.
+    Only gradients that are not finite do their harm in one step."""
+    steps = 1 if state_born(case) == "gradient" else max(since_it_grew(case), min(case.symptom.step + 1, RECENT))
+    return [Prediction(State("gradients", "zeroed"), steps=steps)] if case.symptom.step else []

@@ -32,15 +32,17 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth
 from stayfinite.catalog.clues import birth_location as locate
+from stayfinite.catalog.predictions import filled, without_samples
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 
 TITLE = "Non-finite value in the data"
 PRIOR = prior(threads=2)
 APPLIES_TO = Scope(phases=frozenset({"data", "forward", "loss"}))
 EXAMPLES = ("nonfinite-input", "two-task-trainer", "co2-lstm")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -77,3 +79,11 @@ def _where(case: Case) -> Evidence:
     if case.batch:
         return Evidence("every value of the batch is finite", -10.0, "origin-leaf")
     return Evidence("nothing is known to be wrong with the batch", -3.0, "origin-leaf")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the gaps of the batch filled the step passes, and without the samples that have them."""
+    origin = case.origin
+    bad = tuple(stats.name for stats in case.batch if stats.nonfinite and "float" in stats.dtype)
+    names = bad or tuple(stats.name for stats in (origin.inputs if origin is not None and origin.op == "input" else ()))
+    return [*filled(case, names), *without_samples(case)]

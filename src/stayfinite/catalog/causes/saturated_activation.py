@@ -37,6 +37,7 @@ from stayfinite.catalog.scales import features, widest
 from stayfinite.catalog.surveyed import (
     MOSTLY,
     NOTHING_LEARNED,
+    behind,
     ends_at,
     input_reach,
     is_origin,
@@ -47,6 +48,7 @@ from stayfinite.catalog.surveyed import (
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Place, Prediction, Scaled, State
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import Units
@@ -64,7 +66,7 @@ _ENLARGING = frozenset({"sum", "cumsum", "prod"})
 _SCORING = frozenset({"mul", "div", "matmul"})
 """What makes the scores that a softmax turns into shares: their factor is what is wrong with them."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -116,3 +118,14 @@ def _worst(case: Case) -> Units | None:
         enumerate(able), key=lambda one: (round(one[1].saturated, 2), is_origin(case, one[1].location), one[0]),
         default=(0, None),
     )[1]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With what the activation is given scaled to where it is not flat, or the weights behind it drawn for their fan-in, a
+    gradient passes."""
+    units = _worst(case)
+    if units is None or not units.location.file:
+        return []
+    names = behind(case, units.location)
+    drawn = (Prediction(State("parameters", "scaled-draw", names)),) if names else ()
+    return [Prediction(Scaled(Place(units.kind, units.location.file, units.location.line))), *drawn]

@@ -30,11 +30,13 @@ meta-pytorch/torchrec#2648
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import bad_rows, birth, birth_location, made_by, otherwise_ordinary, state_born
+from stayfinite.catalog.clues import amplitude, bad_rows, birth, birth_location, made_by, otherwise_ordinary, state_born
 from stayfinite.catalog.places import made
+from stayfinite.catalog.predictions import mended
 from stayfinite.catalog.scales import parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, State
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -46,7 +48,7 @@ EXAMPLES = ("uninitialized-parameter", "positions-never-set", "hand-made-layers"
 GARBAGE = 1e12
 """Magnitudes that no random generator was asked for: memory that was never written."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -90,3 +92,13 @@ def _state(case: Case) -> Evidence:
     if parameter_scale(case) >= GARBAGE and case.symptom.step == 0:
         return Evidence(f"parameters reach {show(parameter_scale(case))} before the step", 5.5, "origin-leaf")
     return Evidence("the parameters were finite and of ordinary size before the step", -9.0, "origin-leaf")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With what was never written drawn as its layer draws it, the step passes."""
+    absurd = tuple(stats.name for stats in case.parameters if amplitude(stats) >= GARBAGE and not stats.nonfinite)
+    bad = any(stats.nonfinite for stats in case.parameters) or state_born(case) == "parameter"
+    return [
+        *(mended(case, "parameters") if bad else ()),
+        *((Prediction(State("parameters", "redrawn", absurd)),) if absurd else ()),
+    ]

@@ -34,6 +34,7 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import HUGE, amplitude, kind, largest_amplitude, origin_location
 from stayfinite.catalog.histories import growth, growth_bits, told, too_large
 from stayfinite.catalog.places import data
+from stayfinite.catalog.predictions import scaled
 from stayfinite.catalog.scales import (
     features,
     large_parameters,
@@ -45,6 +46,7 @@ from stayfinite.catalog.scales import (
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -53,7 +55,7 @@ PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("unscaled-target", "warehouse-actor-critic", "star-luminosity")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -88,3 +90,9 @@ def evidence(case: Case) -> list[Evidence]:
     if growth_bits(loss) > 0.0:
         found.append(Evidence(told("the loss", loss), 0.8 * growth_bits(loss), "loss-history"))
     return found + large_parameters(case) + single_sample(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the target scaled the step passes, where it is the first that fails: later the weights have grown as well."""
+    aim = widest(targets(case))
+    return scaled(case, aim.name) if aim is not None else []

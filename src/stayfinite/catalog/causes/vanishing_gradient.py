@@ -45,6 +45,7 @@ from stayfinite.catalog.surveyed import (
 )
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Place, Prediction, Scaled, State
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -53,7 +54,7 @@ PRIOR = prior(threads=0)
 APPLIES_TO = Scope(detectors=NOTHING_LEARNED)
 EXAMPLES = ("deep-digits", "first-bracket")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -96,3 +97,13 @@ def _calls(case: Case) -> list[Evidence]:
     unrolled = len(chain) >= UNROLLED
     bits = (8.0 if unrolled else 4.0) if share <= VANISHED else -3.0 if share > 1e-4 else 0.5
     return [Evidence(told, bits, "calls")]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With what the activations are given scaled before each of them, the gradient arrives, as a normalising layer would do it;
+    or, in a network that is unrolled, with weights that are drawn for their fan-in."""
+    chain = shrinking_calls(case)
+    if not chain or not chain[0].location.file:
+        return []
+    place = Place(chain[0].kind, chain[0].location.file, chain[0].location.line)
+    return [Prediction(Scaled(place)), Prediction(State("parameters", "scaled-draw"), breadth=1)]

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,13 @@ from stayfinite import shield
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.state import Copy
+from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.records.intervention import Effect, Intervention
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
+
+if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.interventions.performing import Performer
 
 SENSOR = "evaluation"
 WAITING = 4
@@ -135,9 +140,9 @@ _HALF = (torch.float16, torch.bfloat16)
 class Repetition:
     """Calls a model once more as it was called, and leaves it and the random generators as they were."""
 
-    def __init__(self, call: Call, names: Mapping[int, str], relative: Callable[[str], str]) -> None:
+    def __init__(self, call: Call, subjects: Subjects, relative: Callable[[str], str]) -> None:
         self._call = call
-        self._names = names
+        self._subjects = subjects
         self._relative = relative
         self.bad = False
         """The latest repetition gave NaN."""
@@ -150,17 +155,27 @@ class Repetition:
         call = self._call
         generators = generator_states()
         before = Copy([*call.module.parameters(), *call.module.buffers()])
-        tracer = None
-        if request.purpose == "trace":
-            tracer = Tracer([call.module], call.names, [], is_user_file, self._relative, self._names)
+        tracer, changed = None, None
+        if request.purpose == "trace" or request.watched:
+            tracer = Tracer([call.module], call.names, [], is_user_file, self._relative, self._subjects.parameter_names)
+        if request.intervention is not None:
+            changed = self._performer(request.intervention)
+            if changed.refused or request.steps > 1:
+                refused = changed.refused or "an evaluation has no earlier steps"
+                return Outcome(True, "", unrepeatable=refused, effect=Effect(refused=refused))
         try:
             with ExitStack() as stack:
                 stack.enter_context(shield.told_afterwards())
                 silence = stack.enter_context(quiet())
                 stack.enter_context(torch.inference_mode(False))
                 stack.enter_context(torch.no_grad())
-                if tracer is not None:
+                if tracer is not None or changed is not None:
                     stack.enter_context(torch.compiler.set_stance("force_eager"))
+                if changed is not None:
+                    changed.begin()
+                    changed.rebind(call.names, [])
+                    stack.enter_context(changed.entered())
+                if tracer is not None:
                     stack.enter_context(tracer)
                 output = call.module(*call.args, **call.kwargs)
                 bad = [tensor for tensor in _numbers(output) if bool(torch.isnan(tensor).any())]
@@ -169,13 +184,27 @@ class Repetition:
             self.bad = bool(bad)
             return Outcome(
                 self.bad, "nan" if bad else "", trace=tracer.finish() if tracer is not None else None,
-                unrepeatable=silence.refused,
+                unrepeatable=silence.refused, effect=changed.effect() if changed is not None else None,
+                places=changed.places() if changed is not None else (),
             )
         except Exception as error:  # the user's own code, on its second call
             return Outcome(False, "", unrepeatable=f"the call raised {type(error).__name__} when it was repeated: {error}")
         finally:
             before.restore()
             generators()
+
+
+    def _performer(self, intervention: Intervention) -> Performer:
+        # imported here: a run without incidents loads no performers
+        from stayfinite.frameworks.torch.interventions.performing import given_of, performer
+        from stayfinite.frameworks.torch.passes import Window
+
+        subjects = self._subjects
+
+        def name(tensor: Tensor) -> str:
+            return subjects.parameter_names.get(id(tensor), "")
+
+        return performer(intervention, given_of(Window([]), subjects, self._relative, name, self._call.names))
 
 
 def named_arguments(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

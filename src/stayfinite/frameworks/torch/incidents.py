@@ -246,7 +246,7 @@ class Incidents:
         symptom = Symptom(
             "nonfinite-evaluation", max(step, 0), "evaluation", "nan", limit_source="NaN is no prediction", location=location
         )
-        repetition = Repetition(call, subjects.parameter_names, self._relative)
+        repetition = Repetition(call, subjects, self._relative)
         names = call.names
         case = Case(
             symptom, windows=self._readings.windows(),

@@ -82,6 +82,7 @@ class Inquiry:
         self._given += [content_undo(item) for one in window.passes if one.item_undo for kind, item in one.items if kind == "item"]
         self._void = is_void(window)
         self._walked_back = False
+        self._given_names: dict[str, Any] | None = None
         try:
             self._arrive()
         except BaseException:
@@ -259,13 +260,11 @@ class Inquiry:
 
     def _performer(self, intervention: Intervention) -> Performer:
         # imported here: a run without incidents loads no performers
-        from stayfinite.frameworks.torch.interventions.performing import Given, performer
-        from stayfinite.frameworks.torch.tracing.frames import Frames
+        from stayfinite.frameworks.torch.interventions.performing import given_of, performer
 
-        frame = self._frame
-        bound = {name: value for name, value in (*frame.f_globals.items(), *frame.f_locals.items()) if not name.startswith("__")}
-        given = Given(self._window, self._subjects, Frames(is_user_file, self._relative), self._name, bound)
-        return performer(intervention, given)
+        if self._given_names is None:  # later repetitions leave changed tensors under these names
+            self._given_names = {**self._frame.f_globals, **self._frame.f_locals}
+        return performer(intervention, given_of(self._window, self._subjects, self._relative, self._name, self._given_names))
 
     def differing_from_post(self) -> int:
         """After the repetition of a healthy step: how many parameters, buffers and moments differ from the live result."""

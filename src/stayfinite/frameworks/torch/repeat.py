@@ -80,6 +80,17 @@ class Repeat:
             self._originals.append((scaled, original.detach()))
 
     def before_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._performer is None:
+            self._look_before(optimizer, args, kwargs)
+            return
+        self._performer.before_step(optimizer)
+        try:
+            self._look_before(optimizer, args, kwargs)
+        except LeaveAttempt:
+            self._performer.after_step(optimizer)
+            raise
+
+    def _look_before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if id(optimizer) not in self._scaling:
             self._asked += 1
         if self._tracer is not None:
@@ -95,8 +106,6 @@ class Repeat:
                     raise LeaveAttempt("repeated as far as the live step went")
             elif self._void and not closure:
                 self._hide(optimizer)
-        if self._performer is not None:
-            self._performer.before_step(optimizer)
 
     def _look_at_gradients(self, optimizer: Optimizer) -> None:
         self._norms.append(hold.norm(hold.gradients(optimizer)))

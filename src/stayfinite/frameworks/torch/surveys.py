@@ -157,12 +157,14 @@ class Surveys:
             self._conclude(symptom, examined)
 
     def _conduct(
-        self, case: Case, scene: Scene, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None
+        self, case: Case, scene: Scene, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None, *, trial: bool = False
     ) -> Generator[Attempt, None, tuple[Examined, Outcome | None]]:
-        """Have `case` examined, and answer all requests with the one repetition there is."""
+        """Have `case` examined, and answer all requests for the step as it is with the one repetition there is. `trial`: nothing
+        is told of it, so nothing is tried on it."""
         assert self._examine is not None
         work = self._examine(
-            case, self._listener, repeatable=reason, makings=lambda located: self._makings(located, scene.frame)
+            case, self._listener, repeatable=reason, makings=lambda located: self._makings(located, scene.frame),
+            budget=max(0.0, self._options.budget - self._spent) if inquiry is not None and not trial else 0.0,
         )
         answer: Outcome | None = None
         while True:
@@ -170,6 +172,10 @@ class Surveys:
                 request = work.send(answer) if answer is not None else next(work)
             except StopIteration as finished:
                 return finished.value, outcome
+            if request.intervention is not None:
+                assert inquiry is not None
+                answer = yield from inquiry.repeat(request, self._sensors, self._live)
+                continue
             if outcome is None:
                 assert inquiry is not None
                 outcome = yield from inquiry.repeat(request, self._sensors, self._live)
@@ -255,7 +261,7 @@ class Surveys:
         try:
             if inquiry.unrepeatable is None:
                 for case in cases:
-                    examined, outcome = yield from self._conduct(case, scene, None, inquiry, outcome)
+                    examined, outcome = yield from self._conduct(case, scene, None, inquiry, outcome, trial=True)
                     found = examined.incident
                     if found is not None:
                         origin = found.case.origin

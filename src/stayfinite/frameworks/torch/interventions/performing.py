@@ -23,9 +23,11 @@ from stayfinite.records.intervention import (
     Backend,
     Effect,
     Intervention,
+    Joined,
     Place,
     Precision,
     Rows,
+    Scaled,
     Stable,
     State,
     Term,
@@ -33,6 +35,7 @@ from stayfinite.records.intervention import (
     Values,
     Within,
 )
+from stayfinite.rewrite.project import is_user_file
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,14 @@ class Given:
     name: Callable[[Tensor], str]
     named: dict[str, Any]
     batch_size: int | None = None
+
+
+def given_of(
+    window: Window, subjects: Subjects, relative: Callable[[str], str], name: Callable[[Tensor], str], names: dict[str, Any]
+) -> Given:
+    """What performers may know of a step whose frame binds `names`."""
+    bound = {key: value for key, value in names.items() if not key.startswith("__")}
+    return Given(window, subjects, Frames(is_user_file, relative), name, bound)
 
 
 class Performer:
@@ -95,10 +106,26 @@ def performer(intervention: Intervention, given: Given) -> Performer:
         from stayfinite.frameworks.torch.interventions import updates
 
         return updates.Otherwise(intervention, given)
+    if isinstance(intervention, State):
+        from stayfinite.frameworks.torch.interventions import states
+
+        return states.Restated(intervention, given)
+    if isinstance(intervention, Term):
+        from stayfinite.frameworks.torch.interventions import terms
+
+        return terms.LeftOut(intervention, given)
+    if isinstance(intervention, Scaled):
+        from stayfinite.frameworks.torch.interventions import centring
+
+        return centring.Centred(intervention, given)
+    if isinstance(intervention, Joined):
+        from stayfinite.frameworks.torch.interventions import joining
+
+        return joining.Rejoined(intervention, given)
     return _unperformed(intervention)
 
 
-def _unperformed(intervention: Stable | Term | State | Backend) -> Performer:
+def _unperformed(intervention: Stable | Backend) -> Performer:
     left = Performer()
     left.refused = f"{type(intervention).__name__.lower()} experiments cannot be performed yet"
     return left

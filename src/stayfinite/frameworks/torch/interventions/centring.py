@@ -1,0 +1,39 @@
+"""What an operator is given, brought to the middle of its range: mean 0 and deviation 1, the gradient scaled along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stayfinite.frameworks.torch.interventions.matching import operand_key
+from stayfinite.frameworks.torch.interventions.operators import Operators
+from stayfinite.frameworks.torch.interventions.performing import Given
+from stayfinite.records.intervention import Scaled
+
+
+class Centred(Operators):
+    """Performs `Scaled`."""
+
+    def __init__(self, intervention: Scaled, given: Given) -> None:
+        super().__init__(intervention.place, given)
+        self._what = intervention
+
+    def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        key = operand_key(function, args, kwargs, self._what.operand)
+        value = args[key] if isinstance(key, int) else kwargs[key] if key is not None else None
+        if not isinstance(value, Tensor) or not value.is_floating_point() or value.numel() < 2:
+            return function(*args, **kwargs)
+        new = value.reshape(-1).roll(1).reshape(value.shape) if self._what.others else _centred(value)
+        self.applied += value.numel()
+        new_args = tuple(new if key == place else argument for place, argument in enumerate(args))
+        return function(*new_args, **{name: new if name == key else argument for name, argument in kwargs.items()})
+
+
+def _centred(value: Tensor) -> Tensor:
+    """Mean and deviation count as constants, so that the gradient of an element is its own, divided by the deviation."""
+    with torch.no_grad():
+        mean, spread = value.mean(), value.std(correction=0)
+        spread = torch.where(spread > 0, spread, torch.ones_like(spread))
+    return (value - mean) / spread

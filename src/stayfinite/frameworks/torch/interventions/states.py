@@ -1,0 +1,197 @@
+"""Parameters, buffers, moments and gradients, changed before a repeated step begins; a snapshot puts them back afterwards."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from stayfinite.frameworks.torch.interventions.performing import Given, Performer
+from stayfinite.records.intervention import State
+
+_SEED = 0
+_ONES = ("var", "std", "scale", "weight", "sigma", "spread")
+"""Parts of the names of buffers that are 1 where nothing was measured yet; all others are 0."""
+
+
+class _Held(NamedTuple):
+    """A tensor of the state under its name, and the module that has it as `attribute`; ``None`` for what has no module."""
+
+    name: str
+    tensor: Tensor
+    owner: nn.Module | None
+    attribute: str
+
+
+class Restated(Performer):
+    """Performs `State`."""
+
+    def __init__(self, intervention: State, given: Given) -> None:
+        super().__init__()
+        self._what = intervention
+        self._given = given
+        self._begun = False
+        self._random = torch.Generator().manual_seed(_SEED)
+        self._named: list[_Held] = []
+        self._others: list[_Held] = []
+
+    def _look(self) -> None:
+        """Find what is meant, in the state that the step begins with."""
+        names = self._what.names
+        held = list(self._held())
+        known = {one.name for one in held}
+        missing = [name for name in names if name not in known]
+        if missing:
+            self.refused = f"nothing that the step begins with is called `{missing[0]}`"
+        self._named = [one for one in held if not names or one.name in names]
+        self._others = [one for one in held if one.name not in names]
+
+    def _held(self) -> Iterator[_Held]:
+        what, subjects = self._what.what, self._given.subjects
+        owners = {
+            id(tensor): (module, attribute) for root in subjects.roots for module in root.modules()
+            for attribute, tensor in (*module._parameters.items(), *module._buffers.items()) if tensor is not None
+        }
+        if what == "moments":
+            for optimizer in subjects.optimizers:
+                for parameter, state in optimizer.state.items():
+                    for key, value in state.items() if isinstance(state, dict) else ():
+                        if isinstance(value, Tensor) and value.is_floating_point():
+                            owner = subjects.parameter_names.get(id(parameter), "a parameter")
+                            yield _Held(f"{key} of {owner}", value, None, key)
+            return
+        either = bool(self._what.names) or self._what.others  # what has a name is meant, whichever it is
+        pairs = [(subjects.buffer_names.get(id(one), ""), one) for one in subjects.buffers if what == "buffers" or either]
+        pairs += [(subjects.parameter_names.get(id(one), ""), one) for one in subjects.parameters if what != "buffers" or either]
+        for name, tensor in pairs:
+            if what == "gradients":
+                if tensor.grad is not None and not tensor.grad.is_sparse:
+                    yield _Held(name, tensor.grad, None, name)
+            else:
+                yield _Held(name, tensor, *owners.get(id(tensor), (None, name)))
+
+    def entered(self) -> AbstractContextManager[Any]:
+        stack = ExitStack()
+        if self._what.how in ("frozen", "thawed"):
+            self._look()
+            for one in self._named:
+                if one.tensor.is_leaf and one.tensor.requires_grad != (self._what.how == "thawed"):
+                    stack.callback(one.tensor.requires_grad_, one.tensor.requires_grad)
+                    one.tensor.requires_grad_(self._what.how == "thawed")
+                    self.applied += 1
+        return stack
+
+    def rebind(self, names: dict[str, Any], items: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+        if not self._begun:  # and not earlier: what a pass is given back may be the state itself
+            self._begun = True
+            self._look()
+            self._change()
+        return names, items
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        if self._what.what == "gradients" and not self.refused:  # where several steps are repeated: before each of them
+            self._look()
+            self._change()
+
+    def _change(self) -> None:
+        how = self._what.how
+        with torch.no_grad():
+            left = sum(_count_bad(one.tensor) for one in self._named)
+            for one in self._others if self._what.others else self._named:
+                tensor = one.tensor.detach()
+                if self.refused or not tensor.is_floating_point() or tensor.layout is not torch.strided or not tensor.numel():
+                    continue
+                if how == "mended" and self._what.others:
+                    left -= self._some_fresh(one, left)
+                elif how == "mended":
+                    self._mend(one)
+                elif how == "zeroed":
+                    self.applied += int(torch.count_nonzero(tensor))
+                    tensor.zero_()
+                elif how in ("redrawn", "scaled-draw", "shuffled"):
+                    new = self._shuffled(tensor) if how == "shuffled" else self._drawn(one, plainly=how == "scaled-draw")
+                    self.applied += int((new != tensor).sum())
+                    tensor.copy_(new)
+
+    def _mend(self, one: _Held) -> None:
+        tensor = one.tensor.detach()
+        bad = _is_bad(one, tensor)
+        count = int(bad.sum())
+        if count:
+            self.applied += count
+            tensor.copy_(torch.where(bad, self._fresh(one), tensor))
+
+    def _some_fresh(self, one: _Held, most: int) -> int:
+        """At most `most` elements of a sound tensor become what is fresh there; returns how many."""
+        tensor = one.tensor.detach()
+        if most <= 0 or _count_bad(tensor):
+            return 0
+        flat = torch.zeros(tensor.numel(), dtype=torch.bool, device=tensor.device)
+        flat[:most] = True
+        count = min(most, tensor.numel())
+        tensor.copy_(torch.where(flat.reshape(tensor.shape), self._fresh(one), tensor))
+        self.applied += count
+        return count
+
+    def _fresh(self, one: _Held) -> Tensor:
+        """What a fresh model or optimizer has there."""
+        if self._what.what == "moments":
+            return torch.zeros_like(one.tensor)
+        if isinstance(one.tensor, nn.Parameter) or one.tensor.requires_grad:
+            return self._drawn(one, plainly=False)
+        made = _made_anew(one)
+        if made is not None:
+            return made
+        finite = one.tensor[torch.isfinite(one.tensor)]
+        if finite.numel():
+            return torch.full_like(one.tensor, float(finite.double().mean()))
+        return torch.full_like(one.tensor, float(any(part in one.attribute for part in _ONES)))
+
+    def _drawn(self, one: _Held, *, plainly: bool) -> Tensor:
+        """`one` drawn again, as its layer's class does it; `plainly`, or where that is not known, with a deviation of
+        1/sqrt(fan in), vectors of normalising layers and biases as they begin."""
+        made = None if plainly else _made_anew(one)
+        if made is not None:
+            return made
+        tensor = one.tensor.detach()
+        if "Norm" in type(one.owner).__name__ or (tensor.dim() < 2 and "bias" in one.attribute):
+            return torch.full_like(tensor, float("bias" not in one.attribute))
+        fan_in = tensor[0].numel() if tensor.dim() > 1 else tensor.numel()
+        drawn = torch.randn(tensor.shape, generator=self._random) / math.sqrt(max(fan_in, 1))
+        return drawn.to(tensor.device, tensor.dtype)
+
+    def _shuffled(self, tensor: Tensor) -> Tensor:
+        order = torch.randperm(tensor.numel(), generator=self._random).to(tensor.device)
+        return tensor.reshape(-1)[order].reshape(tensor.shape)
+
+
+def _made_anew(one: _Held) -> Tensor | None:
+    """What a fresh module of the same class has there; ``None`` if its class does not say how it begins."""
+    reset = next((name for name in ("reset_parameters", "_reset_parameters", "reset_running_stats") if hasattr(one.owner, name)), "")
+    if not reset or one.owner is None:
+        return None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEED)
+            module = copy.deepcopy(one.owner)
+            getattr(module, reset)()
+            made = getattr(module, one.attribute)
+    except Exception:  # a module that cannot be copied, or whose reset is no reset
+        return None
+    same = isinstance(made, Tensor) and made.shape == one.tensor.shape and bool(torch.isfinite(made).all())
+    return made.detach().to(one.tensor.device, one.tensor.dtype) if same else None
+
+
+def _is_bad(one: _Held, tensor: Tensor) -> Tensor:
+    bad = ~torch.isfinite(tensor)
+    return bad | (tensor < 0) if "var" in one.attribute and not isinstance(one.tensor, nn.Parameter) else bad
+
+
+def _count_bad(tensor: Tensor) -> int:
+    return int((~torch.isfinite(tensor.detach())).sum()) if tensor.is_floating_point() else 0
