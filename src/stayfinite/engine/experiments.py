@@ -284,7 +284,7 @@ def _compare_runs(prediction: Prediction, lab: _Lab) -> tuple[Experiment, Verdic
             "not_tested" if trial.status == "not_run" else "inconclusive"
     if outcome == "failed":
         return told("failed", "", note, steps=trial.steps), "refuted"
-    placebo = prediction.placebo or over_steps(change)
+    placebo = prediction.placebo or over_steps(change) or next(iter(placebos(change, lab.case, ())), None)
     if placebo is None:
         return told("finite", "", "the run passes, but no placebo could be performed beside it", steps=trial.steps), "inconclusive"
     beside = rerun.changed(placebo, lab.seconds)

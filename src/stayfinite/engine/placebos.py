@@ -59,8 +59,6 @@ def over_steps(change: Intervention) -> Intervention | None:
         return msgspec.structs.replace(change, rate=1.0 - 0.01 * (1.0 - change.rate))
     if isinstance(change, Update) and change.clip:
         return Update(rate=0.99, optimizer=change.optimizer)
-    if isinstance(change, State) and change.how == "scaled-draw":
-        return State(change.what, "redrawn", change.names)
     return None
 
 
