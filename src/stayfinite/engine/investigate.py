@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -33,6 +33,7 @@ def investigate(
     birth: FindBirth | None = None,
     makings: FindMakings | None = None,
     try_out: TryOut | None = None,
+    sources: Mapping[str, str] | None = None,
 ) -> Investigation:
     """Replay the held step of `case` and say where and why it failed.
 
@@ -45,12 +46,15 @@ def investigate(
     - `birth`: finds out who made the value at the origin, where it was bad before the step.
     - `makings`: finds the lines that made what failed.
     - `try_out`: runs the script again from its start, with one change.
+    - `sources`: text of the user's files, by file as in `Location`; ``None``: no remedies are looked for.
 
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
     # imported here: a run without incidents loads no catalog
     from stayfinite.engine.experiments import experiment
     from stayfinite.engine.localize import localize
+    from stayfinite.engine.over_steps import Rerun, remembered
+    from stayfinite.engine.prescribe import prescribe
     from stayfinite.engine.rank import rank
 
     started = time.monotonic()
@@ -104,9 +108,16 @@ def investigate(
     listener.located(case)
     listener.stage(incident_id(case), "rank")
     diagnosis = rank(case)
+    try_out = remembered(try_out) if try_out is not None else None
     if repeatable is None and trace is not None:
         listener.stage(incident_id(case), "experiment")
         diagnosis = yield from experiment(case, diagnosis, budget=budget - (time.monotonic() - started), try_out=try_out)
+    left = budget - (time.monotonic() - started)
+    if sources is not None and left > 0 and diagnosis.hypotheses:
+        listener.stage(incident_id(case), "cure")
+        rerun = Rerun(case, try_out) if try_out is not None else None
+        remedies = yield from prescribe(case, diagnosis, sources, rerun=rerun, budget=left, steps=repeatable is None)
+        diagnosis = msgspec.structs.replace(diagnosis, remedies=remedies)
     return Incident(
         id=incident_id(case),
         case=case,

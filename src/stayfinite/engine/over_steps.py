@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stayfinite.engine.ports import TryOut
 from stayfinite.records.diagnosis import Trial
@@ -24,6 +24,23 @@ SLOWER = 10.0
 """A run at a tenth of its rate gets this many times as many steps, to come as far."""
 SHARE = 0.1
 """How much of the way from the first loss to the least one may be missing for a run to have come as far."""
+
+
+def remembered(try_out: TryOut) -> TryOut:
+    """`try_out` that runs the script without a change once: experiments and remedies share their control."""
+    known: list[Trial] = []
+
+    def trying(
+        change: str, *, interventions: tuple[Intervention, ...] = (), sources: Mapping[str, str] | None = None, steps: int = 0,
+        seconds: float = 30.0,
+    ) -> Trial:
+        if change or interventions or sources:
+            return try_out(change, interventions=interventions, sources=sources, steps=steps, seconds=seconds)
+        if not known:
+            known.append(try_out("", steps=steps, seconds=seconds))
+        return known[0]
+
+    return trying
 
 
 class Rerun:
@@ -53,6 +70,11 @@ class Rerun:
         slower = SLOWER if isinstance(change, Update) and 0.0 < change.rate < 0.5 else 1.0
         self.count += 1
         return self._try_out(change.told, interventions=(change,), steps=int(slower * self.limit), seconds=seconds)
+
+    def patched(self, change: str, sources: Mapping[str, str], seconds: float) -> Trial:
+        """The script with another text for some of its files."""
+        self.count += 1
+        return self._try_out(change, sources=sources, steps=self.limit, seconds=seconds)
 
     def doubt(self, seconds: float) -> str:
         """Why nothing can be concluded from trials, in words; empty if they can be relied on."""

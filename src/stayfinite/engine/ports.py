@@ -114,6 +114,7 @@ class Investigate(Protocol):
         look_back: Callable[[Case], Case] | None = None,
         makings: FindMakings | None = None,
         try_out: TryOut | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> Investigation:
         """Begin the investigation of a held step. `look_back`: adds to a located case what the framework knows of the time
         before the step."""

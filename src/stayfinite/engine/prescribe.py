@@ -11,17 +11,16 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Protocol
 
 import msgspec
 
 from stayfinite import shield
 from stayfinite.catalog import pages
+from stayfinite.catalog.edits.changes import patched
+from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
-from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Intervention
 from stayfinite.records.numbers import Number, is_finite, show
 
 TRIED = 6
@@ -38,22 +37,15 @@ ENOUGH = 2
 Prescription = Generator[ReplayRequest, Outcome, tuple[Remedy, ...]]
 
 
-class TryOut(Protocol):
-    """Runs the user's script again from its start with one change (`rewrite.trials`). Without a change it is the control."""
-
-    def __call__(self, change: str, fix: Fix | None, interventions: tuple[Intervention, ...]) -> Trial:
-        """The trial; never raises."""
-
-
 def prescribe(
-    case: Case, diagnosis: Diagnosis, sources: Mapping[str, str], *, try_out: TryOut | None, budget: float, steps: bool = True,
+    case: Case, diagnosis: Diagnosis, sources: Mapping[str, str], *, rerun: Rerun | None, budget: float, steps: bool = True,
 ) -> Prescription:
     """Find remedies for the causes that lead `diagnosis` and try them.
 
     **Arguments**
 
     - `sources`: text of the user's files, by file as in `Location`.
-    - `try_out`: runs a trial; ``None`` if the script cannot be run again.
+    - `rerun`: runs trials; ``None`` if the script cannot be run again.
     - `budget`: seconds; nothing is begun once they are spent.
     - `steps`: the held step can be repeated.
 
@@ -61,7 +53,7 @@ def prescribe(
     """
     until = time.monotonic() + budget
     steps = steps and case.replay.not_tested is None and bool(case.replay.attempts)
-    trials = _Trials(try_out, case.symptom.step)
+    trials = _Trials(rerun, sources, until)
     judged: list[Remedy] = []
     tried = verified = 0
     for remedy in candidates(case, diagnosis.hypotheses, sources):
@@ -155,28 +147,31 @@ def judge_step(remedy: Remedy, outcome: Outcome) -> Remedy:
 
 
 class _Trials:
-    """The trials of one incident; the control is run once, before the first."""
+    """The trials of one incident. The control is run before the first, unless an experiment ran it."""
 
-    def __init__(self, try_out: TryOut | None, step: int) -> None:
-        self._try_out = try_out
-        self._step = step
-        self._control: Trial | None = None
+    def __init__(self, rerun: Rerun | None, sources: Mapping[str, str], until: float) -> None:
+        self._rerun = rerun
+        self._sources = sources
+        self._until = until
 
     def judge(self, remedy: Remedy) -> Remedy:
         """`remedy` after a trial."""
-        if self._try_out is None:
+        rerun = self._rerun
+        if rerun is None:
             return _without_trial(remedy, "the script cannot be run again")
-        if self._control is None:
-            self._control = self._try_out("", None, ())
-        control = self._control
-        if control.status != "failed":
-            reason = {
-                "not_run": control.note or "no trial could be run", "broken": f"the script does not run again: {control.note}",
-                "ended": "run again, the script does not come as far as the failure in the time a trial has",
-            }.get(control.status, "run again from its start, the script does not fail")
-            return _without_trial(remedy, reason)
-        trial = self._try_out(remedy.title, remedy.fix, () if remedy.fix is not None else remedy.interventions)
-        return judge_trial(msgspec.structs.replace(remedy, trial=trial), trial, control, self._step)
+        doubt = rerun.doubt(self._seconds())
+        if doubt:
+            return _without_trial(remedy, doubt)
+        change = f"{remedy.remedy}: {remedy.title}"
+        if remedy.fix is not None:
+            trial = rerun.patched(change, patched(self._sources, remedy.fix), self._seconds())
+        else:
+            trial = rerun.changed(remedy.interventions[0], self._seconds())
+        return judge_trial(msgspec.structs.replace(remedy, trial=trial), trial, rerun.control(self._seconds()))
+
+    def _seconds(self) -> float:
+        """What a trial may take: half of what is left, so that another one can follow."""
+        return max(2.0, (self._until - time.monotonic()) / 2)
 
 
 def _without_trial(remedy: Remedy, reason: str) -> Remedy:
@@ -185,8 +180,8 @@ def _without_trial(remedy: Remedy, reason: str) -> Remedy:
     return _with(remedy, "inconclusive" if passed else "not_tested", f"{passed}; {reason}" if passed else reason)
 
 
-def judge_trial(remedy: Remedy, trial: Trial, control: Trial, step: int) -> Remedy:
-    """`remedy` after `trial`, beside the `control` that failed at `step`."""
+def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
+    """`remedy` after `trial`, beside the `control` that failed."""
     if trial.status == "failed":
         same = trial.symptom == control.symptom and trial.step == control.step
         return _with(remedy, "failed", "the run fails at the same step" if same else
@@ -202,9 +197,9 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial, step: int) -> Reme
 def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
     """Whether a run that passed `step` goes on to learn, by its losses."""
     losses = _finite(trial.losses)
-    stride = _stride(trial)
+    stride = max(1, trial.stride)
     after = _finite(trial.losses[step // stride :])
-    before = _finite(control.losses[: max(1, step // _stride(control))])
+    before = _finite(control.losses[: max(1, step // max(1, control.stride))])
     passed = f"it passes step {step} and {max(0, trial.steps - step - 1)} more"
     if not losses:
         return "verified", f"{passed}; no loss was read"
@@ -221,11 +216,6 @@ def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
     if len(after) < 3:
         return "verified", f"{passed}, where the run ends"
     return "verified", f"{passed}; {told}"
-
-
-def _stride(trial: Trial) -> int:
-    """Steps between two of the losses a trial kept."""
-    return max(1, int(getattr(trial, "stride", 1)))
 
 
 def _finite(losses: Sequence[Number]) -> list[float]:

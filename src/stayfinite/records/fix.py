@@ -62,7 +62,8 @@ def offset(lines: list[str], line: int, column: int) -> int:
 
 
 def apply(text: str, edits: Iterable[Edit]) -> str:
-    """`text` with `edits` made, all of one file. Inserts at one place keep the order in which they are given.
+    """`text` with `edits` made, all of one file. Inserts at one place keep the order in which they are given;
+    new lines end as the first one does.
 
     **Raises** `CannotApply` if two of them overlap, one lies outside the text, or its lines are no longer what they were.
     """
@@ -82,12 +83,13 @@ def apply(text: str, edits: Iterable[Edit]) -> str:
             raise CannotApply(f"{edit.file}:{edit.line}: the edit ends before it begins", edit.file, edit.line)
         spans.append((start, end, number, edit))
     spans.sort(key=lambda span: span[:3])
+    newline = "\r\n" if lines[0].endswith("\r\n") else "\n"
     parts: list[str] = []
     reached = 0
     for start, end, _, edit in spans:
         if start < reached:
             raise CannotApply(f"{edit.file}:{edit.line}: two edits overlap", edit.file, edit.line)
-        parts += [text[reached:start], edit.text]
+        parts += [text[reached:start], edit.text.replace("\r\n", "\n").replace("\n", newline)]
         reached = end
     return "".join([*parts, text[reached:]])
 

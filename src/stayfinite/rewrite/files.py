@@ -43,7 +43,8 @@ class UserFiles(Mapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         for module in list(sys.modules.values()):
             path = getattr(module, "__file__", None)
-            if isinstance(path, str) and path.endswith(".py") and is_user_file(path):
+            # some modules are made, not read, and say that they come from a file which never was (`torch.ops`: `_ops.py`)
+            if isinstance(path, str) and os.path.isabs(path) and path.endswith(".py") and is_user_file(path):
                 whole = os.path.realpath(path)
                 inside = self._folder and whole.startswith(self._folder.rstrip(os.sep) + os.sep)
                 yield os.path.relpath(whole, self._folder) if inside else whole

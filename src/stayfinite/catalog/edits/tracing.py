@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -42,11 +43,9 @@ class Project:
 
     def __init__(self, sources: Mapping[str, str]) -> None:
         self.sources: dict[str, Source] = {}
-        for file, text in sources.items():
-            try:
-                self.sources[file] = Source(file, text)
-            except ValueError:
-                continue
+        for file in list(sources):
+            with contextlib.suppress(ValueError, KeyError):  # no Python, or gone meanwhile
+                self.sources[file] = Source(file, sources[file])
 
     def get(self, file: str) -> Source | None:
         """The source of `file`, if it is known and Python."""

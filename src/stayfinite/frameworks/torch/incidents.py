@@ -24,7 +24,7 @@ from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.frameworks.torch.surveys import SUSPICIONS
-from stayfinite.frameworks.torch.trying import trier
+from stayfinite.frameworks.torch.trying import trier, user_sources
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Configuration, Incident, Origin, ReplaySummary, Symptom
 from stayfinite.records.numbers import to_float, to_number
@@ -172,6 +172,7 @@ class Incidents:
                 makings=lambda located: self.makings(located, scene.frame),
                 look_back=None if look is None else lambda located: look(located, scene, left),
                 try_out=trier(self._options, case.symptom, took=time.monotonic() - self._began - self._spent, budget=left),
+                sources=user_sources(self._options),
             )
             incident = yield from self.conduct(investigation, inquiry)
         if incident is None:

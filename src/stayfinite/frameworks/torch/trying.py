@@ -16,6 +16,11 @@ _SHARE = 0.25
 runs, and one more is a margin."""
 
 
+def user_sources(options: Options) -> Mapping[str, str]:
+    """The text of the user's files, for remedies that change it."""
+    return UserFiles(options.folder)
+
+
 def trier(options: Options, symptom: Symptom, *, took: float, budget: float) -> TryOut | None:
     """What tries out the script that failed with `symptom`; ``None`` if there is none to run.
 
