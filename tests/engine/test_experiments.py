@@ -105,6 +105,35 @@ def test_the_limits_hold(replayed: Case) -> None:
     assert not conduct(replayed, rank(replayed), passes(changed=True, placebo=False), budget=0.0)[1]
 
 
+@pytest.mark.parametrize(("used", "arrived", "verdict"), [
+    (True, "finite", "confirmed"), (True, "zero", "inconclusive"), (False, "zero", "confirmed"), (False, "finite", "inconclusive"),
+    (True, "", "confirmed"), (None, "zero", "confirmed"),
+])
+def test_a_cause_may_say_whether_the_loss_depends_on_what_is_changed(
+    replayed: Case, monkeypatch: pytest.MonkeyPatch, used: bool | None, arrived: str, verdict: str
+) -> None:
+    first = rank(replayed).hypotheses[0].cause
+    monkeypatch.setattr(module, "predictions", lambda cause, _: [Prediction(CHANGE, used=used)] if cause == first else [])
+
+    def step(one: Intervention) -> Outcome:
+        effect = Effect(applied=1, arrived=arrived if one == CHANGE else "")  # type: ignore[arg-type]
+        return Outcome(failed=one != CHANGE, fingerprint="", effect=effect)
+
+    after, _ = conduct(replayed, rank(replayed), step)
+    assert next(one for one in after.hypotheses if one.cause == first).verdict == verdict
+
+
+def test_the_placebo_of_a_cause_comes_before_the_others(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, own = rank(replayed).hypotheses[0].cause, Precision("float32", Place("softmax", "train.py", 2))
+    monkeypatch.setattr(module, "predictions", lambda cause, _: [Prediction(CHANGE, own)] if cause == first else [])
+    after, asked = conduct(replayed, rank(replayed), lambda one: Outcome(one not in (CHANGE, own), "", effect=Effect(applied=1)))
+    assert asked[:2] == [CHANGE, own] and next(one for one in after.hypotheses if one.cause == first).verdict == "inconclusive"
+    absent, asked = conduct(
+        replayed, rank(replayed), lambda one: Outcome(one != CHANGE, "", effect=Effect(applied=int(one != own)))
+    )
+    assert len(asked) > 2 and next(one for one in absent.hypotheses if one.cause == first).verdict == "confirmed"
+
+
 @given(st.integers(2, 40), st.data())
 def test_placebo_samples_are_others_and_as_many(size: int, data: st.DataObject) -> None:
     rows = data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=size))
@@ -114,13 +143,15 @@ def test_placebo_samples_are_others_and_as_many(size: int, data: st.DataObject) 
         assert isinstance(one, Rows) and len(one.rows) == len(rows) and not rows & set(one.rows) and max(one.rows) < size
 
 
-def test_a_placebo_stands_on_another_line_and_the_whole_step_has_none() -> None:
+def test_a_placebo_stands_on_another_line_also_for_the_whole_step() -> None:
     case = next(iter(CASES.values()))
     seen = [Place("matmul", "train.py", 1), HERE, Place("mean", "train.py", 4), Place("mul", "train.py", 3)]
     found = placebos(Precision("float64", HERE), case, seen)
     assert found[0] == Precision("float64", Place("", "train.py", 4))
     assert all(isinstance(one, Precision) and one.place is not None and one.place.line != 3 for one in found)
-    assert placebos(Precision("float64"), case, seen) == [] and placebos(Update(rate=0.1), case, seen) == []
+    whole = placebos(Precision("float64"), case, seen)
+    assert whole and all(isinstance(one, Precision) and one.place is not None for one in whole)
+    assert placebos(Update(rate=0.1), case, seen) == []
     assert all(isinstance(one, Term) and one.name != "kl" for one in placebos(Term(HERE, "kl"), case, seen))
 
 

@@ -224,7 +224,13 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
             note = f"the loss had risen for {lab.before} step{'s' * (lab.before > 1)} before: the harm may have been done there"
             return told(_word(changed, lab), "", note), "inconclusive"
         return told(_word(changed, lab), "", "the change makes no difference"), "refuted"
-    given = [prediction.placebo] if prediction.placebo is not None else placebos(change, lab.case, changed.places)
+    arrived = changed.effect.arrived if changed.effect is not None else ""
+    if prediction.used is not None and arrived in ("zero", "finite") and prediction.used != (arrived == "finite"):
+        part = "a part" if arrived == "finite" else "no part"
+        return told("finite", "", f"the step passes, but what is changed has {part} in the loss"), "inconclusive"
+    given = placebos(change, lab.case, changed.places)
+    if prediction.placebo is not None:
+        given.insert(0, prediction.placebo)
     still, wanted = 0, min(enough(change), len(given))
     last = ""
     for placebo in given:

@@ -39,7 +39,7 @@ def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[In
     if isinstance(change, Within):
         return [msgspec.structs.replace(change, others=True), *_elsewhere("float64", change.place, seen)]
     if isinstance(change, Precision):
-        return _elsewhere(change.format, change.place, seen) if change.place is not None else []
+        return _elsewhere(change.format, change.place or _origin(case), seen)
     if isinstance(change, Stable):
         return _elsewhere("float64", change.place, seen)
     if isinstance(change, Rows):
@@ -65,6 +65,11 @@ def over_steps(change: Intervention) -> Intervention | None:
 def enough(change: Intervention) -> int:
     """How many placebos must still fail."""
     return DRAWS if isinstance(change, Rows) else 1
+
+
+def _origin(case: Case) -> Place | None:
+    origin = case.origin
+    return Place(origin.op, origin.location.file, origin.location.line) if origin is not None and origin.location.file else None
 
 
 def _elsewhere(form: str, place: Place | None, seen: Sequence[Place]) -> list[Intervention]:

@@ -49,8 +49,9 @@ class Precision(msgspec.Struct, frozen=True, tag="precision"):
 
 class Within(msgspec.Struct, frozen=True, tag="within"):
     """One operand is kept inside a domain: elements below `low`, above `high` or with a magnitude below `away` are replaced
-    by the nearest allowed number. A diagnosis and no cure: what is replaced gets no gradient. `others`: as many elements that
-    lie inside the domain are moved by a thousandth instead, which is its placebo."""
+    by the nearest allowed number. A diagnosis and no cure: what is replaced gets no gradient. `operand`: counted as the
+    operator's kind counts its inputs; -1 means all of them. `others`: as many elements that lie inside the domain are moved by
+    a thousandth instead (whole numbers by one, inside it), which is its placebo."""
 
     place: Place
     operand: int = 0
@@ -62,29 +63,35 @@ class Within(msgspec.Struct, frozen=True, tag="within"):
     @property
     def told(self) -> str:
         """The change in words."""
+        what = f"operand {self.operand}" if self.operand >= 0 else "the operands"
         if self.others:
-            return f"as many other elements of operand {self.operand} of {self.place.told} moved by a thousandth"
+            return f"as many other elements of {what} of {self.place.told} moved by a thousandth"
         limits = [f"|x| >= {show(self.away)}"] if self.away else []
         limits += [f"x >= {show(self.low)}"] if self.low != "-inf" else []
         limits += [f"x <= {show(self.high)}"] if self.high != "+inf" else []
-        return f"operand {self.operand} of {self.place.told} kept at {', '.join(limits) or 'finite values'}"
+        return f"{what} of {self.place.told} kept at {', '.join(limits) or 'finite values'}"
 
 
 Form = Literal[
     "log-softmax", "log-sigmoid", "logits", "log-sum-exp", "shifted-softmax", "epsilon-inside", "double-where", "safe-softmax",
-    "safe-divide", "hypot", "unbiased-off", "mean-over-some",
+    "safe-divide", "hypot", "unbiased-off", "mean-over-some", "jitter", "zero-infinity",
 ]
 """Numerically stable forms of an operation: the logarithm of a softmax or sigmoid from its logits; a loss on logits; a
 log-sum-exp; a softmax that subtracts its largest argument; an epsilon inside the root or norm; the argument chosen before the
 operation where a `where` discards the result; a softmax that gives zeros for a row without an allowed entry; a divisor chosen
-before dividing; a hypot; a variance of one element as 0; a mean over nothing as 0."""
+before dividing; a hypot; a variance of one element as 0; a mean, maximum or pooling over nothing as 0; a matrix with a small
+multiple of the identity added before it is decomposed, no two of its entries alike; an alignment that does not exist as a loss
+of 0."""
 
 
 class Stable(msgspec.Struct, frozen=True, tag="stable"):
-    """The operation at `place` is computed by a stable form of the same function."""
+    """The operation at `place` is computed by a stable form of the same function.
+
+    `axis`: over which a softmax written by hand sums; ``None``: the last one."""
 
     place: Place
     form: Form
+    axis: int | None = None
 
     @property
     def told(self) -> str:
@@ -214,13 +221,16 @@ class State(msgspec.Struct, frozen=True, tag="state"):
 
 
 class Backend(msgspec.Struct, frozen=True, tag="backend"):
-    """The same mathematics by other code: plain attention, uncompiled functions, deterministic kernels, the CPU."""
+    """The same mathematics by other code: plain attention, uncompiled functions, deterministic kernels, the CPU, the derivative
+    of a function's forward part instead of one that is written by hand."""
 
-    name: Literal["plain-attention", "eager", "deterministic", "cpu"]
+    name: Literal["plain-attention", "eager", "deterministic", "cpu", "own-derivative"]
 
     @property
     def told(self) -> str:
         """The change in words."""
+        if self.name == "own-derivative":
+            return "derivatives taken from the forward parts"
         return f"{self.name.replace('-', ' ')} code"
 
 
@@ -236,6 +246,8 @@ class Effect(msgspec.Struct, frozen=True):
       change, relative to the larger of the two magnitudes.
     - `gradient`: what arrives in the backward pass at the elements that were not finite before: ``"finite"``, ``"zero"`` (all
       of it: the failure is hidden, nothing is learned from it), ``"nonfinite"``, ``""`` where nobody could look.
+    - `arrived`: what arrives there at the result of the changed operator, in the same words. ``"zero"``: nothing uses these
+      elements, so that no gradient is lost if none goes through them.
     """
 
     applied: int = 0
@@ -243,6 +255,7 @@ class Effect(msgspec.Struct, frozen=True):
     changed: int = 0
     deviation: float = 0.0
     gradient: Literal["", "finite", "zero", "nonfinite"] = ""
+    arrived: Literal["", "finite", "zero", "nonfinite"] = ""
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -253,9 +266,11 @@ class Prediction(msgspec.Struct, frozen=True):
     - `breadth`: 0 for a change that only this cause explains (one argument of one operator), 1 where other causes would be
       cured by it too (one operator in another format), 2 for a change to the whole step. Specific beats broad.
     - `steps`: 1 if the held step can tell; 0 if it takes the run from its start, because the failure grew over many steps.
+    - `used`: whether the loss depends on the elements that are changed (`Effect.arrived`); ``None``: either.
     """
 
     change: Intervention
     placebo: Intervention | None = None
     breadth: Literal[0, 1, 2] = 0
     steps: int = 1
+    used: bool | None = None

@@ -47,9 +47,11 @@ from stayfinite.catalog.clues import (
     scalars,
 )
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import inside_domain, stable
 from stayfinite.catalog.places import loader, single_row
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.tensor import TensorStats
 
@@ -67,7 +69,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("last-short-batch", "running-spread", "flat-channel")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -155,3 +157,10 @@ def _in_normalisation(case: Case) -> bool:
     origin = case.origin
     place = f"{origin.location.function} {origin.module or ''}".lower() if origin is not None else ""
     return "norm" in place or "whiten" in place
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With 0 as the spread of one value, or with an epsilon beside it, the step passes."""
+    if kind(case).name in _DIVIDING:
+        return inside_domain(case)
+    return [*stable(case, "unbiased-off"), *stable(case, "epsilon-inside")]

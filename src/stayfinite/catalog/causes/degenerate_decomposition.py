@@ -33,9 +33,11 @@ from __future__ import annotations
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import born_backward, finite, inputs, kind, raised
 from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.operator_predictions import stable
 from stayfinite.catalog.ops import DECOMPOSITIONS
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 
 _REFUSED = (
     r"positive.definite|singular|factorization could not|failed to converge|ill-conditioned|not invertible|lapack"
@@ -47,7 +49,7 @@ PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=DECOMPOSITIONS, messages=_REFUSED)
 EXAMPLES = ("degenerate-decomposition", "diffusion-direction", "ridge-head")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -71,3 +73,8 @@ def evidence(case: Case) -> list[Evidence]:
     if matrix is not None and matrix.size > 1 and finite(matrix.min) is not None and matrix.min == matrix.max:
         found.append(Evidence(f"all entries of `{matrix.name}` are equal: its rank is at most 1", 2.0, "operand-value"))
     return found
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With a small multiple of the identity added to the matrix the step passes."""
+    return stable(case, "jitter")

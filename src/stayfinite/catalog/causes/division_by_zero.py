@@ -34,7 +34,7 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import against_hidden, exponent, finite, inputs, kind, offending, operand
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
-from stayfinite.catalog.predictions import inside_domain
+from stayfinite.catalog.operator_predictions import in_time, inside_domain, is_used
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -76,5 +76,5 @@ def evidence(case: Case) -> list[Evidence]:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With the divisor kept away from 0 the step passes."""
-    return inside_domain(case)
+    """With the divisor kept away from 0 the step passes; that something before it was computed in a wider format does not help."""
+    return inside_domain(case, placebo=in_time(case), used=is_used(case))

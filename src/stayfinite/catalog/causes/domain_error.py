@@ -33,9 +33,11 @@ from __future__ import annotations
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import exponent, finite, inputs, kind, offending, operand, raised
 from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.operator_predictions import inside_domain, is_used
 from stayfinite.catalog.ops import op_kind, power_in_domain
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 _REFUSED = (
@@ -55,7 +57,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("domain-error", "negative-scale", "poincare-modules")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -86,3 +88,8 @@ def _outside(case: Case) -> float | None:
     if here.name == "distribution":
         return next((low for s in inputs(case) if (low := finite(s.min)) is not None and low <= 0.0), None)
     return offending(case, lambda x: not here.in_domain(x) and not here.singular(x))
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the argument inside the domain the step passes."""
+    return inside_domain(case, used=is_used(case))

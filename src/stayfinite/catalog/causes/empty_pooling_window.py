@@ -36,8 +36,10 @@ import re
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import candidates, finite, inputs, kind, origin_location, output, raised
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.operator_predictions import stable
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.tensor import TensorStats
 
@@ -55,7 +57,7 @@ PRIOR = prior(threads=0)
 APPLIES_TO = Scope(phases=COMPUTED, messages=f"{_NO_ELEMENTS}|{_TOO_SMALL}")
 EXAMPLES = ("span-pooling", "region-pooling", "short-signals")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -161,3 +163,11 @@ def _masked(case: Case) -> list[Evidence]:
     if name == "avg_pool" and made is not None and made.nan and not any(stats.nonfinite for stats in inputs(case)):
         return [Evidence("the mean of finite numbers is NaN: the window holds nothing but padding", 9.0, "operand-value")]
     return [Evidence("what was pooled is not empty", -8.0, "operand-size")]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With 0 as the result of a window without elements the step passes."""
+    through = _from_masked(case)
+    if through is not None and through.made_at is not None:
+        return stable(case, "mean-over-some", through.made_by[0], through.made_at)
+    return stable(case, "mean-over-some")

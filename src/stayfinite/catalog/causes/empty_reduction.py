@@ -38,9 +38,11 @@ from stayfinite.catalog.clues import candidates, finite, inputs, kind, output, r
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import stable
 from stayfinite.catalog.ops import KINDS
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.tensor import TensorStats
 
 _EMPTY = r"non-zero size|numel\(\) == 0|empty tensor|no elements|zero-size|non-empty"
@@ -57,7 +59,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("empty-reduction", "molecule-readout", "unlabelled-batch")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -126,3 +128,8 @@ def _whole(divisor: TensorStats) -> float:
 
 def _is_count(divisor: TensorStats) -> bool:
     return dtype_facts(divisor.dtype) is None or re.search(_COUNT, divisor.name) is not None
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With 0 as the result of a reduction over nothing the step passes."""
+    return stable(case, "mean-over-some")

@@ -34,7 +34,7 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import dtypes, kind, offending, operand, output
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
-from stayfinite.catalog.predictions import below_limit
+from stayfinite.catalog.operator_predictions import below_limit, softmax_by_hand
 from stayfinite.catalog.scales import data_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -72,5 +72,5 @@ def evidence(case: Case) -> list[Evidence]:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With the argument kept below the limit of its format the step passes."""
-    return below_limit(case)
+    """With the argument kept below the limit of its format the step passes; subtracting the largest one does not help."""
+    return below_limit(case, placebo=softmax_by_hand(case))

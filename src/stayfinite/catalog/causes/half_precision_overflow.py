@@ -45,8 +45,10 @@ from stayfinite.catalog.clues import (
 )
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.dtypes import DTYPES
+from stayfinite.catalog.operator_predictions import wider
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Precision, Prediction
 from stayfinite.records.numbers import show
 
 TITLE = "float16 overflow"
@@ -56,7 +58,7 @@ EXAMPLES = ("half-precision-overflow", "half-trunk")
 
 HALF, SINGLE = DTYPES["float16"].largest, DTYPES["float32"].largest
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -115,3 +117,8 @@ def _size_of_result(case: Case) -> float | None:
     if here.name in ("add", "sub"):
         return sum(sizes)
     return None
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the operator in float32, and its result too until it fits into float16, the step passes; else with all of it."""
+    return [*wider(case, "float32", breadth=0), Prediction(Precision("float32"), breadth=2)]

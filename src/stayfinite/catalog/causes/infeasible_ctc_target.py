@@ -32,9 +32,11 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import inputs, origin_location, scalars
+from stayfinite.catalog.operator_predictions import stable
 from stayfinite.catalog.places import made
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 
 TITLE = "Target too long for its input"
@@ -42,7 +44,7 @@ PRIOR = prior(threads=3)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"ctc_loss"}))
 EXAMPLES = ("captcha-lines", "morse-transcripts")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -65,3 +67,8 @@ def evidence(case: Case) -> list[Evidence]:
         count += (f": sample {told['sample']:.0f} has {length:.0f} labels with {repeats:.0f} repeats, which need "
                   f"{length + repeats:.0f} frames, and has {frames:.0f}")
     return [Evidence(count, 9.0, "lengths"), Evidence("the origin is a CTC loss", 3.0, "origin-kind")]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With a loss of 0 for the targets that do not fit the step passes."""
+    return stable(case, "zero-infinity")

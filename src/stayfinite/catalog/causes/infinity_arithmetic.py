@@ -33,9 +33,11 @@ from __future__ import annotations
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import inputs, kind, output
 from stayfinite.catalog.clues import origin_location as locate
+from stayfinite.catalog.operator_predictions import finite_operands
 from stayfinite.catalog.ops import KINDS
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 
 _NORMALISING = frozenset({"softmax", "log_softmax", "logsumexp", "attention"})
 
@@ -46,7 +48,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("infinity-arithmetic", "grid-dqn", "legal-moves-distillation")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -67,3 +69,8 @@ def evidence(case: Case) -> list[Evidence]:
         where = f" at line {writer.location.line}" if writer.location.line else ""
         found.append(Evidence(f"{writer.kind}{where} put infinities in on purpose", 1.5, "mask"))
     return found
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With large numbers in the place of the infinities the step passes."""
+    return finite_operands(case)

@@ -32,6 +32,7 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite, inputs, origin_location, raised
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.operator_predictions import indices_in_range
 from stayfinite.catalog.places import labels
 from stayfinite.catalog.predictions import filled, without_samples
 from stayfinite.records.diagnosis import Evidence
@@ -97,7 +98,7 @@ def predict(case: Case) -> list[Prediction]:
     indices = next((stats for stats in given if dtype_facts(stats.dtype) is None), None)
     table = next((stats for stats in given if dtype_facts(stats.dtype) is not None and stats.shape), None)
     if indices is None or table is None or case.origin is None:
-        return without_samples(case)
+        return [*without_samples(case), *indices_in_range(case)]
     room = _room(case.origin.op, table)
     names = [stats.name for stats in case.batch if dtype_facts(stats.dtype) is None and (finite(stats.max) or 0.0) >= room]
-    return [*without_samples(case), *filled(case, tuple(names), float(room))]
+    return [*without_samples(case), *filled(case, tuple(names), float(room)), *indices_in_range(case)]

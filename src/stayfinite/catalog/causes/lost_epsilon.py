@@ -33,13 +33,18 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import inputs, kind, optimizer_location, origin_location, phase
+from stayfinite.catalog.operator_predictions import at
 from stayfinite.catalog.precision import lost_epsilon, narrowest
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Precision, Prediction, Update
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
 _GUARDED = frozenset({"div", "reciprocal", "log", "sqrt", "rsqrt", "pow", "normalize", "cosine_similarity", "norm"})
+
+HELD = 1e-3
+"""An epsilon that float16 holds with all of its digits, and that is small beside a square root of an ordinary moment."""
 
 TITLE = "Epsilon lost in the format"
 PRIOR = prior(threads=9)
@@ -72,3 +77,11 @@ def evidence(case: Case) -> list[Evidence]:
 def locate(case: Case) -> Location:
     """Where the optimizer was constructed, or the operation that the epsilon should guard."""
     return optimizer_location(case) if phase(case) == "optimizer" else origin_location(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With an epsilon that the format can hold, or the line in float32, the step passes; a smaller rate does not help."""
+    if phase(case) == "optimizer":
+        return [Prediction(Update(options=(("eps", HELD),)), placebo=Update(rate=0.1))]
+    here = at("", origin_location(case))
+    return [Prediction(Precision("float32", here))] if here is not None else []

@@ -31,8 +31,10 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import candidates, consumers, inputs, kind, mentions, offending, origin_call, output
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import softmax_by_hand
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 TITLE = "Softmax written by hand"
@@ -40,7 +42,7 @@ PRIOR = prior(threads=0)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"exp", "div", "log"}))
 EXAMPLES = ("naive-softmax-overflow", "docstring-search", "guard-assert")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -73,3 +75,9 @@ def _path(case: Case) -> Evidence:
     if mentions(case, r"exp\(.*sum\("):
         return Evidence("the line divides exponentials by their sum", 6.0, "path")
     return Evidence("the exponentials are not divided by their sum", -6.0, "path")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the largest score subtracted before the exponential the step passes."""
+    change = softmax_by_hand(case)
+    return [Prediction(change)] if change is not None else []

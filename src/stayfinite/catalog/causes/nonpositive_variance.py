@@ -47,8 +47,10 @@ from stayfinite.catalog.clues import (
     source_text,
 )
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import inside_domain, is_used
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
@@ -76,7 +78,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("negative-scale", "intensity-texture", "probabilistic-forecast")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -138,3 +140,8 @@ def _is_difference(scale: TensorStats) -> bool:
         return False
     averaged = next((at for at, kind in enumerate(made) if kind in _AVERAGING), len(made))
     return bool({"pow", "mul"} & set(made[averaged + 1 :]))
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the scale kept above 0 the step passes."""
+    return inside_domain(case, used=is_used(case))

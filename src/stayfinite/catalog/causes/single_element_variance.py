@@ -32,9 +32,11 @@ from __future__ import annotations
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import inputs, kind, origin_location, output, raised
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import stable
 from stayfinite.catalog.places import loader, single_row
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 
 _REFUSED = r"more than 1 (value|spatial element)"
@@ -44,7 +46,7 @@ PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"var", "std", "batch_norm"}), messages=_REFUSED)
 EXAMPLES = ("single-element-variance", "digits-last-batch", "one-shot-class")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -75,3 +77,8 @@ def _values_per_group(case: Case) -> int | None:
     if kind(case).name == "batch_norm":
         return values.size // values.shape[1] if len(values.shape) > 1 and values.shape[1] else None
     return values.size // made.size if made is not None and made.size else None
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With 0 as the variance of one value the step passes."""
+    return stable(case, "unbiased-off")

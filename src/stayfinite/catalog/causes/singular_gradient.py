@@ -35,9 +35,11 @@ from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import edge_value, hiding_calls, incoming_gradient, kind, masked_later, operand
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import inside_domain
 from stayfinite.catalog.ops import DECOMPOSITIONS, KINDS
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 TITLE = "Slope not finite at this point"
@@ -48,7 +50,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("singular-gradient", "critic-penalty", "dry-day-rmse")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -83,3 +85,8 @@ def _point(case: Case) -> Evidence:
     if here.name in ("distance", "tan", "std"):
         return Evidence(f"{here.name} has a singular slope at {here.singular_at}", 1.0, "operand-value")
     return Evidence(f"{name} does not reach {here.singular_at}", -6.0, "operand-value")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """Away from the singular point the step passes, and the loss depends on what is there."""
+    return inside_domain(case, used=True)

@@ -36,8 +36,10 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import finite, inputs, kind, output
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.operator_predictions import stable
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
 
@@ -46,7 +48,7 @@ PRIOR = prior(threads=14)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"softmax", "log_softmax", "logsumexp", "attention"}))
 EXAMPLES = ("softmax-over-masked-row", "co2-gap-attention", "empty-document")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -90,3 +92,8 @@ def _scores(case: Case) -> Evidence:
 def _near_lowest(stats: TensorStats) -> bool:
     facts, low = dtype_facts(stats.dtype), finite(stats.min)
     return facts is not None and low is not None and low <= -0.1 * facts.largest
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With zeros as the result of a row without any entry the step passes."""
+    return stable(case, "safe-softmax")

@@ -32,13 +32,17 @@ Ciela-Institute/caustics#83
 
 from __future__ import annotations
 
+import msgspec
+
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import edge_value, hiding_calls, incoming_gradient, kind, masked_later
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import inside_domain, stable
 from stayfinite.catalog.ops import op_kind
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 TITLE = "Guarded after the operation instead of before"
@@ -46,7 +50,7 @@ PRIOR = prior(threads=6)
 APPLIES_TO = Scope(phases=frozenset({"backward"}))
 EXAMPLES = ("where-gradient-trap", "lens-autograd-grad", "silent-frame")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -79,3 +83,10 @@ def _hidden(case: Case) -> Evidence | None:
                         "absorbed")
     return Evidence(f"the forward pass made a non-finite value, line {line} took it away, and the backward pass "
                     "brought it back", 8.0, "absorbed")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With another argument where the result is thrown away the step passes, and the loss does not depend on it."""
+    return inside_domain(case, used=False) or [
+        msgspec.structs.replace(one, used=False) for one in stable(case, "double-where")
+    ]

@@ -36,9 +36,11 @@ import re
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import birth, edge_value, finite, inputs, kind, operand, origin_location
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.operator_predictions import finite_operands, inside_domain
 from stayfinite.catalog.places import made
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import Birth
@@ -61,7 +63,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("batch-balanced-loss", "label-weights")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -149,3 +151,8 @@ def _birth(birth: Birth) -> Evidence:
 def _is_count(divisor: TensorStats) -> bool:
     whole = dtype_facts(divisor.dtype) is None
     return (whole and divisor.made_by[:1] != ("sub",)) or _COUNT.search(divisor.name) is not None
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With a count above 0, or large finite weights, the step passes."""
+    return finite_operands(case, whole_line=True) if kind(case).has("leaf") else inside_domain(case)

@@ -36,8 +36,10 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import candidates, finite, inputs, kind, offending, operand, origin_location
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
+from stayfinite.catalog.operator_predictions import inside_domain
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
 
 _LENGTH = r"norm|length|magnitude|abs\(|sqrt\("
@@ -51,7 +53,7 @@ APPLIES_TO = Scope(
 )
 EXAMPLES = ("zero-norm-vector", "function-neighbours", "heading-gru")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -92,3 +94,8 @@ def _floored(case: Case) -> list[Evidence]:
     if re.search(_LENGTH, f"{divisor.name} {origin_location(case).code}"):
         found.append(Evidence(f"the divisor `{divisor.name}` is a length", 2.0, "source-text"))
     return found
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the length kept away from 0 the step passes."""
+    return inside_domain(case)

@@ -205,7 +205,7 @@ class Inquiry:
             with ExitStack() as stack:
                 stack.enter_context(shield.told_afterwards())
                 silence = stack.enter_context(quiet())
-                if tracer is not None or performer is not None:
+                if tracer is not None or (performer is not None and not performer.compiled):
                     stack.enter_context(torch.compiler.set_stance("force_eager"))
                 if performer is not None:
                     performer.begin()

@@ -21,7 +21,7 @@ class Centred(Operators):
         self._what = intervention
 
     def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key = operand_key(function, args, kwargs, self._what.operand)
+        key = operand_key(function, args, kwargs, self._what.place.kind, self._what.operand)
         value = args[key] if isinstance(key, int) else kwargs[key] if key is not None else None
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.numel() < 2:
             return function(*args, **kwargs)

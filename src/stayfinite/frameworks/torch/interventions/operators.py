@@ -1,4 +1,4 @@
-"""Operators of one line computed otherwise: with an operand kept inside a domain, or in another format.
+"""Operators of one line computed otherwise: what all performers that look at operators have in common.
 
 A `TorchFunctionMode` sees each call of a torch function or tensor method before automatic differentiation does. What it
 hands on is differentiated like anything else, so the backward pass is that of the changed step.
@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from stayfinite.frameworks.torch.interventions.matching import kinds_of, operand_key
+from stayfinite.frameworks.torch.interventions.matching import apart, dispatched, is_in_place, kinds_of
 from stayfinite.frameworks.torch.interventions.performing import Given, Performer
-from stayfinite.records.intervention import Effect, Place, Precision, Within
-from stayfinite.records.numbers import to_float
+from stayfinite.records.intervention import Effect, Place
 
 _SEEN = 64
 """Lines that are remembered at most."""
-_LOW = (torch.float16, torch.bfloat16, torch.float32)
-_WIDE = {"float32": torch.float32, "float64": torch.float64}
+_LOOKED_INTO = ("torch.nn.functional", "torch.functional", "torch.linalg", "torch.special", "torch.fft")
+"""Modules whose functions are looked into where their names tell nothing."""
 
 
 class Operators(Performer):
@@ -34,13 +35,20 @@ class Operators(Performer):
         super().__init__()
         self.place = place
         self.given = given
-        self.watches = _Gradients()
+        self.watches, self.arrivals = Gradients(), Gradients()
         self.changed = 0
         self.deviation = 0.0
         self._seen: dict[Place, None] = {}
+        self._dispatched: dict[Any, frozenset[str]] = {}
+        self._running: list[nn.Module] = []
 
     def entered(self) -> AbstractContextManager[Any]:
-        return _Mode(self)
+        stack = ExitStack()
+        if self.place is not None and self.place.module is not None:
+            stack.callback(register_module_forward_pre_hook(self._module_begins).remove)
+            stack.callback(register_module_forward_hook(self._module_ends, always_call=True).remove)
+        stack.enter_context(_Mode(self))
+        return stack
 
     def places(self) -> tuple[Place, ...]:
         return tuple(self._seen)
@@ -48,10 +56,10 @@ class Operators(Performer):
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What stands for `function(*args, **kwargs)`."""
         kinds = kinds_of(function)
-        if not kinds:
+        if not kinds and not str(getattr(function, "__module__", "")).startswith(_LOOKED_INTO):
             return function(*args, **kwargs)
         here = self._where(kinds)
-        if here is not None and self._is_meant(kinds, here):
+        if here is not None and self._is_meant(function, args, kwargs, kinds, here):
             try:
                 return self.change(function, args, kwargs)
             except Exception as error:  # what raises without the change too is the step's own affair
@@ -66,32 +74,82 @@ class Operators(Performer):
 
     def effect(self) -> Effect:
         return Effect(
-            applied=self.applied, refused=self.refused, changed=self.changed, deviation=self.deviation, gradient=self.watches.told(),
+            applied=self.applied, refused=self.refused, changed=self.changed, deviation=self.deviation,
+            gradient=self.watches.told(), arrived=self.arrivals.told(),
         )
+
+    # -- which calls ---------------------------------------------------------------------------------------------
 
     def _where(self, kinds: frozenset[str]) -> tuple[str, int] | None:
         spot = self.given.frames.spot(sys._getframe(3), False)
         if spot.code is None:
             return None
         here = self.given.frames.location(spot)
-        if len(self._seen) < _SEEN:
+        if len(self._seen) < _SEEN and kinds and kinds != {"move"}:
             self._seen[Place(min(kinds), here.file, here.line)] = None
         return here.file, here.line
 
-    def _is_meant(self, kinds: frozenset[str], here: tuple[str, int]) -> bool:
+    def _is_meant(
+        self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], kinds: frozenset[str], here: tuple[str, int]
+    ) -> bool:
         place = self.place
         if place is None:
+            return bool(kinds)
+        if (place.file, place.line) != here or (place.module is not None and not self._runs(place.module)):
+            return False
+        if not place.kind or place.kind in kinds:
             return True
-        return (place.file, place.line) == here and (not place.kind or place.kind in kinds)
+        if function not in self._dispatched:
+            self._dispatched[function] = dispatched(function, args, kwargs)
+        return place.kind in self._dispatched[function]
+
+    def _module_begins(self, module: nn.Module, inputs: Any) -> None:
+        self._running.append(module)
+
+    def _module_ends(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        while self._running and self._running.pop() is not module:  # an exception skips the hooks of inner modules
+            pass
+
+    def _runs(self, path: str) -> bool:
+        """Whether the innermost running module is the one that reports call `path`."""
+        if not self._running:
+            return False
+        inner = self._running[-1]
+        for root in self.given.subjects.roots:
+            for name, module in root.named_modules():
+                if module is inner:
+                    return (name or type(module).__name__) == path
+        return type(inner).__name__ == path
+
+    # -- what a change came to -----------------------------------------------------------------------------------
+
+    def plain(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """What the unchanged call gives, computed on copies beside the step; ``None`` if it raises."""
+        generators = torch.get_rng_state()
+        try:
+            with torch.no_grad():
+                return function(*tree_map_only(Tensor, apart, tuple(args)), **tree_map_only(Tensor, apart, kwargs))
+        except Exception:  # a change may be what lets it run at all
+            return None
+        finally:
+            torch.set_rng_state(generators)
+
+    def run(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], new: Sequence[Any], named: dict[str, Any]) -> Any:
+        """`function` with the arguments `new` and `named` in the place of its own; what it writes into, it still writes into."""
+        if is_in_place(function) and new and new[0] is not args[0]:
+            target = new[0].clone()
+            function(target, *new[1:], **named)
+            return args[0].copy_(target)
+        return function(*new, **named)
 
     def compare(self, before: Any, after: Any) -> None:
         """Note how far `after` lies from `before` where that was finite."""
         if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
             return
+        if before.is_complex() or before.dtype is torch.bool:
+            return
         with torch.no_grad():
             one, two = before.detach().double(), after.detach().double()
-            if before.is_complex():
-                return
             differs = torch.isfinite(one) & (one != two)
             count = int(differs.sum())
             if count:
@@ -112,139 +170,57 @@ class _Mode(TorchFunctionMode):
         return self._owner.call(func, args, kwargs or {})
 
 
-class _Gradients:
+class Gradients:
     """What arrives in the backward pass at chosen elements."""
 
     def __init__(self) -> None:
         self._arrived: list[str] = []
 
     def at(self, value: Tensor, chosen: Tensor) -> Tensor:
-        """`value` under another name, whose gradient at `chosen` is looked at."""
+        """`value` under another name, whose gradient at `chosen` is looked at: only what comes through that name counts."""
         if not value.requires_grad or not torch.is_grad_enabled():
             return value
         alias = value.view_as(value)
+        self.of(alias, chosen)
+        return alias
+
+    def of(self, result: Any, chosen: Tensor) -> None:
+        """Look at the gradient that `result` gets, at the elements that belong to `chosen` of an operand."""
+        if not isinstance(result, Tensor) or not result.requires_grad or not torch.is_grad_enabled():
+            return
+        meant = aligned(chosen, result)
 
         def look(gradient: Tensor) -> None:
             with torch.no_grad():
-                there = gradient[chosen] if chosen.shape == gradient.shape else gradient
+                there = gradient.detach()
+                if meant is not None and meant.shape == there.shape:
+                    there = there[meant]
                 if there.numel():
-                    worst = float(there.detach().abs().double().max())
+                    worst = float(there.abs().double().max())
                     self._arrived.append("zero" if worst == 0.0 else "finite" if worst < math.inf else "nonfinite")
 
-        alias.register_hook(look)
-        return alias
+        result.register_hook(look)
 
     def told(self) -> Any:
         """The worst of what arrived: ``"nonfinite"``, then ``"finite"``; ``"zero"`` only where nothing else came."""
         return next((word for word in ("nonfinite", "finite", "zero") if word in self._arrived), "")
 
 
-class Limited(Operators):
-    """Performs `Within`. Elements that are NaN already are left: no bound makes a number of them."""
-
-    def __init__(self, intervention: Within, given: Given) -> None:
-        super().__init__(intervention.place, given)
-        self._what = intervention
-
-    def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        key = operand_key(function, args, kwargs, self._what.operand)
-        if key is None:
-            return function(*args, **kwargs)
-        value = args[key] if isinstance(key, int) else kwargs[key]
-        bounded = self._bounded(value)
-        if bounded is value:
-            return function(*args, **kwargs)
-        with torch.no_grad():
-            before = function(*tree_map_only(Tensor, _apart, args), **tree_map_only(Tensor, _apart, kwargs))
-        new_args = tuple(bounded if key == place else argument for place, argument in enumerate(args))
-        after = function(*new_args, **{name: bounded if name == key else argument for name, argument in kwargs.items()})
-        self.compare(before, after)
-        return after
-
-    def _bounded(self, value: Any) -> Any:
-        low, high, away = to_float(self._what.low), to_float(self._what.high), self._what.away
-        if not isinstance(value, Tensor):
-            nearest = min(max(float(value), low), high)
-            nearest = math.copysign(away, nearest) if abs(nearest) < away else nearest
-            self.applied += nearest != value
-            return nearest if nearest != value else value
-        if not value.is_floating_point():
-            return value
-        with torch.no_grad():
-            nearest = value.detach().clamp(low, high)
-            if away:
-                sign = torch.where(nearest < 0, -1.0, 1.0).to(nearest.dtype)
-                nearest = torch.where(nearest.abs() < away, sign * away, nearest)
-            wrong = (nearest != value) & ~torch.isnan(value)
-            if self._what.others:
-                wrong = _others(wrong)
-                nearest = _shifted(value)
-            count = int(wrong.sum())
-        if not count:
-            return value
-        self.applied += count
-        return torch.where(wrong, nearest, self.watches.at(value, wrong))
-
-
-def _others(wrong: Tensor) -> Tensor:
-    """As many elements as `wrong` marks, taken among those it does not; none where it marks all."""
-    free = torch.nonzero(~wrong.reshape(-1)).reshape(-1)
-    count = int(wrong.sum())
-    chosen = torch.zeros_like(wrong.reshape(-1))
-    if count and len(free):
-        step = max(1, len(free) // count)
-        chosen[free[::step][:count]] = True
-    return chosen.reshape(wrong.shape)
-
-
-def _shifted(value: Tensor) -> Tensor:
-    """A change as small as keeping an operand inside its domain is: one part in a thousand."""
-    return value.detach() * (1.0 + 1e-3)
-
-
-def _apart(value: Tensor) -> Tensor:
-    return value.detach().clone()
-
-
-class Recomputed(Operators):
-    """Performs `Precision`: operands are converted, the result goes back to the format it would have had."""
-
-    def __init__(self, intervention: Precision, given: Given) -> None:
-        super().__init__(intervention.place, given)
-        self._wide = _WIDE[intervention.format]
-
-    def entered(self) -> AbstractContextManager[Any]:
-        stack = ExitStack()
-        stack.enter_context(_Mode(self))
-        return stack
-
-    def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        narrow = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor) and self._is_narrower(value)]
-        if not narrow or "out" in kwargs or str(getattr(function, "__name__", "")).endswith("_"):
-            return function(*args, **kwargs)
-        wide = self._wide
-        with torch.no_grad():
-            generators = torch.get_rng_state()
-            plain = function(*tree_map_only(Tensor, _apart, args), **tree_map_only(Tensor, _apart, kwargs))
-            torch.set_rng_state(generators)
-
-        def widened(value: Tensor) -> Tensor:
-            return value.to(wide) if self._is_narrower(value) else value
-
-        with torch.autocast(narrow[0].device.type, enabled=False):
-            result = function(*tree_map_only(Tensor, widened, args), **tree_map_only(Tensor, widened, kwargs))
-        self.applied += 1
-        self.compare(plain, result)
-        return result if self.place is None else _as_before(result, plain)
-
-    def _is_narrower(self, value: Tensor) -> bool:
-        return value.dtype in _LOW and value.dtype != self._wide and value.dtype is not torch.float64
-
-
-def _as_before(result: Any, plain: Any) -> Any:
-    """`result` in the formats of `plain`."""
-    if isinstance(result, Tensor) and isinstance(plain, Tensor):
-        return result.to(plain.dtype)
-    if isinstance(result, (tuple, list)) and isinstance(plain, (tuple, list)) and type(result) in (tuple, list):
-        return type(result)(_as_before(one, other) for one, other in zip(result, plain, strict=True))
-    return result
+def aligned(chosen: Tensor, result: Tensor) -> Tensor | None:
+    """The elements of `result` that those of an operand belong to: the same ones, those it was spread over, or those it was
+    reduced to; ``None`` if the shapes do not tell."""
+    if chosen.shape == result.shape:
+        return chosen
+    shape = tuple(result.shape)
+    try:
+        if torch.broadcast_shapes(chosen.shape, shape) == shape:
+            return chosen.expand(shape)
+    except RuntimeError:
+        pass
+    if chosen.dim() == len(shape):
+        over = [axis for axis in range(len(shape)) if shape[axis] == 1 != chosen.shape[axis]]
+        kept = chosen.any(dim=over, keepdim=True) if over else chosen
+        return kept if tuple(kept.shape) == shape else None
+    if chosen.dim() > len(shape) and tuple(chosen.shape[: len(shape)]) == shape:
+        return chosen.reshape(*shape, -1).any(-1)
+    return None

@@ -20,7 +20,6 @@ from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.records.intervention import (
-    Backend,
     Effect,
     Intervention,
     Joined,
@@ -60,7 +59,10 @@ def given_of(
 
 
 class Performer:
-    """Changes nothing. `applied` counts what was changed; see the module for when each method is called."""
+    """Changes nothing. `applied` counts what was changed; see the module for when each method is called. `compiled`: what the
+    script has compiled runs compiled."""
+
+    compiled = False
 
     def __init__(self) -> None:
         self.applied = 0
@@ -94,10 +96,19 @@ class Performer:
 
 def performer(intervention: Intervention, given: Given) -> Performer:
     """The performer of `intervention`. Modules are imported here: a run without experiments loads none."""
-    if isinstance(intervention, (Within, Precision)):
-        from stayfinite.frameworks.torch.interventions import operators
+    if isinstance(intervention, Within):
+        from stayfinite.frameworks.torch.interventions import limits
 
-        return operators.Limited(intervention, given) if isinstance(intervention, Within) else operators.Recomputed(intervention, given)
+        return limits.Limited(intervention, given)
+    if isinstance(intervention, Precision):
+        from stayfinite.frameworks.torch.interventions import formats
+
+        return formats.Recomputed(intervention, given)
+    if isinstance(intervention, Stable):
+        from stayfinite.frameworks.torch.interventions import forms, shifting
+
+        shifts = intervention.form in ("shifted-softmax", "log-sum-exp")
+        return shifting.Shifted(intervention, given) if shifts else forms.Rewritten(intervention, given)
     if isinstance(intervention, (Rows, Values)):
         from stayfinite.frameworks.torch.interventions import batches
 
@@ -122,10 +133,6 @@ def performer(intervention: Intervention, given: Given) -> Performer:
         from stayfinite.frameworks.torch.interventions import joining
 
         return joining.Rejoined(intervention, given)
-    return _unperformed(intervention)
+    from stayfinite.frameworks.torch.interventions import backends
 
-
-def _unperformed(intervention: Stable | Backend) -> Performer:
-    left = Performer()
-    left.refused = f"{type(intervention).__name__.lower()} experiments cannot be performed yet"
-    return left
+    return backends.performer(intervention, given)
