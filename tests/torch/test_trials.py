@@ -332,3 +332,41 @@ def _can_confine() -> bool:
     if not child:
         os._exit(not confine([]))
     return os.waitpid(child, 0)[1] == 0
+
+
+COMPARE = """
+import sys
+from stayfinite.cli import runner
+from stayfinite.frameworks.torch.incidents import Incidents
+from stayfinite.frameworks.torch.options import Options
+from stayfinite.rewrite.trials import TrialRequest, run_trial
+
+def conclude(self, incident, failure, *rest, conclude=Incidents._conclude):
+    trial = run_trial(TrialRequest(self._options.program, ""))
+    window = next(one for one in incident.case.windows if one.series == "loss")
+    print("equal" if trial.losses == window.values and len(window.values) == 13 else (trial, window.values))
+    return conclude(self, incident, failure, *rest)
+
+Incidents._conclude = conclude
+target = runner.Target("train.py", None, ())
+sys.exit(runner.run(target, Options(budget=0.0), folder=None, json_file=None, rewrite=True, color=False, quiet=True))
+"""
+
+
+def test_a_script_that_seeds_nothing_draws_the_same_again(tmp_path: Path) -> None:
+    _write(tmp_path, """
+import os, random
+os.environ["HOW_OFTEN"] = os.environ.get("HOW_OFTEN", "") + "x"
+import numpy as np, torch
+w = torch.ones(1, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.01)
+for step in range(20):
+    optimizer.zero_grad()
+    drawn = random.gauss(0, 1) + np.random.rand() + np.random.randn() + torch.rand(1).item()
+    loss = (w * (drawn + len(os.environ["HOW_OFTEN"]))).sum() / (1.0 if step < 12 else 0.0)
+    loss.backward()
+    optimizer.step()
+""")
+    (tmp_path / "compare.py").write_text(COMPARE)
+    losses = {run_bare(["compare.py"], tmp_path, fresh=True).stdout for _ in range(2)}
+    assert losses == {"equal\n"}

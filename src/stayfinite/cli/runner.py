@@ -8,8 +8,9 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from stayfinite.cli import Interrupted
 from stayfinite.cli.program import CannotStart, Target, become, code_of, find
 from stayfinite.cli.tracebacks import exit_code, print_traceback, trim
 from stayfinite.errors import TrainingHalted
+from stayfinite.frameworks.hooks import when_imported
 from stayfinite.frameworks.torch.options import Options
+from stayfinite.rewrite import beginning
 from stayfinite.rewrite.births.second_run import Program
 from stayfinite.rewrite.loader import Rewriter, execute
 from stayfinite.watching import Watching, manifest_of
@@ -51,6 +54,8 @@ def run(
         manifest = manifest_of(name, target.arguments, module=target.module, folder=here)
         program = Program(manifest.script, manifest.module, manifest.argv, manifest.working_directory, here)
         watching = Watching(manifest, replace(options, folder=here, program=program), folder=folder, quiet=quiet, color=color)
+        beginning.note()
+        forget = [when_imported(module, partial(_note, then)) for module, then in beginning.NOTED.items()]
         rewriter = Rewriter(here, _note_unwrapped) if rewrite else None
         main = become(target, path, package, rewriter)
         watching.attach(rewrite=rewrite)
@@ -61,6 +66,8 @@ def run(
         return NOT_STARTED
     process = os.getpid()
     code, failure = _execute(target, main, path, rewriter)
+    for give_up in forget:
+        give_up()
     if failure is not None:
         code = print_traceback(failure)
     if os.getpid() == process:  # a child forked by the script may come out here: its parent tells what it found
@@ -102,6 +109,11 @@ def _execute(
     except BaseException as error:
         return 1, error
     return 0, None
+
+
+def _note(then: Callable[[], None]) -> None:
+    with shield.shielded("the beginning of the run"):
+        then()
 
 
 def _note_unwrapped(path: str, error: Exception) -> None:

@@ -29,6 +29,7 @@ from stayfinite.frameworks.hooks import when_imported
 from stayfinite.records.encoding import encode
 from stayfinite.records.numbers import show
 from stayfinite.rewrite import runtime
+from stayfinite.rewrite.beginning import BEGUN, begin_again
 from stayfinite.rewrite.blocks import Block
 from stayfinite.rewrite.loader import Rewriter, execute
 from stayfinite.rewrite.scratch import PAST_PYTHON, Scratch
@@ -276,8 +277,9 @@ def _begin(asked: str, place: str) -> NoReturn:
     journal = os.open(place, os.O_WRONLY | os.O_APPEND)
     try:
         told = msgspec.json.decode(Path(asked).read_bytes(), type=Asked)
-        os.environ.clear()
-        os.environ.update(told.environment)
+        begin_again(told.beginning)
+        for name, begin in BEGUN.items():
+            when_imported(name, partial(begin, told.beginning))
         _try(told.request, journal, os.path.dirname(place))
     except BaseException as error:
         os.write(journal, encode(Ended("refused", note=f"a trial could not begin: {_told(error)}")) + b"\n")

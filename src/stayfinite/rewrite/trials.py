@@ -6,7 +6,7 @@ It runs in a process of its own, watched like the first time: whatever is a symp
 Nothing is repeated, investigated or written: what the script writes goes into a folder that is thrown away (`scratch`), what it
 prints goes nowhere, connections and other programs are refused; workers that load its data are its own business. A trial
 without a change is the control: it comes to the same losses and fails at the same step, if the script draws the same numbers
-each time.
+each time; generators it does not seed begin as they did in the run (`beginning`).
 
 One server process imports the framework and forks for every trial, because an import costs ten times what a short trial does.
 It has run nothing when it forks. Where it does not answer, a trial begins in a fresh interpreter.
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +34,7 @@ from stayfinite.records.diagnosis import Trial
 from stayfinite.records.encoding import encode
 from stayfinite.records.intervention import Intervention
 from stayfinite.records.numbers import Number, to_float, to_number
+from stayfinite.rewrite.beginning import Beginning, noted
 from stayfinite.rewrite.births.second_run import Program, search_path
 
 MODULE = "stayfinite.cli.trial"
@@ -85,10 +86,10 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What a process is told: the trial, and the environment of this one."""
+    """What a process is told: the trial, and how the run began."""
 
     request: TrialRequest
-    environment: dict[str, str]
+    beginning: Beginning
 
 
 def run_trial(request: TrialRequest) -> Trial:
@@ -104,7 +105,7 @@ def run_trial(request: TrialRequest) -> Trial:
     try:
         with tempfile.TemporaryDirectory(prefix="sf-", ignore_cleanup_errors=True) as folder:  # short: sockets lie in it
             asked, journal = Path(folder, "request.json"), Path(folder, "journal")
-            asked.write_bytes(encode(Asked(request, _environment(request.program))))
+            asked.write_bytes(encode(Asked(request, _beginning(request.program))))
             journal.touch()
             died = _start(request, asked, journal)
             trial = told(request, journal.read_text(encoding="utf-8", errors="replace"), died)
@@ -206,10 +207,16 @@ def _interpreter() -> list[str]:
     return [sys.executable, *flags, "-m", MODULE]
 
 
-def _environment(program: Program) -> dict[str, str]:
+def _beginning(program: Program) -> Beginning:
+    known = noted()
+    return msgspec.structs.replace(known, environment=_environment(program, known.environment))
+
+
+def _environment(program: Program, before: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment `before` the run changed it (``None``: as it is now), made fit for a trial."""
     # trackers know how to be off, and what fetches data to take what it has fetched before: there is no network
     offline = dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"), "1") | {"WANDB_MODE": "disabled"}
-    return {**os.environ, **offline, "PYTHONPATH": search_path(program.working_directory)}
+    return {**(before or os.environ), **offline, "PYTHONPATH": search_path(program.working_directory)}
 
 
 _AT_ONCE = ("PYTHON", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "NUMEXPR_", "LD_", "CUDA", "CUBLAS", "TORCH", "PYTORCH_", "ATEN_")
