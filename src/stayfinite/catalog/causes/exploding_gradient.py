@@ -32,15 +32,17 @@ cvignac/SMP#3, InterDigitalInc/PccAI#1, hill-a/stable-baselines#1143
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import kind, overflowed, phase
 from stayfinite.catalog.clues import origin_location as locate
-from stayfinite.catalog.histories import growth, loss_factor, rate_ratio, slope, too_large
+from stayfinite.catalog.histories import growth, loss_factor, rate_ratio, readings, slope, too_large
 from stayfinite.catalog.scales import data_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, Update
 from stayfinite.records.numbers import show
 
 TITLE = "Exploding gradient"
@@ -51,7 +53,14 @@ EXAMPLES = ("exploding-gradient", "ricker-patches", "spin-chain")
 UNROLLED = 10
 """Calls of one module in one pass from which a network counts as unrolled over time."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With gradients clipped from the start at the norm they had before they grew (1 where none is known), the run passes."""
+    norms = [value for step, value in readings(case, "gradient_norm").items() if step < case.symptom.step]
+    calm = sorted(norms)[: max(1, len(norms) // 2)]
+    return [Prediction(Update(clip="norm", limit=statistics.median(calm) if calm else 1.0), steps=0, breadth=1)]
 
 
 def evidence(case: Case) -> list[Evidence]:
