@@ -293,7 +293,9 @@ def _compare_runs(prediction: Prediction, lab: _Lab) -> tuple[Experiment, Verdic
     placebo = prediction.placebo or over_steps(change) or next(iter(placebos(change, lab.case, ())), None)
     if placebo is None:
         return told("finite", "", "the run passes, but no placebo could be performed beside it", steps=trial.steps), "inconclusive"
-    beside = rerun.changed(placebo, lab.seconds)
+    beside, trial = rerun.beside(change, placebo, trial, lab.seconds)
+    if trial.status == "failed":
+        return told("failed", "", f"{trial.symptom} at step {trial.step}", placebo.told, trial.steps), "refuted"
     if beside.status == "failed":
         return told("finite", f"failed at step {beside.step}", "", placebo.told, trial.steps), "confirmed"
     if beside.status in ("broken", "not_run"):

@@ -22,6 +22,8 @@ MARGIN = 2.0
 LEAST_MARGIN = 20
 SLOWER = 10.0
 """A run at a tenth of its rate gets this many times as many steps, to come as far."""
+LATER = 4
+"""How many times longer a placebo is run."""
 SHARE = 0.1
 """How much of the way from the first loss to the least one may be missing for a run to have come as far."""
 
@@ -65,11 +67,19 @@ class Rerun:
             self._control = self._try_out("", steps=self._case.symptom.step + 2, seconds=seconds)
         return self._control
 
-    def changed(self, change: Intervention, seconds: float) -> Trial:
-        """The script with `change` performed in every step."""
+    def changed(self, change: Intervention, seconds: float, *, steps: int = 0) -> Trial:
+        """The script with `change` performed in every step, for `steps` updates; 0: as many as tell whether it passes."""
         slower = SLOWER if isinstance(change, Update) and 0.0 < change.rate < 0.5 else 1.0
         self.count += 1
-        return self._try_out(change.told, interventions=(change,), steps=int(slower * self.limit), seconds=seconds)
+        return self._try_out(change.told, interventions=(change,), steps=steps or int(slower * self.limit), seconds=seconds)
+
+    def beside(self, change: Intervention, placebo: Intervention, passed: Trial, seconds: float) -> tuple[Trial, Trial]:
+        """The run with the placebo, and the one with `change`, which has `passed`. A run on the brink may fail later for any small
+        change, so the placebo gets longer; where it fails after all, the change has to pass that step too."""
+        other = self.changed(placebo, seconds / 2, steps=LATER * self.limit)
+        if other.status == "failed" and other.step >= passed.steps:
+            passed = self.changed(change, seconds / 2, steps=other.step + LEAST_MARGIN)
+        return other, passed
 
     def patched(self, change: str, sources: Mapping[str, str], seconds: float) -> Trial:
         """The script with another text for some of its files."""
