@@ -74,7 +74,7 @@ def row_of(case: Case, timeout: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         copy, recording = Path(place, "case", case.name), Path(place, "recording")
         shutil.copytree(case.folder, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        report, done = watched_run(copy, "train.py", timeout, recording)
+        report, done = watched_run(copy, "train.py", timeout, recording, trials=True)
         wanted = case.expected.get("cause", [])
         row: dict[str, Any] = {"case": case.name, "cause": wanted if isinstance(wanted, str) else wanted[0], "seconds": done.seconds}
         incident = chosen_incident(report) if report is not None else None

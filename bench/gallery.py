@@ -163,14 +163,17 @@ def run_healthy_row(path: Path, timeout: float) -> dict[str, Any]:
     }
 
 
-def watched_run(folder: Path, script: str, timeout: float, keep: Path | None = None) -> tuple[dict[str, Any] | None, Any]:
+def watched_run(
+    folder: Path, script: str, timeout: float, keep: Path | None = None, *, trials: bool = False
+) -> tuple[dict[str, Any] | None, Any]:
     """``stayfinite run SCRIPT`` in `folder`: its report, or ``None`` if it wrote none, and how the process ended. `keep`: the
-    folder of the recording, which stays; an older one there is replaced."""
+    folder of the recording, which stays; an older one there is replaced. `trials`: the script may be run again."""
     if keep is not None:
         shutil.rmtree(keep, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="gallery-") if keep is None else nullcontext(str(keep.resolve())) as reports:
         arguments = ["run", "--report", reports, script]
-        done = _runners().run_cli(arguments, folder, {"STAYFINITE_STRICT": "1"}, timeout=timeout)
+        environment = {"STAYFINITE_STRICT": "1", "STAYFINITE_NO_TRIALS": str(int(not trials))}
+        done = _runners().run_cli(arguments, folder, environment, timeout=timeout)
         path = Path(reports, "report.json")
         return (json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None), done
 

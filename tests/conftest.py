@@ -13,6 +13,8 @@ import zlib
 import pytest
 
 os.environ.setdefault("STAYFINITE_STRICT", "1")
+# a trial takes seconds, and hundreds of tests meet an incident: those that are about trials ask for them
+os.environ.setdefault("STAYFINITE_NO_TRIALS", "1")
 
 
 def share_of(name: str, shares: int) -> int:

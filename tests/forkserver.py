@@ -67,8 +67,9 @@ class Completed:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a case: ours without STAYFINITE_*, one thread, our sources importable, no bytecode written."""
+    """The environment of a case: ours without STAYFINITE_*, no trials, one thread, our sources importable, no bytecode written."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("STAYFINITE_", "PYTEST_"))}
+    kept["STAYFINITE_NO_TRIALS"] = "1"  # hundreds of cases meet an incident: those that are about trials say "0"
     path = os.pathsep.join(p for p in (str(SOURCES), kept.get("PYTHONPATH", "")) if p)
     fixed = {"PYTHONPATH": path, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **SINGLE_THREAD}
     return {**kept, **fixed, **(extra or {})}

@@ -36,12 +36,14 @@ class _Run(click.Command):
 )
 @click.option("--stop-on", metavar="ID", multiple=True, help="Stop at this finite symptom too, e.g. divergence.")
 @click.option("--budget", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
-              help="Time for replays of a bad step.")
+              help="Time for replays of a bad step, for experiments and for trying cures.")
 @click.option("--every", type=click.IntRange(min=1), default=50, show_default=True, metavar="N",
               help="Look at parameters and buffers every N steps.")
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the recording here, always.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write report.json here too.")
 @click.option("--no-case", is_flag=True, help="Do not store the failing step's tensors.")
+@click.option("--no-trials", is_flag=True, envvar="STAYFINITE_NO_TRIALS",
+              help="Never run the script again from its start to test a cause or try a cure.")
 @click.option("--no-rewrite", is_flag=True, help="Do not wrap training loops; a bad step is held but not replayed.")
 @click.option("--no-color", is_flag=True, help="Plain text.")
 @click.option("--quiet", is_flag=True, help="Tell nothing on the terminal.")
@@ -55,6 +57,7 @@ def command(
     folder: Path | None,
     json_file: str | None,
     no_case: bool,
+    no_trials: bool,
     no_rewrite: bool,
     no_color: bool,
     quiet: bool,
@@ -78,7 +81,7 @@ def command(
         raise click.UsageError("name the script to run: stayfinite run train.py")
     target = Target(None, module, arguments) if module is not None else Target(arguments[0], None, arguments[1:])
     options = Options(
-        on_incident=on_incident, budget=budget, every=every, stop_on=frozenset(stop_on), keep_case=not no_case,
+        on_incident=on_incident, budget=budget, every=every, stop_on=frozenset(stop_on), keep_case=not no_case, trials=not no_trials,
         replay_every=_steps_from("STAYFINITE_REPLAY_EVERY"), survey_every=_steps_from("STAYFINITE_SURVEY_EVERY"),
     )
     return run(

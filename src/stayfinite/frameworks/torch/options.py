@@ -11,7 +11,8 @@ from stayfinite.rewrite.births.second_run import Program
 class Options:
     """How a session behaves. `budget`: seconds for replays; `every`: steps between looks at parameters and buffers;
     `replay_every`: repeat each Nth healthy step twice, for self-tests; `survey_every`: survey each Nth, for self-tests;
-    `folder`: locations are relative to it; `wraps`: the loops of scripts are wrapped when they are loaded; `program`: what
+    `folder`: locations are relative to it; `trials`: the script may be run again from its start;
+    `wraps`: the loops of scripts are wrapped when they are loaded; `program`: what
     runs, if it can be run a second time."""
 
     on_incident: str = "stop"
@@ -22,5 +23,6 @@ class Options:
     stop_on: frozenset[str] = frozenset()
     keep_case: bool = True
     wraps: bool = True
+    trials: bool = True
     survey_every: int = 0
     program: Program | None = None

@@ -27,7 +27,7 @@ def trier(options: Options, symptom: Symptom, *, took: float, budget: float) -> 
     **Arguments**: `took`: seconds until it failed; `budget`: seconds for all experiments.
     """
     program = options.program
-    if program is None or (not program.script and program.module is None):
+    if not options.trials or program is None or (not program.script and program.module is None):
         return None
     files = UserFiles(options.folder)
 
