@@ -11,6 +11,7 @@ from reporters.handmade import closing, cured, log_of_zero, manifest, raised, wr
 
 from stayfinite.records.diagnosis import Diagnosis, Experiment, Hypothesis, Remedy, Trial
 from stayfinite.records.encoding import to_plain
+from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Incident
 from stayfinite.reporters import markdown, terminal
 from stayfinite.reporters.report import build_report
@@ -60,8 +61,6 @@ def test_a_terminal_tells_the_proof_first_and_the_cure_in_full(here: Path) -> No
   cures
     ✓ use-log-softmax: Compute the logarithm from the logits (verified, safe to
       apply)
-      The step passes, its values agree where they were finite, and sample 17
-      gets a gradient.
       With it the loss went from 2.3 to 0.318 in 60 steps; without it the loss
       was +inf at step 57.
       with it     ██▇▇▆▆▆▅▅▅▄▄▄▄▃▃▃▃▃▂▂▂▂▂▂▂▁▁▁▁  2.3 … 0.3284 → 0.3176
@@ -106,6 +105,17 @@ def test_a_diff_has_the_colours_people_know(here: Path) -> None:
     assert "\x1b[31m-    p = torch.softmax(logits, 1)\x1b[0m" in text
     assert "\x1b[32m+    p = torch.log_softmax(logits, 1)\x1b[0m" in text
     assert "\x1b[" not in on_terminal(here, cured(), 100)
+
+
+def test_what_a_diff_changes_is_there_in_full(here: Path) -> None:
+    found = cured()
+    best = found.diagnosis.remedies[-1]
+    header = '--- a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n'
+    long = f"{header} {'c' * 99}\n-    x = y\n+    x = {' + '.join('abcdefghijklmnopqrstuvw')}\n \n"
+    best = msgspec.structs.replace(best, fix=Fix(diff=long))
+    text = on_terminal(here, msgspec.structs.replace(found, diagnosis=Diagnosis((), (best,))), 60)
+    assert f"       {'c' * 52}…\n" in text
+    assert "a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p + q + r + s + t + u + v + w" in " ".join(text.split())
 
 
 def test_a_long_diff_is_cut_on_the_terminal_and_whole_in_markdown(here: Path) -> None:

@@ -237,6 +237,7 @@ for number in range(6):
         ("if number == 3: break", "finite", "it came to its end"),
         ("import subprocess; subprocess.run(['true'])", "not_run", "it starts another program, which a trial must not do"),
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "broken", "network"),
+        ("import platform; platform.processor()", "finite", "it came to its end"),
         ("import sqlite3; sqlite3.connect('runs.db')", "not_run", "it opens the database 'runs.db', which a trial must not do"),
         ("number == 3 and os.kill(os.getpid(), 9)", "broken", "its process was ended by SIGKILL"),
         ("import time; number == 3 and time.sleep(60)", "ended", "the 2 s were over after 4 updates"),
@@ -293,12 +294,13 @@ def test_it_passes_where_it_had_failed(tmp_path: Path) -> None:
     assert run_trial(TrialRequest(program(script, tmp_path), "x", failed_at=6)).status == "ended"
 
 
+@pytest.mark.slow
 def test_without_a_server_it_begins_in_an_interpreter_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = _write(tmp_path, SHORT.replace("THEN", "pass"))
     by_server = run_trial(TrialRequest(program(script, tmp_path), "x"))
     monkeypatch.setattr(rewrite_trials, "_server", lambda _program: (_ for _ in ()).throw(OSError("no")))
     fresh = run_trial(TrialRequest(program(script, tmp_path), "x"))
-    assert (fresh.status, fresh.steps, fresh.losses) == ("finite", 6, by_server.losses)
+    assert (fresh.status, fresh.steps, fresh.losses) == ("finite", 6, by_server.losses), fresh
 
 
 def test_a_long_run_is_thinned_evenly_and_keeps_its_end() -> None:

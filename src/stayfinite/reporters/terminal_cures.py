@@ -94,12 +94,13 @@ def _remedy(page: Page, incident: IncidentReport, remedy: RemedyReport, *, full:
     page.put(Text.assemble(name, safe(judged, style)), indent=4, hang=2)
     if not full:
         return
-    if remedy.verdict == "verified" and remedy.reason:
+    trial = remedy.trial
+    if remedy.verdict == "verified" and remedy.reason and not remedy.comparison:
         page.put(safe(sentence(remedy.reason)), indent=6)
-    if remedy.comparison:
+    if remedy.comparison and not (trial is not None and trial.status == "not_run" and trial.note in remedy.reason):
         page.put(safe(sentence(remedy.comparison)), indent=6)
-    if remedy.trial is not None:
-        _curves(page, incident, remedy.trial)
+    if trial is not None:
+        _curves(page, incident, trial)
     if remedy.cost:
         page.put(Text.assemble(("cost  ", "dim"), safe(remedy.cost)), indent=6, hang=6)
     if remedy.diff:
@@ -122,13 +123,16 @@ def _curves(page: Page, incident: IncidentReport, trial: TrialReport) -> None:
 
 
 def _diff(page: Page, diff: str) -> None:
-    """A unified diff in the colours people know, its long lines cut."""
-    lines = diff.splitlines()
+    """A unified diff in the colours people know. What is changed is there in full, what is round it is cut where it is too long."""
+    lines = diff.rstrip().splitlines()
     room = page.width - 6
     for line in lines[:MOST_LINES]:
         text = safe(line.expandtabs(4))
         if page.color:
             text.stylize(_colour(line))
+        if text.cell_len > room and line.startswith(("+", "-")):
+            page.put(text, indent=6, hang=4, widest=page.width)
+            continue
         if text.cell_len > room:
             text.truncate(room - len(page.signs.dots))
             text.append(page.signs.dots)

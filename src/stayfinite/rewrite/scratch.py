@@ -57,6 +57,7 @@ class Scratch:
 
     def take_over(self) -> None:
         """Turn this process, and those it forks, to the scratch folder. There is no way back."""
+        sys.dont_write_bytecode = True
         os.makedirs(self._temporary)
         os.makedirs(self._copies)
         if os.path.isdir(self._built):  # what was compiled before is not compiled again
@@ -98,7 +99,7 @@ class Scratch:
     def is_own(self, path: str) -> bool:
         """True for what may be written as it is."""
         whole = os.path.abspath(path)
-        return whole.startswith((self._folder + os.sep, self._built + os.sep, *_DEVICES)) or whole.endswith(".pyc")
+        return whole.startswith((self._folder + os.sep, self._built + os.sep, *_DEVICES))
 
     def copy_of(self, path: str) -> str:
         """Where the copy of `path` lies, if there is one."""
@@ -298,12 +299,19 @@ def _opened_low(scratch: Scratch, original: Any, path: Any, flags: int, *args: A
 
 
 def _started_by_user() -> bool:
+    """True if the user's own code asked for another program, and not a library for its own ends: a compiler, or what Python
+    itself asks about the machine."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        if "site-packages" in name or "dist-packages" in name:
-            return False
         if is_user_file(name):
             return True
+        if os.path.dirname(os.path.realpath(name)) != _PACKAGE and not name.endswith(_STARTERS):
+            return False
         frame = frame.f_back
     return False
+
+
+_PACKAGE = os.path.dirname(os.path.realpath(__file__))
+_STARTERS = (f"{os.sep}subprocess.py", f"{os.sep}os.py", f"{os.sep}base_events.py", f"{os.sep}unix_events.py")
+"""Files of Python that start programs for whoever calls them."""
