@@ -39,7 +39,8 @@ def watch(
 
     - `subjects`: models and optimizers, in any order. They are found in the loop anyway; naming them checks that they
       are what you think.
-    - `on_incident`: ``"stop"`` raises `TrainingHalted` once the bad step is held; ``"skip"`` leaves the step out.
+    - `on_incident`: ``"stop"`` raises `TrainingHalted` once the bad step is held; ``"skip"`` leaves the step out;
+      ``"recover"`` also goes back to an earlier state with a lower rate where that is not enough, and stops if nothing helps.
     - `budget`: seconds for replays. `every`: steps between looks at parameters and buffers.
     - `report`: the folder of the recording; by default one is made on the first incident.
     - `quiet`: tell nothing on the terminal.
@@ -61,8 +62,8 @@ def watch(
 
     **Raises** UsageError for a wrong argument, or if this process is watched already.
     """
-    if on_incident not in ("stop", "skip"):
-        raise UsageError(f'on_incident is {on_incident!r}; it must be "stop" or "skip"')
+    if on_incident not in ("stop", "skip", "recover"):
+        raise UsageError(f'on_incident is {on_incident!r}; it must be "stop", "skip" or "recover"')
     for name, value in (("budget", budget), ("every", every)):
         if not isinstance(value, (int, float)) or isinstance(value, bool) or value < (1 if name == "every" else 0):
             raise UsageError(f"{name} is {value!r}; it must be a number of {'steps' if name == 'every' else 'seconds'}")

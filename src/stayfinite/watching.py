@@ -23,6 +23,7 @@ from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.manifest import Closing, Manifest, Status
 from stayfinite.records.numbers import show
 from stayfinite.records.recording import Stage
+from stayfinite.records.recovery import Measure, Toll
 from stayfinite.records.series import Window
 from stayfinite.rewrite import runtime
 
@@ -63,6 +64,7 @@ class Watching:
         self.incidents: list[Incident] = []
         """Each id once: a training may go bad at every one of a million steps."""
         self._happened = 0
+        self._measures = 0
         self.stopped = False
         self.symptoms = 0
         self.session: Session | None = None
@@ -101,7 +103,12 @@ class Watching:
             from stayfinite.frameworks.torch.session import Session
 
             monitor = Monitor((*ALWAYS, *self.options.stop_on))
-            self.session = Session(self, self.options, investigate, monitor, examine)
+            policy = None
+            if self.options.on_incident == "recover":
+                from stayfinite.engine.recover import Policy
+
+                policy = Policy()
+            self.session = Session(self, self.options, investigate, monitor, examine, policy)
             self.session.install()
             with shield.shielded("child processes"):
                 self._watch_children()
@@ -245,6 +252,13 @@ class Watching:
         if self.family is not None:
             return None
         return self.recorder.case_folder(incident)
+
+    def measure(self, measure: Measure | Toll) -> None:
+        self.recorder.append(measure)
+        self._measures += 1
+        if isinstance(measure, Measure) and not self._quiet and (self._measures <= TOLD_IN_A_LINE or measure.kind == "gave-up"):
+            with contextlib.suppress(OSError):
+                print(f"stayfinite: step {measure.step}: {measure.told}", file=sys.stderr)
 
     def warning(self, warning: Warning) -> None:
         self.recorder.append(warning)

@@ -24,6 +24,7 @@ from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.manifest import NOTEBOOK, Manifest
 from stayfinite.records.numbers import show
 from stayfinite.records.recording import Record, Recording, Stage, gather
+from stayfinite.records.recovery import Measure, Toll
 from stayfinite.records.series import Window
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.loader import Rewriter, execute, read_source
@@ -59,6 +60,9 @@ class _Found:
 
     def incident(self, incident: Incident) -> None:
         self.records.append(incident)
+
+    def measure(self, measure: Measure | Toll) -> None:
+        self.records.append(measure)
 
     def warning(self, warning: Warning) -> None:
         self.records.append(warning)

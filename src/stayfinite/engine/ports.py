@@ -18,6 +18,7 @@ from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, ExceptionInfo, Incident, Symptom
 from stayfinite.records.intervention import Effect, Intervention, Place
 from stayfinite.records.numbers import Number
+from stayfinite.records.recovery import Measure, Toll
 from stayfinite.records.series import Window
 from stayfinite.records.survey import Birth, Making, Survey
 from stayfinite.records.trace import Trace
@@ -129,6 +130,67 @@ class Examine(Protocol):
         """Begin the examination of a step whose numbers are finite."""
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """A step that must not stay as it is, as a policy of recovery sees it.
+
+    `state`: parameters, buffers or moments are themselves not finite, or the rate is not. `grows`: every number is finite, and
+    the loss has left what it was. `data`: the batch itself is bad. `remedies`: ids of those that passed their trial on this
+    step, best first.
+    """
+
+    step: int
+    detector: str
+    state: bool = False
+    grows: bool = False
+    data: bool = False
+    remedies: tuple[str, ...] = ()
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What is known of the time before. `snapshots`: numbers of the updates before which everything is remembered, oldest first;
+    `losses`, `norms`: (number of the update, value), oldest first, of the loss and of the gradient."""
+
+    snapshots: tuple[int, ...] = ()
+    losses: tuple[tuple[int, float], ...] = ()
+    norms: tuple[tuple[int, float], ...] = ()
+
+
+class Action(msgspec.Struct, frozen=True):
+    """What to do next. `back_to`: one of the snapshots. `remedy`: id of the one to apply. `told`: the reason, in words."""
+
+    kind: Literal["leave-out", "mend", "rewind", "remedy", "stop"]
+    told: str
+    back_to: int = -1
+    remedy: str = ""
+
+
+class Recovering(Protocol):
+    """`engine.recover.Policy`, handed to the session of a framework: decides, while a framework performs."""
+
+    @property
+    def rate(self) -> float:
+        """The share of the script's own learning rate that the coming update is made with."""
+
+    goal: float
+    """The share that `rate` comes back to in the end."""
+    clip: float | None
+    """The largest gradient norm of the coming update; ``None`` for any."""
+
+    @property
+    def open(self) -> bool:
+        """True while healthy updates matter."""
+
+    @property
+    def at_loss(self) -> bool:
+        """True if the latest updates were all bad, so that nothing is being learned."""
+
+    def decide(self, trouble: Trouble, past: Past) -> Action:
+        """A step was held, or the loss leaves where it was."""
+
+    def passed(self, step: int, loss: float) -> Literal["", "overcome", "leaving"]:
+        """An update was taken and is healthy. **Returns** whether a failure is overcome by it, or the loss is leaving again."""
+
+
 class Listener(Protocol):
     """Takes what a session finds. Calls arrive in the order things happen, from the training thread."""
 
@@ -149,6 +211,9 @@ class Listener(Protocol):
 
     def incident(self, incident: Incident) -> None:
         """The finished incident."""
+
+    def measure(self, measure: Measure | Toll) -> None:
+        """Something was done so that the training can go on."""
 
     def warning(self, warning: Warning) -> None:
         """Something worth knowing that is no incident."""

@@ -160,6 +160,10 @@ class Recorder:
         if known is not None and known.case.symptom.step == step:
             self._stored[incident.id] = incident
             self._keep(incident, sync=True)
+        elif known is not None and incident.stopped and not known.stopped:  # it came back, and was the end of the run
+            self._stored[incident.id] = incident
+            self._count(incident.id, step)
+            self._keep(incident, sync=True)
         elif known is None and len(self._stored) < MAX_INCIDENTS:
             self._stored[incident.id] = incident
             self._repeats[incident.id] = Repeats(incident.id, 1, step, step)

@@ -185,8 +185,9 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
         return next((w for w in self.windows if w.series == series), Window(series=series, steps=(), values=()))
 
 
-Outcome = Literal["", "stopped", "skipped", "cured", "raised", "continued"]
-"""What became of the run at an incident; ``""`` is read from the other fields."""
+Outcome = Literal["", "stopped", "skipped", "cured", "recovered", "raised", "continued"]
+"""What became of the run at an incident; ``""`` is read from the other fields. ``skipped``: the step was left out; ``cured``:
+it was taken after all; ``recovered``: the state was mended or rewound."""
 
 
 class Incident(msgspec.Struct, frozen=True, tag="incident"):

@@ -10,6 +10,7 @@ import msgspec
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.manifest import Closing, Manifest
+from stayfinite.records.recovery import Measure, Toll
 from stayfinite.records.trace import Trace
 
 StageName = Literal["symptom", "replay", "locate", "rank", "experiment", "cure", "done"]
@@ -32,7 +33,7 @@ class Repeats(msgspec.Struct, frozen=True, tag="repeats"):
     last_step: int
 
 
-Record = Union[Manifest, Symptom, Trace, Case, Incident, Warning, Stage, Repeats, Closing]
+Record = Union[Manifest, Symptom, Trace, Case, Incident, Warning, Stage, Repeats, Measure, Toll, Closing]
 
 
 class Recording(msgspec.Struct, frozen=True):
@@ -51,6 +52,9 @@ class Recording(msgspec.Struct, frozen=True):
     warnings: tuple[Warning, ...] = ()
     stages: tuple[Stage, ...] = ()
     repeats: tuple[Repeats, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    """What was done so that the run could go on; `toll`: how much in all, ``None`` if nothing was or the run goes on."""
+    toll: Toll | None = None
     closing: Closing | None = None
     damaged: tuple[str, ...] = ()
     folder: str | None = None
@@ -63,6 +67,8 @@ def gather(records: Iterable[Record], *, damaged: tuple[str, ...] = (), folder: 
     """
     manifest: Manifest | None = None
     closing: Closing | None = None
+    toll: Toll | None = None
+    measures: list[Measure] = []
     symptoms: list[Symptom] = []
     traces: list[Trace] = []
     cases: list[Case] = []
@@ -87,6 +93,10 @@ def gather(records: Iterable[Record], *, damaged: tuple[str, ...] = (), folder: 
             stages.append(record)
         elif isinstance(record, Repeats):
             repeats[record.incident] = record
+        elif isinstance(record, Measure):
+            measures.append(record)
+        elif isinstance(record, Toll):
+            toll = record
         else:
             closing = record
     if manifest is None:
@@ -94,6 +104,7 @@ def gather(records: Iterable[Record], *, damaged: tuple[str, ...] = (), folder: 
     return Recording(
         manifest=manifest, symptoms=tuple(symptoms), traces=tuple(traces), cases=tuple(cases),
         incidents=tuple(incidents.values()),
-        warnings=tuple(warnings), stages=tuple(stages), repeats=tuple(repeats.values()), closing=closing,
+        warnings=tuple(warnings), stages=tuple(stages), repeats=tuple(repeats.values()), measures=tuple(measures),
+        toll=toll, closing=closing,
         damaged=damaged, folder=folder,
     )

@@ -16,6 +16,7 @@ from stayfinite.records.incident import Absorbed, Configuration, Outcome, Replay
 from stayfinite.records.intervention import Effect
 from stayfinite.records.manifest import Status
 from stayfinite.records.numbers import Number
+from stayfinite.records.recovery import Measure
 from stayfinite.records.survey import SearchedIn
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import LeafKind, Phase, Scalar, SinkKind
@@ -261,6 +262,19 @@ class FindingReport(msgspec.Struct, frozen=True, kw_only=True):
     evidence: dict[str, Any]
 
 
+class RecoveryReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done so that the run could go on: how often, and one by one (the first hundred of each kind)."""
+
+    left_out: int
+    mended: int
+    rewound: int
+    remedied: int
+    rate: float
+    """The share of the script's own learning rate at the end."""
+    told: str
+    measures: tuple[Measure, ...]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of it. `recording` is the folder it was read from, if any."""
 
@@ -272,3 +286,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     incidents: tuple[IncidentReport, ...]
     warnings: tuple[WarningReport, ...]
     findings: tuple[FindingReport, ...]
+    recovery: RecoveryReport | None = None
+    """``None`` where nothing was done."""

@@ -34,6 +34,7 @@ from stayfinite.reporters.document import (
     WarningReport,
 )
 from stayfinite.reporters.excerpt import place, read_excerpt, relative
+from stayfinite.reporters.recoveries import recovery
 from stayfinite.reporters.symptoms import finite_incidents, unfinished_incident
 from stayfinite.reporters.words import comparison, conclusion, consequence, headline, outcome, reproduction
 
@@ -67,6 +68,7 @@ def build_report(recording: Recording | Iterable[Record]) -> Report:
         incidents=incidents,
         warnings=_warnings(recording, incidents, unfinished),
         findings=(),
+        recovery=recovery(recording),
     )
 
 
@@ -74,7 +76,9 @@ def _status(recording: Recording, incidents: tuple[IncidentReport, ...]) -> Stat
     closing = recording.closing
     if incidents:
         endings = {incident.outcome for incident in incidents if not incident.harmless}
-        overcome = bool(endings) and endings <= {"skipped", "cured"}
+        overcome = bool(endings) and endings <= {"skipped", "cured", "recovered"}
+        given_up = bool(recording.measures) and recording.measures[-1].kind == "gave-up"
+        overcome = overcome and not given_up
         claimed = closing is not None and closing.status == "recovered" and not endings & {"stopped", "raised"}
         return "recovered" if overcome or claimed else "incident"
     if closing is None or any(warning.id == NOT_WATCHED for warning in recording.warnings):

@@ -131,6 +131,8 @@ def consequence(incident: Incident) -> str:
     ended = outcome(incident)
     if ended == "cured":
         return "the step was repaired and taken; training went on"
+    if ended == "recovered":
+        return "the step was not left as it was: see below what was done; training went on"
     if incident.case.symptom.detector == "nonfinite-evaluation":
         return "an evaluation writes no weights: training went on"
     if incident.harmless:

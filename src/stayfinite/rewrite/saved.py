@@ -98,6 +98,11 @@ class Saved:
         if changed is not None or refusal is not None:
             raise refusal or Unrepeatable(changed)
 
+    @property
+    def trained(self) -> list[Undo]:
+        """What `restore_trained` does, last one first."""
+        return [*self._trained]
+
     def restore_trained(self) -> None:
         """Put back only what belongs to the user's own optimizers and averages: moments, counters, averaged weights."""
         for undo in reversed(self._trained):

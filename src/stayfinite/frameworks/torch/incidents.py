@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from types import FrameType
-from typing import TypeVar
 
 import msgspec
 
@@ -14,34 +13,41 @@ from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcom
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
+from stayfinite.frameworks.torch.describing import (
+    INVESTIGATION,
+    WITHOUT,
+    broke,
+    is_explained,
+    origin_in_state,
+    part,
+    symptom_of,
+    unexplained,
+)
 from stayfinite.frameworks.torch.evaluation import Call, Repetition
 from stayfinite.frameworks.torch.inquiry import Inquiry, copies_needed, hold_back, moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.outcomes import ending, is_held, latched
 from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
+from stayfinite.frameworks.torch.recovery import Recovery
 from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.frameworks.torch.surveys import SUSPICIONS
 from stayfinite.frameworks.torch.trying import trier, user_sources
 from stayfinite.records.finding import Warning
-from stayfinite.records.incident import Case, Configuration, Incident, Origin, ReplaySummary, Symptom
+from stayfinite.records.incident import Case, Configuration, Incident, Symptom
 from stayfinite.records.numbers import to_float, to_number
 from stayfinite.records.survey import Birth, Making
-from stayfinite.records.tensor import TensorStats
 from stayfinite.rewrite.runtime import Attempt
 
 REPLAYED_OFTEN = 3
 """Times in a row that the same symptom, investigated, comes from the same origin: from then on it is counted."""
+GROWING = frozenset({"divergence"})
+"""Finite symptoms that a run recovers from: the loss does not come back by itself."""
 STORED = 3
 """Steps stored for a replay in one run: each may take 256 MB, and the first ones say most."""
-INVESTIGATION = "investigation"
-"""What repeats and explains a step; once it broke, bad steps are held and told without it."""
 _UNWRAPPED = "watch() cannot wrap a loop that runs already; give the step to guard.step, or use `stayfinite run`"
-_WITHOUT = "incidents are told without it"
-
-T = TypeVar("T")
 
 
 class Incidents:
@@ -76,6 +82,8 @@ class Incidents:
         """Incidents whose step was stored, or found too large to be."""
         self.suspect: Callable[[Symptom], None] = lambda _symptom: None
         """Told of finite symptoms that a survey may explain."""
+        self.recovery: Recovery | None = None
+        """What heals the run, if that is wanted."""
 
     @property
     def told(self) -> bool:
@@ -83,12 +91,12 @@ class Incidents:
         return bool(self._known) or self._told
 
     def finite_symptoms(self) -> Failure | None:
-        """Tell what the finite detectors saw; a failure if the run is to stop there (``--stop-on``)."""
+        """Tell what the finite detectors saw; a failure if the run is to stop there (``--stop-on``), or to recover from it."""
         for symptom in [*self._readings.take(), *self._live.pulse.take()]:
             if symptom.detector in SUSPICIONS:
                 self.suspect(symptom)
                 continue
-            if symptom.detector in self._options.stop_on:
+            if symptom.detector in self._options.stop_on or (self.recovery is not None and symptom.detector in GROWING):
                 return Failure(
                     symptom.detector, symptom.step, symptom.series, to_float(symptom.value), committed=True, finite=symptom
                 )
@@ -116,19 +124,19 @@ class Incidents:
         undone: str | None = "the state before the step could not be put back"
         inquiry: Inquiry | None = None
         no_room: str | None = None
-        with shield.shielded(INVESTIGATION, _WITHOUT):
+        with shield.shielded(INVESTIGATION, WITHOUT):
             no_room = lacking(scene.subjects, copies_needed(scene.window, failure))
             inquiry = inquire() if no_room is None else None
         if inquiry is None:
-            with shield.shielded("undoing a step", _WITHOUT):
+            with shield.shielded("undoing a step", WITHOUT):
                 hold_back(scene, failure)
                 undone = None
         incident: Incident | None = None
-        with shield.shielded(INVESTIGATION, _WITHOUT):
+        with shield.shielded(INVESTIGATION, WITHOUT):
             incident = yield from self._examine(failure, scene, inquiry, no_room)
         if incident is None:
-            incident = _unexplained(Case(_symptom(failure)), _broke())
-        explained = failure.error is None or failure.latched or _is_explained(incident.case)
+            incident = unexplained(Case(symptom_of(failure)), broke())
+        explained = failure.error is None or failure.latched or is_explained(incident.case)
         held, note = is_held(failure, scene, moved)
         if explained:
             if failure.error is not None:
@@ -136,7 +144,7 @@ class Incidents:
             if inquiry is not None:
                 self._keep_case(incident, scene, inquiry)
         if inquiry is not None:
-            with shield.shielded("undoing a step", _WITHOUT):
+            with shield.shielded("undoing a step", WITHOUT):
                 wrong = inquiry.finish()
                 undone = f"{wrong} tensors could not be put back exactly" if wrong else None
         if undone is not None:
@@ -155,17 +163,17 @@ class Incidents:
         case = self._case(failure, scene)
         if failure.error is None:
             self._announce(case)
-        unrepeatable = inquiry.unrepeatable if inquiry is not None else no_room or _broke()
+        unrepeatable = inquiry.unrepeatable if inquiry is not None else no_room or broke()
         if failure.finite is not None:
             unrepeatable = "the step itself is finite"
         elif shield.is_off(INVESTIGATION):
-            unrepeatable = _broke()
+            unrepeatable = broke()
         elif previous is not None and self._spent > self._options.budget:
             unrepeatable = f"the {self._options.budget:g} s for repetitions were spent on earlier incidents"
         incident: Incident | None = None
         left = max(0.0, self._options.budget - self._spent)
         look = self._look_back
-        with shield.shielded(INVESTIGATION, _WITHOUT):
+        with shield.shielded(INVESTIGATION, WITHOUT):
             investigation = self._investigate(
                 case, live_outcome, self._listener, repeatable=unrepeatable, budget=left,
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
@@ -176,9 +184,9 @@ class Incidents:
             )
             incident = yield from self.conduct(investigation, inquiry)
         if incident is None:
-            incident = _unexplained(case, _broke())
+            incident = unexplained(case, broke())
         elif incident.case.origin is None and failure.finite is None and shield.is_off(INVESTIGATION):
-            incident = msgspec.structs.replace(incident, case=msgspec.structs.replace(incident.case, not_located=_broke()))
+            incident = msgspec.structs.replace(incident, case=msgspec.structs.replace(incident.case, not_located=broke()))
         self._spent += incident.seconds
         again = previous is not None and previous.id == incident.id
         self._known[key] = (seen + 1 if again else 1, incident)
@@ -196,20 +204,30 @@ class Incidents:
                 return found
             outcome = None
             if inquiry is not None and not shield.is_off(INVESTIGATION):
-                with shield.shielded(INVESTIGATION, _WITHOUT):
+                with shield.shielded(INVESTIGATION, WITHOUT):
                     outcome = yield from inquiry.repeat(request, self._sensors, self._live)
-            outcome = outcome or Outcome(True, "", unrepeatable=_broke())
+            outcome = outcome or Outcome(True, "", unrepeatable=broke())
 
     def _conclude(self, incident: Incident, failure: Failure, scene: Scene, held: bool, note: str) -> None:
         stops = self._options.on_incident == "stop" and not failure.committed and failure.error is None
-        stops = stops or failure.finite is not None
+        stops = stops or (failure.finite is not None and failure.detector in self._options.stop_on)
+        came_of_it, measure, why = ending(failure, stops), None, ""
+        treated = self.recovery is not None and not stops and (failure.finite is not None or not failure.committed)
+        if treated and self.recovery is not None and (failure.error is None or self.recovery.can_swallow(scene)):
+            with shield.shielded("recovery", "the step is left out"):
+                came_of_it, measure = self.recovery.treat(failure, incident, scene, held=held)
+                stops, why = came_of_it == "stopped", measure.told
+                if not stops:
+                    scene.here.attempt.error = None  # the step is left out instead
         incident = msgspec.structs.replace(
             incident, held=held and (not failure.committed or not scene.here.stepped), hold_note=note, stopped=stops,
-            harmless=failure.harmless, outcome=ending(failure, stops),
+            harmless=failure.harmless, outcome=came_of_it,
         )
         self._tell(incident)
+        if self.recovery is not None and measure is not None:
+            self.recovery.say(measure)
         if stops:
-            raise TrainingHalted(describe.summary(incident), incident)
+            raise TrainingHalted(". ".join(filter(None, (describe.summary(incident), why))), incident)
 
     def _announce(self, case: Case) -> None:
         with shield.shielded("telling an incident"):
@@ -251,10 +269,10 @@ class Incidents:
         names = call.names
         case = Case(
             symptom, windows=self._readings.windows(),
-            batch=_part("batch", lambda: describe.batch(names), ()),
-            batch_size=_part("batch size", lambda: describe.batch_size(names), None),
-            parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
-            configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
+            batch=part("batch", lambda: describe.batch(names), ()),
+            batch_size=part("batch size", lambda: describe.batch_size(names), None),
+            parameters=part("parameters", lambda: describe.parameters(subjects), ()),
+            configuration=part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
         )
         self._announce(case)
         investigation = self._investigate(
@@ -280,9 +298,9 @@ class Incidents:
         """
         self._told = True
         case = Case(
-            _symptom(failure), origin=_of_state(failure, subjects), windows=self._readings.windows(),
-            parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
-            configuration=_part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
+            symptom_of(failure), origin=origin_in_state(failure, subjects), windows=self._readings.windows(),
+            parameters=part("parameters", lambda: describe.parameters(subjects), ()),
+            configuration=part("configuration", lambda: describe.configuration(subjects, self._live), Configuration()),
         )
         self._announce(case)
         reason = "the step is not inside a loop that could be wrapped" if self._options.wraps else _UNWRAPPED
@@ -293,7 +311,7 @@ class Incidents:
         elif failure.before:
             reason = "it was seen when no step was running"
         incident: Incident | None = None
-        with shield.shielded(INVESTIGATION, _WITHOUT):
+        with shield.shielded(INVESTIGATION, WITHOUT):
             investigation = self._investigate(
                 case, Outcome(True, ""), self._listener, repeatable=reason, budget=0.0,
                 birth=lambda located: self._birth(located, subjects, None),
@@ -305,7 +323,7 @@ class Incidents:
                 except StopIteration as finished:
                     incident = finished.value
         if incident is None:
-            incident = _unexplained(case, _broke())
+            incident = unexplained(case, broke())
         stops = self._options.on_incident == "stop" and not failure.committed and not ended
         note = failure.hold_note or (latched(failure) if failure.latched else "")
         incident = msgspec.structs.replace(
@@ -317,13 +335,13 @@ class Incidents:
             raise TrainingHalted(describe.summary(incident), incident)
 
     def _birth(self, case: Case, subjects: Subjects, frame: FrameType | None) -> Birth | None:
-        with shield.shielded("the search for who made bad state", _WITHOUT):
+        with shield.shielded("the search for who made bad state", WITHOUT):
             return self._births.of(case, subjects, frame)
         return None
 
     def makings(self, case: Case, frame: FrameType | None) -> tuple[Making, ...]:
         """The lines of the source that made what failed in `case`; `frame`: where the training loop runs."""
-        with shield.shielded("the search for the lines that made what failed", _WITHOUT):
+        with shield.shielded("the search for the lines that made what failed", WITHOUT):
             from stayfinite.frameworks.torch.births.makings import makings  # a run without incidents reads no source
 
             return makings(case, frame, self._relative)
@@ -340,60 +358,12 @@ class Incidents:
         names = {name: value for name, value in bound.items() if name in scene.block.loaded} | own
         subjects, versions = scene.subjects, scene.window.versions if failure.step == 0 else ()
         return Case(
-            _symptom(failure),
+            symptom_of(failure),
             windows=self._readings.windows(),
-            batch=_part("batch", lambda: describe.batch(names, subjects.parameter_names), ()),
-            batch_size=_part("batch size", lambda: describe.batch_size(own) or describe.batch_size(names), None),
-            parameters=_part("parameters", lambda: describe.parameters(subjects), ()),
-            configuration=_part("configuration", lambda: self._configuration(subjects, scene.frame), Configuration()),
-            exception=_part("exception", lambda: describe.exception_info(error, self._relative), None) if error else None,
-            overwritten=_part("parameters", lambda: describe.overwritten(subjects, versions), ()),
+            batch=part("batch", lambda: describe.batch(names, subjects.parameter_names), ()),
+            batch_size=part("batch size", lambda: describe.batch_size(own) or describe.batch_size(names), None),
+            parameters=part("parameters", lambda: describe.parameters(subjects), ()),
+            configuration=part("configuration", lambda: self._configuration(subjects, scene.frame), Configuration()),
+            exception=part("exception", lambda: describe.exception_info(error, self._relative), None) if error else None,
+            overwritten=part("parameters", lambda: describe.overwritten(subjects, versions), ()),
         )
-
-
-def _part(what: str, look: Callable[[], T], missing: T) -> T:
-    """What `look` finds out about a bad step; `missing` if it breaks, because the rest is worth telling without it."""
-    with shield.shielded(f"the description of the {what}", _WITHOUT):
-        return look()
-    return missing
-
-
-def _broke() -> str:
-    return f"the investigation broke: {shield.failures.get(INVESTIGATION, 'it was left')}"
-
-
-def _unexplained(case: Case, reason: str) -> Incident:
-    """An incident of which nothing is known but `case`."""
-    case = msgspec.structs.replace(case, replay=ReplaySummary(same_inputs=False, not_tested=reason), not_located=reason)
-    return Incident(id=f"{case.symptom.detector}-{case.symptom.series}", case=case)
-
-
-def _is_explained(case: Case) -> bool:
-    """True if the exception that ended the step is known, and what the step computed explains it."""
-    with shield.shielded(INVESTIGATION, _WITHOUT):
-        return case.exception is not None and describe.explains(case)
-    return False
-
-
-def _symptom(failure: Failure) -> Symptom:
-    if failure.finite is not None:
-        return failure.finite
-    return Symptom(
-        failure.detector, failure.step, failure.series, to_number(failure.value), names=failure.names,
-        location=failure.location,
-    )
-
-
-def _of_state(failure: Failure, subjects: Subjects) -> Origin | None:
-    """The origin of a failure that is bad state and no operation: the state itself, where it was seen."""
-    if not failure.before or not failure.names:
-        return None
-    name = failure.names[0]
-    kind = failure.series
-    known: tuple[TensorStats, ...] = ()
-    stats = next((s for s in _part("parameters", lambda: describe.parameters(subjects), known) if s.name == name), None)
-    return Origin(
-        phase="load", op=kind, native_op="", location=failure.location,
-        parameter=name.rpartition(" of ")[2] if kind != "buffer" else None, buffer=name if kind == "buffer" else None,
-        inputs=(stats,) if stats is not None else (),
-    )

@@ -53,11 +53,12 @@ def limit_on(device: torch.device) -> int | None:
     text = os.environ.get("STAYFINITE_SNAPSHOT_LIMIT", "")
     if text.strip().isdigit():
         return int(text) * _MIB
-    free = _free(device)
+    free = free_on(device)
     return int(free * SHARE) if free is not None else None
 
 
-def _free(device: torch.device) -> int | None:
+def free_on(device: torch.device) -> int | None:
+    """Bytes nobody uses on `device`; ``None`` if that is not known."""
     if device.type == "cuda":
         # what the allocator holds and nobody uses is free as well
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -17,21 +17,25 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stayfinite import shield
-from stayfinite.engine.ports import Examine, Investigate, Listener, Readings
+from stayfinite.engine.ports import Examine, Investigate, Listener, Readings, Recovering
 from stayfinite.errors import LeaveAttempt, TrainingHalted
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.births.finding import Births
 from stayfinite.frameworks.torch.evaluation import Call, Evaluation
 from stayfinite.frameworks.torch.generators import generator_states
+from stayfinite.frameworks.torch.habits import Habits
+from stayfinite.frameworks.torch.history.ring import Ring
 from stayfinite.frameworks.torch.incidents import Incidents
-from stayfinite.frameworks.torch.inquiry import Inquiry, moved_parameters, put_back
+from stayfinite.frameworks.torch.inquiry import Inquiry, put_back
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.lookback.looking import LookBack
 from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.marks import Marks, bound
+from stayfinite.frameworks.torch.mending import Mending
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.pass_end import PassEnd
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
+from stayfinite.frameworks.torch.recovery import Recovery
 from stayfinite.frameworks.torch.rehearsal import ReplayLog, rehearse, unwrapped
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.state import (
@@ -56,8 +60,6 @@ from stayfinite.rewrite.saved import Saved
 from stayfinite.rewrite.state import Plan
 from stayfinite.rewrite.undo import Undo
 
-FIRST_LOOKS = 4
-"""Windows of a block in which versions of parameters are compared before the update: a habit shows at once."""
 LONGEST_WINDOW = 512
 """Micro-batches remembered between two updates; beyond it the step is held but not repeated."""
 
@@ -67,6 +69,7 @@ class Session:
 
     def __init__(
         self, listener: Listener, options: Options, investigate: Investigate, readings: Readings, examine: Examine | None = None,
+        policy: Recovering | None = None,
     ) -> None:
         self.options = options
         self.live = Live(readings, self._user_location, self._name, options.every)
@@ -83,9 +86,16 @@ class Session:
         self.sensors = Sensors(self.live, births.listen, back.deliveries.listen, self._evaluation.listen)
         self.replays, self.look_back = ReplayLog(), back
         self._incidents = Incidents(listener, options, investigate, readings, self.live, self.sensors, self.relative, births, back)
-        self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident == "skip")
+        self._pass_end = PassEnd(self.live, self._name, self._state, skips=options.on_incident != "stop")
         self._surveys = Surveys(listener, options, examine, readings, self.live, self.sensors, self._incidents, self.replays)
         self._incidents.suspect = self._surveys.suspect
+        self.ring = Ring()
+        self._recovery: Recovery | None = None
+        if policy is not None and options.on_incident == "recover":
+            mending = Mending(self._state, self._name)
+            self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, lambda: self._scene)
+            self._incidents.recovery = self._recovery
+        self._unhook: Callable[[], None] = lambda: None
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}
         self._subjects: dict[int, tuple[Plan, Subjects, Written]] = {}
@@ -94,17 +104,13 @@ class Session:
         self._scene: Scene | None = None
         self._inquiry: Inquiry | None = None
         self._busy = False
-        self._by_hand: dict[int, str] = {}
-        """Learned: blocks that write parameters before a known optimizer does, with the reason."""
-        self._looks: dict[int, int] = {}
-        self._several: set[int] = set()
-        """Learned: blocks that take several updates in one pass."""
-        self._accumulate: set[int] = set()
-        """Learned: blocks that take one update in several passes."""
+        self._habits = Habits()
 
     def install(self) -> None:
         """Listen to torch and drive rewritten loops."""
         self.sensors.attach()
+        if self._recovery is not None:
+            self._unhook = self._recovery.attach()
         runtime.set_driver(self)
 
     def close(self) -> None:
@@ -117,6 +123,10 @@ class Session:
         self._last_look(ended=True)
         self._surveys.close()
         runtime.set_driver(None)
+        self._unhook()
+        if self._recovery is not None:
+            self._recovery.close()
+        self.ring.clear()
         self.sensors.detach()
 
     @property
@@ -179,6 +189,9 @@ class Session:
                 yield from self._guarded(self._incidents.handle(failure, where, partial(self._inquire, where, failure)))
             elif (scene.window.full is not None or self._surveys.busy) and (here.stepped or scene.window.by_hand):
                 yield from self._guarded(self._look_again(scene))
+            if self._recovery is not None and failure is None and (here.stepped or (scene.window.by_hand and here.backward)):
+                with shield.shielded("recovery"):
+                    self._recovery.passed(scene)
         finally:
             self.live.current = self._scene = self._inquiry = None
             self._busy = False
@@ -279,6 +292,10 @@ class Session:
         saved = Saved(plan, local_names, global_names, self._objects, trainers=window.by_hand)
         here = Pass(saved, generators, attempt, spoiled=spoiled)
         here.marks.append(Marks(bound(block.needed, local_names, global_names), subjects.known))
+        if not window.passes and self._recovery is not None:
+            self._recovery.settle()
+            with shield.shielded("history"):
+                self.ring.note(window.first, subjects, saved if window.by_hand else None)
         window.passes.append(here)
         self.live.begin_pass(here, window)
         return Scene(block, frame, plan, subjects, window, here)
@@ -292,10 +309,10 @@ class Session:
         window = Window([generators, *light_undo(subjects, written.undo())], versions=[p._version for p in subjects.parameters])
         window.kept = written.kept
         window.block, window.first = block.id, self.live.updates.coming
-        window.accumulates = block.id in self._accumulate
+        window.accumulates = block.id in self._habits.accumulate
         window.by_hand = block.by_hand or not subjects.optimizers
         window.zeroes = self.live.clearing.zeroes
-        reason = hold.undo_reason(block, subjects, self._by_hand.get(block.id), self.live.steps_in_backward)
+        reason = hold.undo_reason(block, subjects, self._habits.by_hand.get(block.id), self.live.steps_in_backward)
         if reason:
             window.reason = reason
             copies = [parameter_undo(subjects.parameters), *map(optimizer_undo, subjects.optimizers)]
@@ -308,26 +325,12 @@ class Session:
         return window
 
     def _before_update(self) -> None:
-        """Learn, from the first windows of a block, whether it writes parameters before an optimizer does."""
-        scene = self._scene
-        if scene is None or self.live.in_backward or scene.window.parameters is not None or len(scene.here.stepped) != 1:
-            return
-        looks = self._looks[scene.block.id] = self._looks.get(scene.block.id, 0) + 1
-        if looks <= FIRST_LOOKS and moved_parameters(scene):
-            self._by_hand.setdefault(scene.block.id, "parameters are written before the update is asked for")
+        if self._scene is not None and not self.live.in_backward:
+            self._habits.before_update(self._scene)
 
     def _after_commit(self) -> None:
-        """Where a pass takes several updates, versions and light state are taken after each: the next one is held
-        against these."""
-        scene = self._scene
-        if scene is None or self.live.in_backward:
-            return
-        if len(scene.here.stepped) > 1:
-            self._several.add(scene.block.id)
-        if scene.block.id in self._several or len(scene.subjects.optimizers) > 1:
-            scene.window.versions = [p._version for p in scene.subjects.parameters]
-            if scene.window.parameters is None:
-                scene.window.committed.append(light_undo(scene.subjects, self._subjects[scene.block.id][2].again()))
+        if self._scene is not None and not self.live.in_backward:
+            self._habits.after_commit(self._scene, self._subjects[self._scene.block.id][2])
 
     def _judge_state(self, optimizer: Optimizer, step: int) -> Failure | None:
         failure = self._state.before_update(self._scene, optimizer, step) if self._scene is not None else None
@@ -343,23 +346,17 @@ class Session:
         scene.learn_aliases()
         self._state.end(scene.block)
         if here.failure is None and not here.stepped and not scene.window.by_hand and here.backward:
-            if not self._learn(scene):
+            if not self._habits.unstepped(scene):
                 return True
-        if here.stepped and sum(one.backward for one in scene.window.passes) > 1:
-            self._accumulate.add(scene.block.id)
+        if here.stepped:
+            self._habits.stepped(scene)
         return False
-
-    def _learn(self, scene: Scene) -> bool:
-        """Notice parameters that were written although no optimizer stepped."""
-        if not moved_parameters(scene):
-            return False
-        self._by_hand.setdefault(scene.block.id, hold.OWN_CODE)
-        return True
 
     def _forget(self) -> None:
         if not self._busy:
             self._plans.clear()
             self._subjects.clear()
+            self.ring.clear()
 
     def _evaluated(self, call: Call) -> None:
         if self._state.latest is not None:

@@ -8,7 +8,7 @@ At an incident one full snapshot is taken and put back bit for bit.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -260,6 +260,10 @@ class Copy:
         with torch.no_grad():
             for tensor, before in zip(self._tensors, self._kept, strict=True):
                 tensor.detach().copy_(before)
+
+    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each tensor with its copy."""
+        return zip(self._tensors, self._kept, strict=True)
 
     def changed(self) -> set[int]:
         """`id` of each tensor that no longer holds the same bits."""

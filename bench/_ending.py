@@ -1,0 +1,49 @@
+"""How a training ends under `stayfinite run`: ``python bench/_ending.py OUT on-incident SCRIPT``.
+
+OUT gets one JSON object: the losses of the latest updates, whether all parameters are finite, and the report.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stayfinite.cli.runner import Target, run
+from stayfinite.frameworks.torch.options import Options
+from stayfinite.records.numbers import to_float
+from stayfinite.reporters import json as json_reporter
+from stayfinite.watching import Watching
+
+
+def main(out: str, mode: str, script: str) -> int:
+    """Run `script` as ``stayfinite run --on-incident mode script`` does, and write to `out` how it ended."""
+    finish = Watching.finish
+    told: dict[str, Any] = {}
+
+    def finishing(self: Watching, exit_code: int, **named: Any) -> Any:
+        session = self.session
+        if session is not None:
+            windows = session._incidents._readings.windows()
+            told["losses"] = [to_float(v) for w in windows if w.series == "loss" for v in w.values]
+            known = session._state.latest
+            subjects = None if known is None else known.subjects
+            owned = [] if subjects is None else [p for p in subjects.parameters if not subjects.owned or id(p) in subjects.owned]
+            told["finite"] = all(bool(torch.isfinite(p).all()) for p in owned)
+            told["copying"] = session.ring.spent
+        report = finish(self, exit_code, **named)
+        told["report"] = json.loads(json_reporter.to_bytes(report))
+        return report
+
+    Watching.finish = finishing  # type: ignore[method-assign]
+    options = Options(on_incident=mode, budget=20.0, keep_case=False)
+    code = run(Target(script, None, ()), options, folder=None, json_file=None, rewrite=True, color=False, quiet=False)
+    Path(out).write_text(json.dumps(told), encoding="utf-8")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

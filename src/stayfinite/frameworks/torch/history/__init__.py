@@ -1,0 +1,1 @@
+"""What is remembered of the steps before the one that is running."""

@@ -1,0 +1,106 @@
+"""States from before the running step, at growing distances, within a budget of bytes and of time.
+
+The oldest and the newest are always there; between them those stay that lie furthest apart for their age, so that the
+distances grow by about the same factor. A copy is made at most so often that copying takes 3 % of the time; what one copy
+takes is measured. Nothing that is kept holds a graph or a frame.
+
+Bytes: a quarter of the free memory, at most 512 MiB; ``STAYFINITE_HISTORY_LIMIT`` sets it in MiB, 0 keeps nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+import torch
+
+from stayfinite.frameworks.torch.history.kept import Kept, can_be_kept, identity, size_of
+from stayfinite.frameworks.torch.room import free_on
+from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.rewrite.saved import Saved
+
+SHARE_OF_TIME = 0.03
+SHARE_OF_MEMORY = 0.25
+MOST_BYTES = 512 * 2**20
+MOST = 16
+"""States at most: with distances that double, sixteen reach back over sixty thousand steps."""
+
+
+class Ring:
+    """The states of one training that can be gone back to."""
+
+    def __init__(self) -> None:
+        self.kept: list[Kept] = []
+        self.refused = ""
+        """Why nothing is kept, in words."""
+        self.spent = 0.0
+        """Seconds it took to make copies, so far."""
+        self.copies = 0
+        self._cost = 0.0
+        self._not_before = 0.0
+        self._limit: int | None = None
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers of the updates before which everything is kept, oldest first."""
+        return tuple(one.step for one in self.kept)
+
+    def note(self, step: int, subjects: Subjects, saved: Saved | None) -> None:
+        """A window begins whose first update has number `step`: keep the state, if it is time for it."""
+        started = time.perf_counter()
+        if started < self._not_before or self.refused or not subjects.parameters:
+            return
+        if self.kept and (self.kept[-1].step >= step or self.kept[-1].identity != identity(subjects)):
+            self.kept = [one for one in self.kept if one.step < step and one.identity == identity(subjects)]
+        if not can_be_kept(subjects):
+            return
+        limit, size = self._bytes(subjects), size_of(subjects)
+        if size > limit:
+            self.kept.clear()
+            self.refused = f"a copy of the state takes {size / 2**20:.0f} MiB, and {limit / 2**20:.0f} may be used for history"
+            return
+        self.kept.append(Kept(step, subjects, saved))
+        while len(self.kept) > MOST or sum(one.nbytes for one in self.kept) > limit:
+            del self.kept[_dispensable(self.steps)]
+        ended = time.perf_counter()
+        cost = ended - started
+        self._cost = max(cost, 0.5 * (self._cost + cost)) if self.copies else cost
+        self.spent += cost
+        self.copies += 1
+        self._not_before = ended + self._cost / SHARE_OF_TIME
+
+    def forget_after(self, step: int) -> None:
+        """The updates from number `step` on are rewound: what was kept since is not part of the training any more."""
+        self.kept = [one for one in self.kept if one.step <= step]
+
+    def clear(self) -> None:
+        """Another training begins."""
+        self.kept.clear()
+        self.refused, self._limit = "", None
+
+    def before(self, step: int) -> Kept | None:
+        """What is kept from before update number `step`."""
+        return next((one for one in self.kept if one.step == step), None)
+
+    def _bytes(self, subjects: Subjects) -> int:
+        if self._limit is None:
+            self._limit = _limit_on(subjects.parameters[0].device)
+        return self._limit
+
+
+def _limit_on(device: torch.device) -> int:
+    text = os.environ.get("STAYFINITE_HISTORY_LIMIT", "").strip()
+    if text.isdigit():
+        return int(text) * 2**20
+    free = free_on(device)
+    return MOST_BYTES if free is None else min(MOST_BYTES, int(free * SHARE_OF_MEMORY))
+
+
+def _dispensable(steps: Sequence[int]) -> int:
+    """Which of `steps`, in rising order, to drop: never the newest, and the oldest only of two."""
+    if len(steps) < 3:
+        return 0
+    newest = steps[-1]
+    gaps = [(steps[at + 1] - steps[at - 1]) / (newest - steps[at + 1] + 1) for at in range(1, len(steps) - 1)]
+    return 1 + min(range(len(gaps)), key=gaps.__getitem__)

@@ -1,0 +1,270 @@
+"""Performs what the policy of recovery decides, and counts it (``--on-incident recover``).
+
+A rate is lowered and a gradient clipped for the duration of `optimizer.step` only: the script, its schedulers and its logs
+keep their own numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from stayfinite import shield
+from stayfinite.engine.ports import Action, Listener, Past, Readings, Recovering, Trouble
+from stayfinite.errors import TrainingHalted
+from stayfinite.frameworks.torch import describe, hold
+from stayfinite.frameworks.torch.history.kept import Kept, identity
+from stayfinite.frameworks.torch.history.ring import Ring
+from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.mending import Mending
+from stayfinite.frameworks.torch.passes import Failure, Scene
+from stayfinite.frameworks.torch.subjects import successors
+from stayfinite.records.incident import Incident, Outcome
+from stayfinite.records.numbers import show, to_float
+from stayfinite.records.recovery import Measure, MeasureKind, Toll
+
+LISTED = 100
+"""Measures that are recorded one by one; further ones are only counted."""
+
+
+class Recovery:
+    """The recovery of one session. `treat` is asked once a bad step is held, `passed` after a healthy one."""
+
+    def __init__(
+        self, policy: Recovering, ring: Ring, live: Live, listener: Listener, readings: Readings, mending: Mending,
+        scene: Callable[[], Scene | None],
+    ) -> None:
+        self._policy = policy
+        self._ring = ring
+        self._live = live
+        self._listener = listener
+        self._readings = readings
+        self._mending = mending
+        self._scene = scene
+        self._counts: dict[MeasureKind, int] = {}
+        self._changed: dict[int, tuple[Optimizer, list[tuple[dict[str, Any], Any]]]] = {}
+        """Optimizers in the middle of a step with our rate, and their own."""
+        self._rates: dict[tuple[int, int], float] = {}
+        """(optimizer, group) -> the last rate that could be used."""
+        self._last: Incident | None = None
+        """The latest failure."""
+        self._bound: dict[int, frozenset[str]] = {}
+        """Block -> the names it had bound at the end of its first healthy pass."""
+
+    def attach(self) -> Callable[[], None]:
+        """Change steps from now on; to be called after the sensors listen, so that steps are judged as the script made them.
+        **Returns** what ends it."""
+        hooks = (register_optimizer_step_pre_hook(self._before_step), register_optimizer_step_post_hook(self._after_step))
+        backward, grad = torch.autograd.backward, torch.autograd.grad
+
+        @functools.wraps(backward)
+        def lowered_backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
+            share = self._share_by_hand()
+            if share != 1.0:
+                grad_tensors = _scaled(tensors, grad_tensors, share)
+            backward(tensors, grad_tensors, *args, **kwargs)
+
+        @functools.wraps(grad)
+        def lowered_grad(outputs: Any, inputs: Any, grad_outputs: Any = None, *args: Any, **kwargs: Any) -> Any:
+            share = self._share_by_hand()
+            if share != 1.0 and not kwargs.get("create_graph"):
+                grad_outputs = _scaled(outputs, grad_outputs, share)
+            return grad(outputs, inputs, grad_outputs, *args, **kwargs)
+
+        # an update that the script's own code makes has no rate we know: its gradients are what can be made smaller
+        torch.autograd.backward, torch.autograd.grad = lowered_backward, lowered_grad
+
+        def detach() -> None:
+            self.settle()
+            torch.autograd.backward, torch.autograd.grad = backward, grad
+            for hook in hooks:
+                hook.remove()
+
+        return detach
+
+    def _share_by_hand(self) -> float:
+        scene = self._scene()
+        by_hand = scene is not None and scene.window.by_hand and not shield.is_off("recovery")
+        return self._policy.rate if by_hand else 1.0
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def treat(self, failure: Failure, incident: Incident, scene: Scene, *, held: bool) -> tuple[Outcome, Measure]:
+        """Do something about a step that was held. **Returns** what became of it (``"stopped"`` if nothing can be done) and what
+        was done, to be told by `say`."""
+        self._last = incident
+        bad = self._mending.look(scene)
+        trouble = Trouble(
+            failure.step, failure.detector, bool(bad) or failure.detector == "nonfinite-learning-rate",
+            failure.finite is not None or not held, _is_data(incident),
+        )
+        action = self._policy.decide(trouble, self._past(scene))
+        if action.kind == "leave-out":
+            return "skipped", self._measure("left-out", failure, incident, f"the update is left out: {action.told}")
+        if action.kind == "mend":
+            told = self._mending.mend(bad, self._ring.kept) if bad else "the last rate that could be used is used"
+            return "recovered", self._measure("mended", failure, incident, f"{action.told}: {told}")
+        if action.kind == "rewind":
+            told = self._rewind(action, scene)
+            if told:
+                return "recovered", self._measure("rewound", failure, incident, told, action.back_to)
+            action = Action("stop", "the remembered states are not finite either")
+        return "stopped", self._measure("gave-up", failure, incident, f"given up: {action.told}")
+
+    def _past(self, scene: Scene) -> Past:
+        alike = identity(scene.subjects)
+        windows = {window.series: window for window in self._readings.windows() if window.series in ("loss", "gradient_norm")}
+        series = {name: tuple(zip(w.steps, map(to_float, w.values), strict=False)) for name, w in windows.items()}
+        steps = tuple(one.step for one in self._ring.kept if one.identity == alike)
+        return Past(steps, series.get("loss", ()), series.get("gradient_norm", ()))
+
+    def _rewind(self, action: Action, scene: Scene) -> str:
+        kept = self._finite_one(action.back_to)
+        if kept is None:
+            return ""
+        kept.rewind()
+        self._ring.forget_after(kept.step)
+        if kept.names:  # an update by hand may make parameters anew: those of then are the state
+            attempt = scene.here.attempt
+            roots = {path.partition("[")[0] for path, _ in successors(kept.names, scene.frame.f_locals)}
+            attempt.names = {**attempt.names, **{name: kept.names[name] for name in roots}}
+            attempt.again = True
+        clipped = f", gradients clipped at a norm of {show(self._policy.clip)}" if self._policy.clip is not None else ""
+        return (
+            f"{action.told}: back to the state before step {kept.step}, with the learning rate times "
+            f"{show(self._policy.rate)}, rising to {show(self._policy.goal)}{clipped}"
+        )
+
+    def _finite_one(self, step: int) -> Kept | None:
+        """What is kept from before `step`; the next older one, if that was bad already."""
+        older = [one for one in self._ring.kept if one.step <= step]
+        return next((one for one in reversed(older) if one.is_finite()), None)
+
+    def passed(self, scene: Scene) -> None:
+        """A pass has ended, and its update stays.
+
+        **Raises** `TrainingHalted` if the loss leaves where it was once more, and nothing is left to try.
+        """
+        if scene.block.id not in self._bound:
+            bound = {*scene.frame.f_locals, *scene.frame.f_globals}
+            self._bound[scene.block.id] = frozenset(scene.block.stored & bound)
+        if not self._policy.open:
+            return
+        step, losses = self._live.updates.last, scene.window.losses
+        came = self._policy.passed(step, losses[0].value if losses else math.nan)
+        name = self._last.id if self._last is not None else ""
+        if came == "overcome":
+            told = "overcome: the updates since are healthy"
+            self.say(Measure("overcome", step, told, name, rate=self._policy.goal, clip=self._policy.clip))
+        elif came == "leaving":
+            action = self._policy.decide(Trouble(step, "divergence", grows=True), self._past(scene))
+            told = self._rewind(action, scene) if action.kind == "rewind" else ""
+            if told:
+                self.say(Measure("rewound", step, told, name, action.back_to, self._policy.goal, self._policy.clip))
+            elif self._last is not None:
+                self.say(Measure("gave-up", step, f"given up: {action.told}", name, rate=self._policy.goal))
+                stopped = msgspec.structs.replace(self._last, stopped=True, outcome="stopped")
+                self._listener.incident(stopped)
+                raise TrainingHalted(f"{describe.summary(stopped)}. given up: {action.told}", stopped)
+
+    def can_swallow(self, scene: Scene) -> bool:
+        """True if what follows the block finds every name that a healthy pass binds, though an exception ended this one."""
+        bound = self._bound.get(scene.block.id)
+        return bound is not None and bound <= {*scene.frame.f_locals, *scene.frame.f_globals}
+
+    # -- telling -------------------------------------------------------------------------------------------------
+
+    def _measure(self, kind: MeasureKind, failure: Failure, incident: Incident, told: str, back_to: int | None = None) -> Measure:
+        return Measure(kind, failure.step, told, incident.id, back_to, self._policy.goal, self._policy.clip)
+
+    def say(self, measure: Measure) -> None:
+        """Tell what was done, and count it."""
+        count = self._counts[measure.kind] = self._counts.get(measure.kind, 0) + 1
+        if count <= LISTED:
+            with shield.shielded("telling what was done"):
+                self._listener.measure(measure)
+
+    def close(self) -> None:
+        """The run ends: say how much was done in all."""
+        counts = self._counts
+        if counts:
+            if self._policy.at_loss and "gave-up" not in counts:
+                told = "the run ended while every update was bad"
+                self.say(Measure("gave-up", self._live.updates.last, told, self._last.id if self._last is not None else ""))
+            done = (counts.get("left-out", 0), counts.get("mended", 0), counts.get("rewound", 0), counts.get("remedied", 0))
+            self._listener.measure(Toll(*done, self._policy.goal))
+
+    # -- changed updates -----------------------------------------------------------------------------------------
+
+    def _before_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        if id(optimizer) in self._changed or shield.is_off("recovery"):
+            return
+        with shield.shielded("recovery"):
+            self._change(optimizer)
+
+    def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        changed = self._changed.pop(id(optimizer), None)
+        if changed is not None:
+            _give_back(changed[1])
+
+    def settle(self) -> None:
+        """Give rates back to optimizers whose step was left by an exception."""
+        while self._changed:
+            _give_back(self._changed.popitem()[1][1])
+
+    def _change(self, optimizer: Optimizer) -> None:
+        share, own = self._policy.rate, []
+        for place, group in enumerate(optimizer.param_groups):
+            rate = group.get("lr")
+            if rate is None:
+                continue
+            number = float(rate)
+            usable = math.isfinite(number) and number >= 0.0
+            if usable:
+                self._rates[id(optimizer), place] = number
+            elif (last := self._rates.get((id(optimizer), place))) is not None and self._counts:
+                rate, number = (torch.full_like(rate, last) if isinstance(rate, Tensor) else last), last
+            if share != 1.0 or not usable:
+                own.append((group, group["lr"]))
+                group["lr"] = rate * share
+        if own:
+            self._changed[id(optimizer)] = optimizer, own
+        limit = self._policy.clip
+        if limit is not None:
+            clip(hold.gradients(optimizer), limit)
+
+
+def _is_data(incident: Incident) -> bool:
+    """True if what made the step bad came in with its batch."""
+    origin = incident.case.origin
+    return origin is not None and origin.phase == "data"
+
+
+def clip(gradients: list[Tensor], limit: float) -> None:
+    """Scale `gradients`, in place, so that their norm over all is at most `limit`."""
+    norm = hold.norm(gradients)
+    if not norm <= limit and math.isfinite(norm):
+        with torch.no_grad():
+            for gradient in gradients:
+                gradient.mul_(limit / norm)
+
+
+def _scaled(roots: Any, given: Any, share: float) -> list[Tensor | None]:
+    """What to differentiate with so that every gradient is `share` of what it would be."""
+    roots = [roots] if isinstance(roots, Tensor) else list(roots)
+    given = [given] if given is None or isinstance(given, Tensor) else list(given)
+    given = given * len(roots) if len(given) < len(roots) else given
+    return [share * (torch.ones_like(root) if one is None else one) for root, one in zip(roots, given, strict=True)]
+
+
+def _give_back(own: list[tuple[dict[str, Any], Any]]) -> None:
+    for group, rate in own:
+        group["lr"] = rate

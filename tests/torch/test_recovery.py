@@ -1,0 +1,158 @@
+"""`--on-incident recover`, on real trainings: what is left out, mended and rewound, and where it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from forkserver import Completed, run_bare, run_cli
+from sameness import write_job
+
+HEAD = """
+import torch
+from torch import nn
+torch.manual_seed(0)
+x = torch.randn(320, 4)
+y = x @ torch.tensor([[1.0], [-2.0], [0.5], [3.0]])
+"""
+TAIL = """
+print("final loss", loss.item())
+print("finite", all(bool(torch.isfinite(p).all()) for p in model.parameters()))
+"""
+
+
+def recovered(folder: Path, script: str) -> tuple[Completed, dict[str, Any]]:
+    write_job(folder, {"train.py": HEAD + script + TAIL})
+    done = run_cli(["run", "--on-incident", "recover", "--report", "kept", "train.py"], folder, {"STAYFINITE_STRICT": "1"})
+    return done, json.loads((folder / "kept" / "report.json").read_text(encoding="utf-8"))
+
+
+def final(done: Completed) -> float:
+    assert "finite True" in done.stdout
+    return float(re.findall(r"final loss (\S+)", done.stdout)[-1])
+
+
+RATE = """
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr={rate})
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 40, gamma=0.9)
+seen = []
+for step in range(200):
+    rows = torch.randint(0, 320, (32,))
+    loss = (model(x[rows]) - y[rows]).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    scheduler.step()
+    seen.append(optimizer.param_groups[0]["lr"])
+print("rates", seen[0], seen[-1])
+"""
+
+
+def test_a_rate_that_is_too_high_is_lowered_where_the_script_does_not_see_it(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, RATE.format(rate=1.3))
+    assert done.exit_code == 0 and final(done) < 1e-3
+    assert float(re.findall(r"rates 1.3 (\S+)", done.stdout)[0]) == pytest.approx(1.3 * 0.9**5)
+    assert report["status"] == "recovered"
+    assert report["recovery"]["rewound"] >= 1 and report["recovery"]["rate"] <= 0.5
+    rewound = next(one for one in report["recovery"]["measures"] if one["kind"] == "rewound")
+    assert f"back to the state before step {rewound['back_to']}" in done.stderr
+    assert {one["outcome"] for one in report["incidents"]} <= {"skipped", "recovered"}
+
+
+DIRTY = """
+x[37] = float("nan")
+model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+for epoch in range(20):
+    for rows in torch.randperm(320).split(32):
+        loss = (model(x[rows]) - y[rows]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def test_one_dirty_sample_costs_its_batch_in_each_epoch_and_nothing_else(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, DIRTY)
+    assert done.exit_code == 0 and final(done) < 0.5
+    assert (report["status"], report["recovery"]["left_out"], report["recovery"]["rewound"]) == ("recovered", 20, 0)
+    assert report["recovery"]["told"] == "20 updates left out"
+
+
+POISONED = """
+model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+for step in range(200):
+    rows = torch.randint(0, 320, (32,))
+    loss = (model(x[rows]) - y[rows]).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    if step == 60:
+        {poison}
+"""
+
+
+@pytest.mark.parametrize(
+    ("poison", "told"),
+    [
+        ("model[0].weight.data[2, 1] = float('nan')", r"parameter .*weight as before step \d+"),
+        ("optimizer.state[model[0].weight]['exp_avg'][3, 2] = float('nan')", "the moments of 1 elements set to 0"),
+    ],
+)
+def test_a_poisoned_state_is_mended(poison: str, told: str, tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, POISONED.format(poison=poison))
+    assert done.exit_code == 0 and final(done) < 0.5
+    assert report["recovery"]["mended"] == 1
+    assert re.search(told, report["recovery"]["measures"][0]["told"])
+
+
+HOPELESS = """
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for step in range(100):
+    loss = (model(x) - y).abs().log().mean() + torch.log(torch.zeros(()))
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_a_step_that_never_succeeds_ends_in_an_honest_stop(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, HOPELESS)
+    assert done.exit_code == 3
+    assert (report["status"], report["incidents"][0]["outcome"], report["run"]["exit_code"]) == ("incident", "stopped", 3)
+    last = report["recovery"]["measures"][-1]
+    assert last["kind"] == "gave-up" and "no step succeeds from an earlier state either; tried: 4 updates left out" in last["told"]
+    assert last["told"] in done.stderr
+
+
+LABELS = """
+labels = (y > 0).long().squeeze(1)
+labels[100] = 7
+model = nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for epoch in range(4):
+    for start in range(0, 320, 32):
+        loss = nn.functional.cross_entropy(model(x[start:start + 32]), labels[start:start + 32])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+
+
+def test_an_exception_that_numbers_explain_is_left_out_like_any_other_bad_step(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, LABELS)
+    assert done.exit_code == 0 and final(done) < 0.6
+    assert (report["status"], report["recovery"]["left_out"]) == ("recovered", 4)
+
+
+def test_a_healthy_run_is_what_it_is_without_us(tmp_path: Path) -> None:
+    write_job(tmp_path, {"train.py": HEAD + RATE.format(rate=0.05) + TAIL})
+    bare = run_bare(["train.py"], tmp_path)
+    done = run_cli(["run", "--on-incident", "recover", "train.py"], tmp_path, {"STAYFINITE_STRICT": "1"})
+    assert (done.exit_code, done.stdout, done.stderr) == (0, bare.stdout, "")
