@@ -28,6 +28,7 @@ from stayfinite.cli.tracebacks import exit_code
 from stayfinite.frameworks.hooks import when_imported
 from stayfinite.records.encoding import encode
 from stayfinite.records.numbers import show
+from stayfinite.records.recovery import Measure, Toll
 from stayfinite.rewrite import runtime
 from stayfinite.rewrite.beginning import BEGUN, begin_again
 from stayfinite.rewrite.blocks import Block
@@ -136,6 +137,9 @@ class Witness:
         if incident.stopped or incident.outcome == "raised" or not incident.harmless or symptom.detector == self.request.watch_for:
             self._fail(symptom)
         self._finite = self._finite or symptom
+
+    def measure(self, measure: Measure | Toll) -> None:
+        """Nothing is repaired in a trial."""
 
     def warning(self, warning: Warning) -> None:
         """Nobody reads them."""
