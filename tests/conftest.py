@@ -11,7 +11,11 @@ import re
 import zlib
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+# a machine that does other work beside is no reason to fail
+settings.register_profile("loaded", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("loaded")
 os.environ.setdefault("STAYFINITE_STRICT", "1")
 # a trial takes seconds, and hundreds of tests meet an incident: those that are about trials ask for them
 os.environ.setdefault("STAYFINITE_NO_TRIALS", "1")

@@ -29,7 +29,10 @@ class ReplayRequest(msgspec.Struct, frozen=True):
     microscope that follows non-finite values (`trace`; compiled parts run as they are written), or under the same one looking
     at the finite ones as well (`survey`), or with one thing changed (`experiment`; `watched`: under the microscope too).
 
-    `steps`: how many steps to go back to, 1 for the held one alone; only steps that are remembered can be repeated.
+    `steps`: how many steps to go back to, 1 for the held one alone; only steps that are remembered can be repeated
+    (`Outcome.remembered`), and it may be some more, because a state is not kept before every step. An intervention is performed in all
+    of them; `Outcome.losses` has one loss for each. Where the unchanged steps are not the run again, loss by loss and bit by
+    bit, `Outcome.unrepeatable` says so.
     """
 
     purpose: Literal["control", "unscaled", "trace", "survey", "experiment"]
@@ -58,6 +61,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What the intervention of an experiment came to."""
     places: tuple[Place, ...] = ()
     """Lines that were seen to compute, in order, where an experiment looked at operators."""
+    remembered: int = 1
+    """As how many `steps` a request may name: the held one, and those before it that can be repeated from an earlier state."""
 
 
 Investigation = Generator[ReplayRequest, Outcome, Incident]

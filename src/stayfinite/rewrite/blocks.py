@@ -42,6 +42,7 @@ class Block:
     - `steppers`: last names of what is asked to step or update: optimizers, schedulers, averages, the user's own among them.
     - `replaced`: names and attributes of containers whose elements the block replaces, removes or moves: not those that
       only grow.
+    - `bound`: those of `stored` that the block itself binds, and not only the loop's header or what follows the block.
     """
 
     id: int
@@ -59,6 +60,7 @@ class Block:
     needed: frozenset[str] = frozenset()
     steppers: frozenset[str] = frozenset()
     replaced: frozenset[str] = frozenset()
+    bound: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -336,6 +338,7 @@ class Analysis:
             needed=self._as_bound(needed),
             steppers=self._as_bound(steppers),
             replaced=self._as_bound(replaced),
+            bound=self._as_bound(set().union(*map(_stored_names, body))),
         )
 
     def _as_bound(self, names: set[str]) -> frozenset[str]:
@@ -356,6 +359,7 @@ class Analysis:
             block,
             function=function.name,
             stored=frozenset(handed),
+            bound=frozenset(),
             needed=(block.needed - parameters) | handed,
             loaded=block.loaded | handed | {"function"},
             changed=block.changed | handed if parameters & block.changed else block.changed,

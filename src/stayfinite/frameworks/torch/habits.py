@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stayfinite.frameworks.torch import hold
-from stayfinite.frameworks.torch.inquiry import moved_parameters
 from stayfinite.frameworks.torch.passes import Scene
 from stayfinite.frameworks.torch.state import Written, light_undo
+from stayfinite.frameworks.torch.undoing import moved_parameters
 
 FIRST_LOOKS = 4
 """Windows of a block in which versions of parameters are compared before the update: a habit shows at once."""

@@ -24,7 +24,7 @@ from stayfinite.frameworks.torch.describing import (
     unexplained,
 )
 from stayfinite.frameworks.torch.evaluation import Call, Repetition
-from stayfinite.frameworks.torch.inquiry import Inquiry, copies_needed, hold_back, moved_parameters
+from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.outcomes import ending, is_held, latched
@@ -35,6 +35,7 @@ from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.frameworks.torch.surveys import SUSPICIONS
 from stayfinite.frameworks.torch.trying import trier, user_sources
+from stayfinite.frameworks.torch.undoing import copies_needed, hold_back, moved_parameters
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Configuration, Incident, Symptom
 from stayfinite.records.numbers import to_float, to_number

@@ -7,7 +7,8 @@ Everything a repetition may touch lies between one snapshot, taken when the inqu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +23,15 @@ from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.errors import LeaveAttempt
 from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.generators import generator_states
-from stayfinite.frameworks.torch.marks import ITEM, content_undo
-from stayfinite.frameworks.torch.passes import Failure, Scene, Window
+from stayfinite.frameworks.torch.marks import content_undo
+from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.repeat import Repeat
 from stayfinite.frameworks.torch.scaling import at_scale_one
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
-from stayfinite.frameworks.torch.state import Copy, Snapshot
+from stayfinite.frameworks.torch.state import Copy, Snapshot, together
 from stayfinite.frameworks.torch.stats import quietly
-from stayfinite.frameworks.torch.subjects import Subjects, successors
+from stayfinite.frameworks.torch.subjects import successors
+from stayfinite.frameworks.torch.undoing import asked_before, changed_unseen, counts, is_void, retake, rewind
 from stayfinite.records.intervention import Effect, Intervention
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
@@ -39,6 +41,8 @@ from stayfinite.rewrite.state import FrameworkState
 from stayfinite.rewrite.undo import Unrepeatable
 
 if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.history.past import Past, Turn
+    from stayfinite.frameworks.torch.history.ring import Ring
     from stayfinite.frameworks.torch.interventions.performing import Performer
     from stayfinite.frameworks.torch.tracing.tracer import Tracer
 
@@ -67,15 +71,19 @@ class Inquiry:
         self._name = name
         self._relative = relative
         self._frame = frame
+        self._block = scene.block
+        self.ring: Ring | None = None
+        """What is remembered of earlier steps."""
+        self._past: dict[int, Past | str] = {}
         self.items: list[Any] | None = None
         self.on_exit: Callable[[BaseException | None], bool] | None = None
-        self._stop_at = _asked_before(window, failure)
+        self._stop_at = asked_before(window, failure)
         self._post = Snapshot(subjects) if counts(failure) else None
         self._moments = Copy([value for o in subjects.optimizers for _, value in hold.state_tensors(o)]) if failure is None else None
         self._post_python = Saved(plan, frame.f_locals, frame.f_globals, objects)
         self._post_generators = generator_states()
         self._exit = here.attempt.exit, here.attempt.value, here.attempt.error
-        self._doubt = _changed_unseen(window)
+        self._doubt = changed_unseen(window)
         """Why no repetition counts: it begins with what the step left of its inputs. It may still show where a value was made."""
         self.unrepeatable = unrepeatable or plan.unrepeatable or (self._doubt if failure is None else None)
         self._given = [marks.content_undo() for one in window.passes for marks in one.marks] if self._doubt else []
@@ -94,9 +102,9 @@ class Inquiry:
     def _arrive(self) -> None:
         """Go to where the window began, and remember it."""
         window, subjects = self._window, self._subjects
-        _rewind(window, subjects)
+        rewind(window, subjects)
         self._start = self._before_step = Snapshot(subjects)
-        if _retake(window, self._stop_at):
+        if retake(window, self._stop_at):
             self._before_step = Snapshot(subjects)
         if self.unrepeatable is None:
             self._walked_back = True
@@ -169,15 +177,45 @@ class Inquiry:
     # -- repeating -----------------------------------------------------------------------------------------------
 
     def repeat(self, request: ReplayRequest, sensors: Sensors, live: Watcher) -> Generator[Attempt, None, Outcome]:
-        """Yield the window's attempts once more; the value is what they came to."""
+        """Yield the window's attempts once more; the value is what they came to. More than one step: those before it, too, once
+        they are seen to be the run again where nothing is changed."""
+        if request.steps <= 1:
+            outcome = yield from self._repeat(request, sensors, live, None)
+            reach = self.ring.reach(self._window.first) if self.ring is not None else 1
+            return msgspec.structs.replace(outcome, remembered=reach)
+        past = self._past.get(request.steps) or self._remembered(request.steps)
+        self._past[request.steps] = past
+        if isinstance(past, str):
+            return Outcome(True, "", unrepeatable=past, effect=Effect(refused=past))
+        control: Outcome | None = None
+        if past.lost is None:
+            control = yield from self._repeat(ReplayRequest("control", steps=request.steps), sensors, live, past)
+            past.lost = control.unrepeatable or past.compare(control.failed)
+        if past.lost:
+            return Outcome(True, "", unrepeatable=past.lost, effect=Effect(refused=past.lost))
+        if control is not None and request.purpose == "control":
+            return control
+        return (yield from self._repeat(request, sensors, live, past))
+
+    def _remembered(self, steps: int) -> Past | str:
+        if self.ring is None or self.unrepeatable is not None or self._doubt is not None:
+            return self.unrepeatable or self._doubt or "earlier steps are not remembered"
+        from stayfinite.frameworks.torch.history.past import remembered
+
+        return remembered(self.ring, self._window, self._block, steps, self._subjects.optimizers)
+
+    def _repeat(
+        self, request: ReplayRequest, sensors: Sensors, live: Watcher, past: Past | None
+    ) -> Generator[Attempt, None, Outcome]:
         attempt = self._here.attempt
+        started = time.monotonic()
         watched = request.watched or request.purpose not in ("control", "experiment")
         tracer = self._tracer(survey=request.purpose == "survey") if watched else None
         performer = self._performer(request.intervention) if request.intervention is not None else None
-        if request.steps > 1 or (performer is not None and performer.refused):
-            refused = performer.refused if performer is not None and performer.refused else "earlier steps are not remembered"
-            return Outcome(True, "", unrepeatable=refused, effect=Effect(refused=refused))
-        watcher = Repeat(self._failure, self._stop_at, void=self._void, tracer=tracer, name=self._name, performer=performer)
+        if performer is not None and performer.refused:
+            return Outcome(True, "", unrepeatable=performer.refused, effect=Effect(refused=performer.refused))
+        void = self._void and past is None  # what was taken before in this window is taken again from an earlier state
+        watcher = Repeat(self._failure, self._stop_at, void=void, tracer=tracer, name=self._name, performer=performer)
         left = False
         broken: list[Exception] = []
         known = set(shield.failures)
@@ -202,6 +240,8 @@ class Inquiry:
         self.on_exit = on_exit
         try:
             self._to_start()
+            if past is not None:
+                past.restore()
             with ExitStack() as stack:
                 stack.enter_context(shield.told_afterwards())
                 silence = stack.enter_context(quiet())
@@ -214,14 +254,11 @@ class Inquiry:
                     stack.enter_context(tracer)
                 if request.purpose == "unscaled":
                     stack.enter_context(at_scale_one())
-                sensors.watcher = watcher
-                for one in self._window.passes:
+                for turn in self._turns(watcher) if past is None else past.turns(lambda: self._listener(performer), watcher):
+                    sensors.watcher = turn.watcher
                     with quietly():  # what is put back between two passes is no operation of the step
-                        one.saved.restore()
-                        one.generators()
-                        for undo in one.item_undo:
-                            undo()
-                    names, items = one.saved.names, list(one.items)
+                        turn.restore()
+                    names, items = turn.names, turn.items
                     if performer is not None:
                         names, items = performer.rebind(names, items)
                     self.items = items
@@ -230,8 +267,9 @@ class Inquiry:
                     yield attempt
                     if broken:
                         raise broken[0]
-                    if left:
+                    if left or (turn.closes and turn.watcher.is_over):
                         break
+                sensors.watcher = watcher
                 if self._failure is not None and self._failure.series in ("parameter", "buffer"):
                     made = successors(self._here.saved.names, self._frame.f_locals) if self._window.by_hand else []
                     watcher.note_state([*self._subjects.parameters, *self._subjects.buffers], made)
@@ -255,8 +293,22 @@ class Inquiry:
             sensors.watcher = live
             self.items = None
             self.on_exit = None
-        outcome = watcher.outcome()
+        if past is not None:
+            past.watchers[-1].unrepeatable = past.watchers[-1].unrepeatable or watcher.unrepeatable
+        outcome = watcher.outcome() if past is None else past.outcome(time.monotonic() - started)
         return outcome if performer is None else msgspec.structs.replace(outcome, effect=performer.effect(), places=performer.places())
+
+    def _turns(self, watcher: Repeat) -> Iterator[Turn]:
+        """The passes of the window, each given what it was given."""
+        from stayfinite.frameworks.torch.history.past import Turn
+
+        for one in self._window.passes:
+            undo = together([one.saved.restore, one.generators, *one.item_undo])
+            yield Turn(one.saved.names, list(one.items), undo, watcher, closes=False)
+
+    def _listener(self, performer: Performer | None) -> Repeat:
+        """Listens to a step that was healthy."""
+        return Repeat(None, 0, void=False, tracer=None, name=self._name, performer=performer)
 
     def _performer(self, intervention: Intervention) -> Performer:
         # imported here: a run without incidents loads no performers
@@ -293,104 +345,3 @@ class Inquiry:
         return {
             name: value for name, value in self._here.saved.names.items() if name not in own or value is not frame.f_globals.get(name)
         }
-
-
-# -- the state round a failure -----------------------------------------------------------------------------------
-
-
-def _changed_unseen(window: Window) -> str | None:
-    """Why the window cannot be repeated, if it changed what it was given without being known to."""
-    names = sorted({name for one in window.passes for name in one.changed_unseen()})
-    if not names:
-        return None
-    what = "what next() gave" if names[0] == ITEM else f"`{names[0]}`"
-    return f"{what} was changed in place under another name, and had not been copied"
-
-
-def counts(failure: Failure | None) -> bool:
-    """True if the state that the step left is the one to go on from: it is healthy, did no harm, or ended in an exception
-    that stays the script's own affair."""
-    return failure is None or failure.committed or (failure.error is not None and not failure.latched)
-
-
-def moved_parameters(scene: Scene, *, latched: bool = False) -> int:
-    """How many parameters were written since the window began, by their version counters; but for those it puts back. A
-    latched step may count as a write without effect: there only what no optimizer owns is told."""
-    window, subjects = scene.window, scene.subjects
-    passed_over = window.kept | (subjects.owned if latched else frozenset())
-    pairs = zip(subjects.parameters, window.versions, strict=False)
-    return sum(p._version != before and id(p) not in passed_over for p, before in pairs)
-
-
-def hold_back(scene: Scene, failure: Failure) -> None:
-    """What an `Inquiry` leaves in the end, where there can be none: tensors, moments and counters as they were before the
-    step, unless what the step left counts; names and generators stay where they are."""
-    if counts(failure):
-        return
-    window = scene.window
-    generators = generator_states()
-    try:
-        _rewind(window, scene.subjects)
-        _retake(window, _asked_before(window, failure))
-        with suppress(Unrepeatable):
-            window.passes[0].saved.restore_trained()
-    finally:
-        generators()
-
-
-def put_back(late: Failure) -> None:
-    """What the host wrote since a step that a latch held, where no pass is running any more."""
-    if late.window is not None and not late.committed:
-        generators = generator_states()
-        for undo in late.window.undo:
-            undo()
-        generators()
-
-
-def copies_needed(window: Window, failure: Failure) -> int:
-    """How many snapshots an `Inquiry` takes: where the window began, after the updates that stay, after the step."""
-    retaken = is_void(window) and bool(window.committed[: _asked_before(window, failure)])
-    return 1 + int(retaken) + int(counts(failure))
-
-
-def is_void(window: Window) -> bool:
-    """True if updates taken earlier in the window stay taken: there is no copy to undo them with."""
-    return window.parameters is None and window.full is None
-
-
-def _asked_before(window: Window, failure: Failure | None) -> int:
-    """How many updates the window asked for before the one that failed."""
-    if failure is not None and failure.asked is not None:
-        return failure.asked
-    asked = sum(len(one.stepped) for one in window.passes)
-    at_step = failure is not None and failure.at in ("before step", "after step", "scaler")
-    return asked - 1 if at_step else asked
-
-
-def _rewind(window: Window, subjects: Subjects) -> None:
-    """Bring tensors, moments and counters to where the window began."""
-    if window.full is not None:
-        window.full.restore()
-        return
-    for undo in window.undo:
-        undo()
-    if window.parameters is not None:
-        window.parameters()
-    if window.gradients is not None:
-        window.gradients()
-        return
-    for parameter in subjects.parameters:
-        if window.zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
-            parameter.grad.detach().zero_()
-        else:
-            parameter.grad = None
-
-
-def _retake(window: Window, asked: int) -> bool:
-    """After `_rewind`: go on to where the updates before the failed one, which stay taken, had left the light state."""
-    taken = window.committed[:asked]
-    if not taken or not is_void(window):
-        return False
-    for undo in taken[-1]:
-        undo()
-    return True

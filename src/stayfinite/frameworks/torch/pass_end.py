@@ -12,12 +12,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from stayfinite.frameworks.torch import describe, hold
-from stayfinite.frameworks.torch.inquiry import moved_parameters
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.norms import Norm
 from stayfinite.frameworks.torch.passes import Failure, Loss, Scene, bad_loss
 from stayfinite.frameworks.torch.subjects import Subjects, successors
+from stayfinite.frameworks.torch.undoing import moved_parameters
 
 
 class PassEnd:

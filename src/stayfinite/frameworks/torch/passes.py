@@ -152,6 +152,8 @@ class Window:
     """Id of the block whose passes these are."""
     first: int = 0
     """The number of the first update it may take."""
+    rates: list[list[dict[str, Any]]] = field(default_factory=list)
+    """The scalars of each optimizer's groups when it began, where windows are remembered."""
     kept: frozenset[int] = frozenset()
     """`id` of what `undo` puts back although it is a parameter: averaged weights, whatever no optimizer owns."""
 

@@ -168,13 +168,28 @@ class Repeat:
         if self._tracer is not None:
             self._tracer.note_made(made)
 
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The losses so far."""
+        return tuple(loss.value for loss in self._losses)
+
+    @property
+    def is_bad(self) -> bool:
+        """True if a loss or a gradient was not finite, or an exception ended the step."""
+        losses = any(not math.isfinite(loss.value) for loss in self._losses)
+        return losses or bool(self._bad) or self._exception is not None or any(not value < math.inf for value in self._norms)
+
+    @property
+    def is_over(self) -> bool:
+        """True if no further step follows from this one: a loss or a gradient has bad elements, or an exception ended it. A norm
+        alone may overflow."""
+        return bool(self._bad) or self._exception is not None or any(not math.isfinite(loss.value) for loss in self._losses)
+
     def outcome(self) -> Outcome:
         """What the repetition came to."""
-        bad_loss = any(not math.isfinite(loss.value) for loss in self._losses)
         names = (*self._bad, self._exception.type) if self._exception else self._bad
         return Outcome(
-            failed=bad_loss or bool(self._bad) or self._exception is not None
-            or any(not value < math.inf for value in self._norms),
+            failed=self.is_bad,
             fingerprint=fingerprint(self._losses, self._norms, names),
             losses=shown(self._losses),
             trace=self._tracer.finish() if self._tracer is not None else None,

@@ -19,19 +19,21 @@ from torch.optim import Optimizer
 from stayfinite import shield
 from stayfinite.engine.ports import Examine, Investigate, Listener, Readings, Recovering
 from stayfinite.errors import LeaveAttempt, TrainingHalted
-from stayfinite.frameworks.torch import describe, hold
+from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
 from stayfinite.frameworks.torch.evaluation import Call, Evaluation
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.habits import Habits
 from stayfinite.frameworks.torch.history.ring import Ring
+from stayfinite.frameworks.torch.history.windows import Remembered, remember, scalars_of
 from stayfinite.frameworks.torch.incidents import Incidents
-from stayfinite.frameworks.torch.inquiry import Inquiry, put_back
+from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.lookback.looking import LookBack
 from stayfinite.frameworks.torch.looks import Looks
 from stayfinite.frameworks.torch.marks import Marks, bound
 from stayfinite.frameworks.torch.mending import Mending
+from stayfinite.frameworks.torch.opening import open_window
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.pass_end import PassEnd
 from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
@@ -39,17 +41,12 @@ from stayfinite.frameworks.torch.recovery import Recovery
 from stayfinite.frameworks.torch.rehearsal import ReplayLog, rehearse, unwrapped
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.state import (
-    Snapshot,
     TorchObjects,
     Written,
-    gradient_undo,
-    light_undo,
-    optimizer_undo,
-    parameter_undo,
-    together,
 )
 from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.frameworks.torch.surveys import Surveys
+from stayfinite.frameworks.torch.undoing import put_back
 from stayfinite.records.finding import Warning
 from stayfinite.records.location import Location
 from stayfinite.rewrite import runtime
@@ -58,8 +55,8 @@ from stayfinite.rewrite.project import cell_names
 from stayfinite.rewrite.runtime import Attempt
 from stayfinite.rewrite.saved import Saved
 from stayfinite.rewrite.state import Plan
-from stayfinite.rewrite.undo import Undo
 
+_FORGETS = "earlier steps are not remembered"
 LONGEST_WINDOW = 512
 """Micro-batches remembered between two updates; beyond it the step is held but not repeated."""
 
@@ -219,6 +216,7 @@ class Session:
     def _inquire(self, scene: Scene, failure: Failure | None) -> Inquiry:
         gone = "the step was seen to be bad after its loop had ended" if scene.window.block != scene.block.id else None
         self._inquiry = Inquiry(scene, failure, self._objects, self._name, self.relative, gone)
+        self._inquiry.ring = self.ring
         return self._inquiry
 
     def _guarded(self, work: Iterator[Attempt]) -> Iterator[Attempt]:
@@ -284,7 +282,9 @@ class Session:
         generators = generator_states()
         window = self._window
         if window is None or self._block is not block or len(window.passes) >= LONGEST_WINDOW:
-            window = self._window = self._begin(block, subjects, known[2], generators)
+            full = bool(self.options.replay_every) and self.live.updates.coming % self.options.replay_every == 0
+            full = full or self._surveys.due(subjects)
+            window = self._window = open_window(block, subjects, known[2], generators, self.live, self._habits, full=full)
             self._block = block
         spoiled = self._state.begin(block, subjects, known[2], window.versions, self.live.updates.coming) if not window.passes else []
         attempt = Attempt(self._exit)
@@ -292,10 +292,13 @@ class Session:
         saved = Saved(plan, local_names, global_names, self._objects, trainers=window.by_hand)
         here = Pass(saved, generators, attempt, spoiled=spoiled)
         here.marks.append(Marks(bound(block.needed, local_names, global_names), subjects.known))
-        if not window.passes and self._recovery is not None:
-            self._recovery.settle()
-            with shield.shielded("history"):
-                self.ring.note(window.first, subjects, saved if window.by_hand else None)
+        if not window.passes:
+            if self._recovery is not None:
+                self._recovery.settle()
+            if not shield.is_off("history"):
+                with shield.shielded("history", _FORGETS):
+                    self.ring.note(window.first, subjects, saved if window.by_hand else None, window.gradients)
+                    window.rates = scalars_of(subjects.optimizers)
         window.passes.append(here)
         self.live.begin_pass(here, window)
         return Scene(block, frame, plan, subjects, window, here)
@@ -304,25 +307,6 @@ class Session:
         if self._inquiry is not None and self._inquiry.on_exit is not None:
             return self._inquiry.on_exit(error)
         return self._leave_live(error)
-
-    def _begin(self, block: Block, subjects: Subjects, written: Written, generators: Undo) -> Window:
-        window = Window([generators, *light_undo(subjects, written.undo())], versions=[p._version for p in subjects.parameters])
-        window.kept = written.kept
-        window.block, window.first = block.id, self.live.updates.coming
-        window.accumulates = block.id in self._habits.accumulate
-        window.by_hand = block.by_hand or not subjects.optimizers
-        window.zeroes = self.live.clearing.zeroes
-        reason = hold.undo_reason(block, subjects, self._habits.by_hand.get(block.id), self.live.steps_in_backward)
-        if reason:
-            window.reason = reason
-            copies = [parameter_undo(subjects.parameters), *map(optimizer_undo, subjects.optimizers)]
-            window.parameters = together(copies)
-            window.copied = frozenset((*subjects.parameter_names, *map(id, subjects.optimizers)))
-        if self.live.clearing.alive:
-            window.gradients = gradient_undo(subjects.parameters)
-        if (self.options.replay_every and self.live.updates.coming % self.options.replay_every == 0) or self._surveys.due(subjects):
-            window.full = Snapshot(subjects)
-        return window
 
     def _before_update(self) -> None:
         if self._scene is not None and not self.live.in_backward:
@@ -350,7 +334,20 @@ class Session:
                 return True
         if here.stepped:
             self._habits.stepped(scene)
+        if not shield.is_off("history"):
+            with shield.shielded("history", _FORGETS):
+                self._remember(scene)
         return False
+
+    def _remember(self, scene: Scene) -> None:
+        """Keep what a window was given that has taken its update."""
+        window, failure, coming = scene.window, scene.here.failure, self.live.updates.coming
+        if coming == window.first:
+            return
+        if failure is not None and not failure.committed:
+            self.ring.remember(Remembered(window.block, window.first, coming))
+        else:
+            self.ring.remember(remember(window, scene.block, coming))
 
     def _forget(self) -> None:
         if not self._busy:

@@ -19,7 +19,7 @@ from stayfinite import shield
 from stayfinite.engine.ports import Examine, Examined, Listener, Outcome, Readings
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
-from stayfinite.frameworks.torch.inquiry import Inquiry, is_void
+from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Scene
@@ -27,6 +27,7 @@ from stayfinite.frameworks.torch.rehearsal import ReplayLog
 from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.undoing import is_void
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.numbers import to_float
 from stayfinite.records.survey import Making

@@ -20,10 +20,10 @@ class Kept:
     """Parameters, buffers, moments, schedules, scalers and generators before update number `step`.
 
     `saved`: the names of a block whose own code takes its updates, and what else it trains; of it only parameters and moments
-    are kept, because other names may hold a graph.
+    are kept, because other names may hold a graph. `gradients`: puts those back that were alive.
     """
 
-    def __init__(self, step: int, subjects: Subjects, saved: Saved | None) -> None:
+    def __init__(self, step: int, subjects: Subjects, saved: Saved | None, gradients: Undo | None = None) -> None:
         self.step = step
         self.subjects = subjects
         self.values = Copy([*subjects.parameters, *subjects.buffers])
@@ -31,6 +31,7 @@ class Kept:
         self._scalers = [scaler_undo(scaler) for scaler in subjects.scalers]
         self._schedulers = [scheduler_undo(scheduler) for scheduler in subjects.schedulers]
         self._generators = generator_states()
+        self._gradients = gradients
         self._trained: list[Undo] = [] if saved is None else saved.trained
         self.names = {} if saved is None else {name: value for name, value in saved.names.items() if _is_trained(value)}
         self.identity = identity(subjects)
@@ -52,14 +53,22 @@ class Kept:
         for undo in reversed(self._trained):
             undo()
 
-    def restore(self) -> None:
-        """Put everything back, for a repetition."""
+    def restore(self, *, zeroes: bool = False) -> None:
+        """Put everything back, for a repetition. `zeroes`: gradients are cleared by filling them with zeros."""
         self.values.restore()
         for undo in (*self._optimizers, *self._schedulers, *self._scalers):
             undo()
         for undo in reversed(self._trained):
             undo()
         self._generators()
+        if self._gradients is not None:
+            self._gradients()
+            return
+        for parameter in self.subjects.parameters:
+            if zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
+                parameter.grad.detach().zero_()
+            else:
+                parameter.grad = None
 
 
 def identity(subjects: Subjects) -> tuple[int, ...]:
