@@ -77,6 +77,46 @@ def test_it_ends_after_as_many_updates_as_were_asked_for(tmp_path: Path) -> None
     assert (trial.status, trial.steps, len(trial.losses)) == ("finite", 4, 4)
 
 
+def test_what_it_writes_lies_beside_what_was_there(tmp_path: Path) -> None:
+    for name in ("data/one.txt", "data/two.txt", "old/deep/three.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    script = _write(tmp_path, LOOP + """
+import glob, pathlib, shutil
+model(x).sum().backward()
+optimizer.step()
+def names(folder):
+    entries = sorted(entry.name for entry in os.scandir(folder))
+    assert entries == sorted(os.listdir(folder)) == sorted(path.name for path in pathlib.Path(folder).iterdir())
+    return entries
+open("data/cache.txt", "w").write("new")
+assert names("data") == ["cache.txt", "one.txt", "two.txt"], names("data")
+assert sorted(glob.glob("data/*.txt")) == ["data/cache.txt", "data/one.txt", "data/two.txt"]
+with open("data/one.txt", "a") as file:
+    file.write("+")
+assert pathlib.Path("data/one.txt").read_text() == "data/one.txt+"
+os.remove("data/two.txt")
+assert names("data") == ["cache.txt", "one.txt"] and not os.path.exists("data/two.txt")
+os.rename("data/one.txt", "data/four.txt")
+assert names("data") == ["cache.txt", "four.txt"]
+shutil.rmtree("old")
+assert not os.path.exists("old/deep/three.txt") and "old" not in names(".")
+os.makedirs("old/deep")
+assert names("old/deep") == [] and [files for _, _, files in os.walk("old")] == [[], []]
+try:
+    open("nowhere/x", "w")
+except FileNotFoundError:
+    pass
+else:
+    raise AssertionError
+""")
+    trial = run_trial(TrialRequest(program(script, tmp_path), "x"))
+    assert (trial.status, trial.note) == ("finite", "it came to its end")
+    assert {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*.txt")} == {
+        name: name for name in ("data/one.txt", "data/two.txt", "old/deep/three.txt")
+    }
+
+
 def test_a_source_that_does_not_parse_is_not_run(tmp_path: Path) -> None:
     script = GALLERY / "log-of-zero" / "train.py"
     trial = run_trial(TrialRequest(program(script, tmp_path), "x", {str(script): "def f(:\n"}))
@@ -86,6 +126,12 @@ def test_a_source_that_does_not_parse_is_not_run(tmp_path: Path) -> None:
 def test_nothing_to_run_again_is_said_in_words(tmp_path: Path) -> None:
     trial = run_trial(TrialRequest(Program("", None, (), str(tmp_path), str(tmp_path)), "x"))
     assert trial.status == "not_run" and trial.note == "there is no script that could be run again"
+
+
+def test_processes_that_wait_for_each_other_are_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    trial = trial_of("log-of-zero", tmp_path)
+    assert (trial.status, trial.note) == ("not_run", "the script trains in several processes that wait for each other")
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -237,8 +283,10 @@ for number in range(6):
         ("if number == 3: break", "finite", "it came to its end"),
         ("import subprocess; subprocess.run(['true'])", "not_run", "it starts another program, which a trial must not do"),
         ("import socket; socket.create_connection(('127.0.0.1', 9))", "broken", "network"),
+        ("os.rename(os.getcwd(), '../elsewhere')", "not_run", "it moves or changes the folder"),
         ("import platform; platform.processor()", "finite", "it came to its end"),
         ("import sqlite3; sqlite3.connect('runs.db')", "not_run", "it opens the database 'runs.db', which a trial must not do"),
+        ("if number == 3: raise torch.OutOfMemoryError('no')", "not_run", "not enough memory for it beside the run that is held"),
         ("number == 3 and os.kill(os.getpid(), 9)", "broken", "its process was ended by SIGKILL"),
         ("import time; number == 3 and time.sleep(60)", "ended", "the 2 s were over after 4 updates"),
         ("try: raise SystemExit\n    except BaseException: pass", "finite", "it came to its end"),

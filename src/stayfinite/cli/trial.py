@@ -261,6 +261,8 @@ def _try(request: TrialRequest, journal: int, folder: str) -> NoReturn:
     except CannotStart as reason:
         witness.end("refused", str(reason))
     except BaseException as error:
+        if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+            witness.end("refused", "there is not enough memory for it beside the run that is held")
         kept = "; a trial writes nothing outside of its own folder" if scratch.confined and "ermission" in str(error) else ""
         witness.end("error", _told(error) + kept)
     witness.close()

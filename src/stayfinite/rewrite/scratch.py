@@ -48,7 +48,7 @@ class Scratch:
         self._copies = os.path.join(folder, "files")
         self._folder = folder
         self._gone: set[str] = set()
-        """Paths of the user's that this trial has removed."""
+        """Files and folders of the user's that this trial has removed; for good, what it makes there anew is a copy."""
         self._refused = refused
         self.confined = False
         """The system itself keeps this process from writing elsewhere."""
@@ -66,7 +66,8 @@ class Scratch:
         builtins.open = io.open = functools.wraps(io.open)(functools.partial(_opened, self, io.open))
         low = os.open
         os.open = functools.wraps(low)(functools.partial(_opened_low, self, low))
-        self._read("stat", "lstat", "access", "listdir", "scandir", "chdir")
+        self._read("stat", "lstat", "access", "chdir")
+        self._list()
         self._change("chmod", "utime", "truncate")
         self._make()
         self.confined = confine((self._folder, self._built, *_DEVICES))
@@ -111,7 +112,7 @@ class Scratch:
         if name is None or self.is_own(name):
             return path
         copy = self.copy_of(name)
-        return copy if os.path.abspath(name) in self._gone or _exists(copy) else path
+        return copy if _exists(copy) or self._is_gone(os.path.abspath(name)) else path
 
     def writing(self, path: Any, *, kept: bool) -> Any:
         """The path to write `path` to; `kept`: what is there now is part of what will be."""
@@ -120,12 +121,14 @@ class Scratch:
             return path
         whole, copy = os.path.abspath(name), self.copy_of(name)
         parent = os.path.dirname(whole)
-        if not _exists(os.path.dirname(copy)) and (parent in self._gone or not _is_folder(parent)):
-            return path  # which fails as it should
-        _mkdirs(os.path.dirname(copy))
-        if kept and whole not in self._gone and not _exists(copy) and _exists(whole):
+        if not _exists(os.path.dirname(copy)):
+            if self._is_gone(parent) or not _is_folder(parent):
+                return copy  # which fails as it should
+            _mkdirs(os.path.dirname(copy))
+        if kept and not _exists(copy) and _exists(whole) and not self._is_gone(whole):
+            if _is_folder(whole):
+                self._refused(f"it moves or changes the folder {name!r}")
             _copy(whole, copy)
-        self._gone.discard(whole)
         return copy
 
     def remove(self, path: Any) -> None:
@@ -133,6 +136,24 @@ class Scratch:
         name = _text(path)
         if name is not None and not self.is_own(name):
             self._gone.add(os.path.abspath(name))
+
+    def _is_gone(self, whole: str) -> bool:
+        while self._gone and whole not in self._gone:
+            parent = os.path.dirname(whole)
+            if parent == whole:
+                return False
+            whole = parent
+        return bool(self._gone)
+
+    def both(self, path: Any) -> tuple[Any, Any] | None:
+        """The user's folder and the copy of it, where what lies in it lies in both."""
+        name = _text(path)
+        if name is None or self.is_own(name) or self._is_gone(os.path.abspath(name)):
+            return None
+        copy = self.copy_of(name)
+        whole = os.path.abspath(name)
+        inside = any(os.path.dirname(gone) == whole for gone in self._gone)
+        return (path, copy) if (_exists(copy) and _is_folder(name)) or inside else None
 
     # -- functions in the place of Python's ----------------------------------------------------------------------------
 
@@ -145,6 +166,28 @@ class Scratch:
                 return _original(path if kwargs.get("dir_fd") is not None else self.reading(path), *args, **kwargs)
 
             setattr(os, name, looked)
+
+    def _list(self) -> None:
+        listdir, scandir = os.listdir, os.scandir
+
+        @functools.wraps(listdir)
+        def listed(path: Any = ".") -> Any:
+            return listdir(self.reading(path)) if self.both(path) is None else [entry.name for entry in scanned(path)]
+
+        @functools.wraps(scandir)
+        def scanned(path: Any = ".") -> Any:
+            places = self.both(path)
+            if places is None:
+                return scandir(self.reading(path))
+            theirs, own = places
+            copies = list(scandir(own)) if _exists(own) else []
+            names = {entry.name for entry in copies}
+            folder = os.path.abspath(_text(theirs) or ".")
+            kept = [x for x in scandir(theirs) if x.name not in names and os.path.join(folder, x.name) not in self._gone]
+            return _Entries([*kept, *copies])
+
+        setattr(os, "listdir", listed)  # noqa: B010  (an assignment would have to repeat its type)
+        setattr(os, "scandir", scanned)  # noqa: B010
 
     def _change(self, *names: str) -> None:
         for name in names:
@@ -226,6 +269,28 @@ class Scratch:
             raise OSError(errno.ENETUNREACH, "a trial has no network")
         if wanted is not None:
             self._refused(wanted)
+
+
+class _Entries:
+    """What `os.scandir` gives, of two folders at once."""
+
+    def __init__(self, entries: list[os.DirEntry[str]]) -> None:
+        self._left = iter(entries)
+
+    def __iter__(self) -> _Entries:
+        return self
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self._left)
+
+    def __enter__(self) -> _Entries:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._left = iter(())
 
 
 _ORIGINAL_STAT = os.stat

@@ -97,6 +97,8 @@ def run_trial(request: TrialRequest) -> Trial:
     started = time.monotonic()
     if not request.program.script and request.program.module is None:
         return Trial(request.change, "not_run", note="there is no script that could be run again")
+    if os.environ.get("WORLD_SIZE", "1") not in ("", "1"):
+        return Trial(request.change, "not_run", note="the script trains in several processes that wait for each other")
     for path, text in request.sources.items():
         try:
             compile(text, path, "exec", dont_inherit=True)
