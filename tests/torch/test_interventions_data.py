@@ -15,7 +15,7 @@ from stayfinite.frameworks.torch.interventions.performing import Given, Performe
 from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.frameworks.torch.tracing.frames import Frames
-from stayfinite.records.intervention import Intervention, Place, Rows, State, Term, Values
+from stayfinite.records.intervention import Intervention, Place, Rows, State, Term, Values, Within
 
 SIZE = 6
 BAD = 2
@@ -443,3 +443,20 @@ def test_a_closure_that_an_optimizer_calls_is_part_of_the_step() -> None:
         loss = optimizer.step(closure)
         one.after_step(optimizer)
     assert torch.isfinite(loss) and all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_an_operand_kept_inside_its_domain_stays_so_for_later_operators() -> None:
+    var = torch.tensor([0.0, 0.5, 2.0], requires_grad=True)
+
+    def step() -> Tensor:
+        error = torch.ones(3)
+        return (torch.log(var) + error / var).sum()
+
+    line = step.__code__.co_firstlineno + 2
+    loss, one = perform(Within(Place("log", __file__, line), 0, low=1e-6), given_for(linear()), step)
+    assert one.applied == 1 and bool(torch.isfinite(loss))
+    loss.backward()
+    assert var.grad is not None and bool(torch.isfinite(var.grad).all()) and var.grad[0] == 0.0
+    assert one.effect().gradient == "zero"  # a diagnosis, and no cure
+    untouched = step()
+    assert not bool(torch.isfinite(untouched))

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
-from stayfinite.frameworks.torch.interventions.matching import name_of, operand_key, operand_keys
+from stayfinite.frameworks.torch.interventions.matching import is_in_place, name_of, operand_key, operand_keys
 from stayfinite.frameworks.torch.interventions.operators import Operators
 from stayfinite.frameworks.torch.interventions.performing import Given
 from stayfinite.records.intervention import Within
@@ -17,11 +18,23 @@ from stayfinite.records.numbers import to_float
 
 
 class Limited(Operators):
-    """Performs `Within`. Elements that are NaN already are left: no bound makes a number of them."""
+    """Performs `Within`. Elements that are NaN already are left: no bound makes a number of them. A tensor that was kept inside
+    its domain once is so for every later operator of the step: a variance is divided by as well as its logarithm is taken."""
 
     def __init__(self, intervention: Within, given: Given) -> None:
         super().__init__(intervention.place, given)
         self._what = intervention
+        self._kept: dict[int, tuple[Tensor, int, Tensor]] = {}
+        """`id` of a tensor -> itself, its version, and what stands for it."""
+
+    def handed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not self._kept or is_in_place(function):
+            return args, kwargs
+        return tree_map_only(Tensor, self._instead, args), tree_map_only(Tensor, self._instead, kwargs)
+
+    def _instead(self, value: Tensor) -> Tensor:
+        known = self._kept.get(id(value))
+        return known[2] if known is not None and known[0] is value and known[1] == value._version else value
 
     def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         what = self._what
@@ -82,7 +95,10 @@ class Limited(Operators):
         if not count:
             return value, None
         self.applied += count
-        return torch.where(wrong, nearest, self.watches.at(value, wrong)), wrong
+        bounded = torch.where(wrong, nearest, self.watches.at(value, wrong))
+        if not value.is_inference():
+            self._kept[id(value)] = value, value._version, bounded
+        return bounded, wrong
 
 
 def _nearest(value: Tensor, low: float, high: float, away: float) -> tuple[Tensor, Tensor]:

@@ -55,6 +55,7 @@ class Operators(Performer):
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What stands for `function(*args, **kwargs)`."""
+        args, kwargs = self.handed(function, args, kwargs)
         kinds = kinds_of(function)
         if not kinds and not str(getattr(function, "__module__", "")).startswith(_LOOKED_INTO):
             return function(*args, **kwargs)
@@ -67,6 +68,10 @@ class Operators(Performer):
                 self.refused = self.refused or f"the change itself raised {type(error).__name__}: {error}"
                 return result
         return function(*args, **kwargs)
+
+    def handed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What any call is handed in the place of its arguments."""
+        return args, kwargs
 
     def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The changed call."""
