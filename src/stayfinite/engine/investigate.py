@@ -18,6 +18,8 @@ from stayfinite.records.numbers import Number
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Trace
 
+EXPERIMENTS, NARROWING = 0.6, 0.1
+"""Shares of the budget that experiments may take, and the bisection of what they left open; the rest is for trying cures."""
 CONTROLS = 2
 """Control replays before anything is concluded: one could agree by luck with a race, two rarely do."""
 
@@ -51,8 +53,9 @@ def investigate(
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
     # imported here: a run without incidents loads no catalog
-    from stayfinite.engine.experiments import experiment
+    from stayfinite.engine.experiments import REPLAYS, experiment
     from stayfinite.engine.localize import localize
+    from stayfinite.engine.narrowing import narrow
     from stayfinite.engine.over_steps import Rerun, remembered
     from stayfinite.engine.prescribe import prescribe
     from stayfinite.engine.rank import rank
@@ -111,7 +114,10 @@ def investigate(
     try_out = remembered(try_out) if try_out is not None else None
     if repeatable is None and trace is not None:
         listener.stage(incident_id(case), "experiment")
-        diagnosis = yield from experiment(case, diagnosis, budget=budget - (time.monotonic() - started), try_out=try_out)
+        left = budget - (time.monotonic() - started)
+        diagnosis = yield from experiment(case, diagnosis, budget=EXPERIMENTS * left, try_out=try_out)
+        narrowed = yield from narrow(case, diagnosis, budget=NARROWING * left, replays=REPLAYS - diagnosis.replays)
+        diagnosis = msgspec.structs.replace(diagnosis, narrowed=narrowed)
     left = budget - (time.monotonic() - started)
     if sources is not None and left > 0 and diagnosis.hypotheses:
         listener.stage(incident_id(case), "cure")

@@ -216,6 +216,7 @@ class IncidentReport(msgspec.Struct, frozen=True, kw_only=True):
     exception: ExceptionReport | None
     configuration: Configuration
     causes: tuple[CauseReport, ...]
+    narrowed: tuple[Experiment, ...]
     remedies: tuple[RemedyReport, ...]
     conclusion: str
     replays: int

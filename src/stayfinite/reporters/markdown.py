@@ -177,10 +177,14 @@ def _tested(incident: IncidentReport) -> list[str]:
          str(x.replays), f"{x.seconds:.1f}", _escaped(x.note))
         for cause in incident.causes for x in cause.experiments
     ]
+    narrowed = [
+        f"- With {_escaped(x.change)} it {'passes' if x.outcome == 'finite' else 'fails'}: {_escaped(x.note)}" for x in incident.narrowed
+    ]
+    narrowed = ["### Narrowed down", "", *narrowed, ""] if narrowed else []
     if not rows:
-        return []
+        return narrowed
     titles = ("cause", "change", "with it", "without it", "with a placebo", "replays", "seconds", "note")
-    return ["### Tested", "", *_table(titles, rows), ""]
+    return ["### Tested", "", *_table(titles, rows), "", *narrowed]
 
 
 def _remedy(remedy: RemedyReport, incident: IncidentReport) -> list[str]:

@@ -140,6 +140,7 @@ def _incident(incident: Incident, repeats: Repeats | None, folder: str) -> Incid
         exception=_exception(error, folder, excerpt=located is None) if error else None,
         configuration=case.configuration,
         causes=tuple(_cause(hypothesis, case.origin, folder) for hypothesis in incident.diagnosis.hypotheses),
+        narrowed=incident.diagnosis.narrowed,
         remedies=tuple(_remedy(one, incident) for one in incident.diagnosis.remedies),
         conclusion=conclusion(incident.diagnosis),
         replays=incident.diagnosis.replays,

@@ -68,6 +68,17 @@ def _experiment(cause: CauseReport, x: Experiment, several: bool) -> list[Text]:
     return [outcome, safe(x.control or "-"), safe(x.placebo or "-"), said]
 
 
+def tell_narrowed(page: Page, report: Report, incident: IncidentReport) -> None:
+    """Where no cause was confirmed: what the step still fails with, and what that says."""
+    if not incident.narrowed:
+        return
+    page.heading("narrowed down")
+    for x in incident.narrowed:
+        outcome = "passes" if x.outcome == "finite" else "fails"
+        said = Text.assemble(safe(f"with {x.change} it {outcome}"), safe(f": {x.note}", "dim"))
+        page.put(said, indent=4, hang=2)
+
+
 def tell_remedies(page: Page, report: Report, incident: IncidentReport) -> None:
     """Remedies, the verified one first and in full, the others in a line each: a refused one says why."""
     if not incident.remedies:

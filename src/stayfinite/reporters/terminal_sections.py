@@ -14,7 +14,7 @@ from stayfinite.records.manifest import NOTEBOOK
 from stayfinite.records.numbers import is_finite, show
 from stayfinite.reporters.document import CauseReport, Excerpt, IncidentReport, Link, Place, Report, Series
 from stayfinite.reporters.sparkline import sparkline
-from stayfinite.reporters.terminal_cures import shown_causes, tell_experiments, tell_remedies
+from stayfinite.reporters.terminal_cures import shown_causes, tell_experiments, tell_narrowed, tell_remedies
 from stayfinite.reporters.terminal_page import Page, ends, safe
 from stayfinite.reporters.terminal_source import draw
 from stayfinite.reporters.terminal_tensors import tensor_table
@@ -82,7 +82,7 @@ def tell_incident(page: Page, report: Report, incident: IncidentReport) -> None:
         page.put(safe(f"Seen {incident.count} times, the last in step {incident.last_step}."), indent=2)
     if incident.conclusion:
         page.put(safe(sentence(incident.conclusion), "bold"), indent=2)
-    for section in (_source, _facts, _numbers, _chain, _curves, _causes, tell_experiments, tell_remedies, _unknown):
+    for section in (_source, _facts, _numbers, _chain, _curves, _causes, tell_experiments, tell_narrowed, tell_remedies, _unknown):
         section(page, report, incident)
 
 
