@@ -108,6 +108,6 @@ class Diagnosis(msgspec.Struct, frozen=True, tag="diagnosis"):
     hypotheses: tuple[Hypothesis, ...] = ()
     remedies: tuple[Remedy, ...] = ()
     replays: int = 0
+    seconds: float = 0.0
     narrowed: tuple[Experiment, ...] = ()
     """What the held step still fails with, where no cause could be confirmed."""
-    seconds: float = 0.0
