@@ -65,6 +65,8 @@ class Watching:
         """Each id once: a training may go bad at every one of a million steps."""
         self._happened = 0
         self._measures = 0
+        self._rewound: list[tuple[int, int]] = []
+        """Updates that were undone: from the first one to the last."""
         self.stopped = False
         self.symptoms = 0
         self.session: Session | None = None
@@ -175,12 +177,14 @@ class Watching:
                     self.recorder.append(warning)
         for sensor, reason in shield.failures.items():
             self.recorder.append(Warning("sensor-off", f"{sensor} was switched off: {reason}"))
-        if self.stopped:
+        if self.stopped or self._rewound:
             # what came before a failure belongs to its history, which the incident's windows show
-            for early in self._finite:
+            before = [early for early in self._finite if self.stopped or self._is_undone(early)]
+            self._finite = [early for early in self._finite if not self.stopped and early not in before]
+            for early in before:
                 seen = early.case.symptom
                 self.recorder.append(Warning("precursor", f"{seen.detector} at step {seen.step}: {show(seen.value)}, {seen.limit}"))
-        else:
+        if not self.stopped:
             for early in self._finite:
                 self.recorder.open()
                 self.recorder.append(early)
@@ -204,6 +208,10 @@ class Watching:
         if self.recorder.folder is not None:
             self.recorder.save("report.json", json_reporter.to_bytes(report))
         return report
+
+    def _is_undone(self, early: Incident) -> bool:
+        symptom = early.case.symptom
+        return symptom.detector in _PRECURSORS and any(first <= symptom.step <= last for first, last in self._rewound)
 
     # -- what a session says -------------------------------------------------------------------------------------
 
@@ -256,6 +264,8 @@ class Watching:
     def measure(self, measure: Measure | Toll) -> None:
         self.recorder.append(measure)
         self._measures += 1
+        if isinstance(measure, Measure) and measure.back_to is not None:
+            self._rewound.append((measure.back_to, measure.step))
         if isinstance(measure, Measure) and not self._quiet and (self._measures <= TOLD_IN_A_LINE or measure.kind == "gave-up"):
             with contextlib.suppress(OSError):
                 print(f"stayfinite: step {measure.step}: {measure.told}", file=sys.stderr)

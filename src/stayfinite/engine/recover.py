@@ -20,8 +20,8 @@ from typing import Literal
 from stayfinite.engine.ports import Action, Past, Trouble
 
 IN_A_ROW, AT_ONCE = 10, 5
-"""Bad updates one after the other from which the state is suspected, and not the data; fewer are enough where not one update has
-been healthy since the run began or since it went back."""
+"""Bad updates one after the other from which the state is suspected, and not the data; fewer are enough where hardly an
+update has been healthy since the run began, or none since it went back."""
 OF_LATEST, MANY = 20, 18
 """So many bad ones among the latest updates mean the same. Where three batches in four are bad and the rest teaches, it goes on."""
 PROBATION = 20
@@ -33,10 +33,12 @@ FIRST, LATER, MILD = 0.5, 0.2, 0.7
 """Where the rate ends after a rewind, as a share of what it was. Just above its limit, half of it is enough; where it comes back,
 a fifth; where the loss never left where it was, it may not be the rate at all."""
 HIGHER = 2.0
-"""Each `PROBATION` healthy updates after a failure was overcome, the rate is raised so many times, up to half of the one that
+"""Each half `PROBATION` of healthy updates after a failure was overcome, the rate is raised so many times, up to half of the one that
 failed: the estimate of what is bearable is careful."""
-LEAST = 1e-9
-"""The smallest share of its own that a rate comes down to."""
+WORSE = 0.2
+"""By which share the loss may be above what it was before the rate was raised."""
+LEAST, SMALLEST = 1e-12, 1e-3
+"""The smallest share of its own that a rate comes down to, in all and by one rewind."""
 REWINDS, MOST_REWINDS = 5, 15
 """For one failure, and in one run."""
 FRUITLESS = 2
@@ -52,8 +54,8 @@ LEFT, NOISE = 0.5, 2.0
 the usual distance of neighbours."""
 FAR = 4.0
 """It is far away at so many times that; as `divergence` has it, five times the best."""
-MANY_JUMPS = 12
-"""Distances of which the median is the usual one; of fewer, many may belong to the explosion."""
+FEW_JUMPS, MANY_JUMPS = 8, 24
+"""Distances of which the median is the usual one; of fewer, many may belong to an explosion, and of very few all."""
 
 
 class Policy:
@@ -71,10 +73,15 @@ class Policy:
         self._losses: collections.deque[float] = collections.deque(maxlen=3)
         """Of the latest healthy updates since the last rewind; above `_far` the loss is leaving again."""
         self._far = math.inf
+        self._since: collections.deque[float] = collections.deque(maxlen=PROBATION // 2)
+        """Of the updates since the rate was raised last; `_level`: their median then."""
+        self._level = math.inf
         self._row = self._row_began = 0
         """Bad updates since the last healthy one, and the first of them."""
         self._healthy = self._since_rewind = 0
         self._rewinds = self._mends = self._fruitless = 0
+        self._base: int | None = None
+        """Where the first rewind of this failure went: what was kept since is not known to be good."""
         self._used: set[int] = set()
         self._tried: list[str] = []
         self._void: list[tuple[int, int]] = []
@@ -107,16 +114,26 @@ class Policy:
         self._healthy += 1
         self._since_rewind += 1
         self._losses.append(loss)
+        self._since.append(loss)
         if len(self._losses) == 3 and min(self._losses) > self._far:
             return "leaving"
-        if self._healthy < PROBATION:
+        if self._healthy < (PROBATION if self._open else PROBATION // 2):
             return ""
-        self._healthy = 0
         if not self._open:
-            self.goal = min(self._most, self.goal * HIGHER)
+            self._healthy = 0
+            self._raise()
             return ""
-        self._open = False
+        self._open, self._healthy, self._level = False, 0, statistics.median(self._since)
         return "overcome" if self._rewinds or self._mends or self._tried else ""
+
+    def _raise(self) -> None:
+        """Raise the rate, if the loss was no worse for it the last time; else go back to the one before, for good."""
+        level = statistics.median(self._since)
+        if level <= self._level + WORSE * abs(self._level):
+            self.goal = min(self._most, self.goal * HIGHER)
+            self._level = level
+        else:
+            self._most = self.goal = max(self.goal / HIGHER, LEAST)
 
     def decide(self, trouble: Trouble, past: Past) -> Action:
         """A step was held, or the loss leaves where it was: what is done next."""
@@ -141,6 +158,8 @@ class Policy:
                 return Action("stop", f"{PATIENCE} batches in a row are bad themselves; {self._what_was_done()}")
             return self._leave_out("it is the batch that is bad")
         losses = self._kept(past.losses)
+        if not trouble.grows:  # the loss of a bad step says nothing of the state
+            losses = [(step, value) for step, value in losses if step < self._row_began]
         if not trouble.state and not trouble.grows and not is_far(losses) and not self._is_lasting(past):
             return self._leave_out("the next ones may be healthy")
         return self._go_back(trouble, past, losses)
@@ -152,11 +171,13 @@ class Policy:
     def _is_lasting(self, past: Past) -> bool:
         """True if it is no affair of a few batches."""
         never = not any(one < self._row_began for one in past.snapshots) or (self._rewinds > 0 and not self._since_rewind)
+        never = never or self._row_began <= AT_ONCE
         return self._row >= (AT_ONCE if never else IN_A_ROW) or sum(self._latest) >= MANY
 
     def _begin(self) -> None:
         self._open = True
         self._rewinds = self._mends = self._fruitless = self._row = 0
+        self._base = None
         self._latest.clear()
         self._used.clear()
         self._tried.clear()
@@ -175,8 +196,12 @@ class Policy:
             return Action("stop", f"it came back each time; {self._what_was_done()}")
         if not past.snapshots:
             return Action("stop", f"no earlier state is remembered; {self._what_was_done()}")
-        back_to = next((one for one in reversed(earlier) if one not in self._used), past.snapshots[0])
+        if self._base is not None:
+            earlier = [one for one in earlier if one <= self._base]
+        used = () if grows and self._base is not None else self._used  # from a good state it is the rate that has to change
+        back_to = next((one for one in reversed(earlier) if one not in used), past.snapshots[0])
         self._used.add(back_to)
+        self._base = back_to if self._base is None else self._base
         if grows:
             share = min(LATER if self._rewinds else FIRST, bearable(losses, left))
         else:
@@ -236,15 +261,18 @@ def far_from(level: float, jump: float) -> float:
 def usual_jump(values: Sequence[float]) -> float:
     """The usual distance of neighbours; 0 where there are too few to tell."""
     jumps = sorted(abs(one - other) for one, other in itertools.pairwise(values))
-    return jumps[len(jumps) // 2] if len(jumps) >= MANY_JUMPS else jumps[len(jumps) // 4] if len(jumps) >= 3 else 0.0
+    if len(jumps) < FEW_JUMPS:
+        return 0.0
+    return jumps[len(jumps) // 2] if len(jumps) >= MANY_JUMPS else jumps[len(jumps) // 4]
 
 
 def bearable(losses: Sequence[tuple[int, float]], left: int) -> float:
     """The share of its rate at which a loss that grows since update `left` would fall. On a parabola of curvature c a step at rate
-    r multiplies the loss by (rc - 1)^2, so one that grows by g has rc = 1 + sqrt(g), and falls fastest at rc = 1."""
+    r multiplies the loss by (rc - 1)^2, so one that grows by g has rc = 1 + sqrt(g), and falls fastest at rc = 1. The first growth
+    counts: later ones are those of weights that are ruined already, and in a deep network they multiply."""
     rising = [value for step, value in losses if step >= left]
-    growth = max((after / before for before, after in itertools.pairwise(rising) if 0.0 < before < after), default=1.0)
-    return 1.0 / (1.0 + math.sqrt(growth)) if math.isfinite(growth) else LEAST
+    growth = next((after / before for before, after in itertools.pairwise(rising) if 0.0 < before < after), 1.0)
+    return max(1.0 / (1.0 + math.sqrt(growth)), SMALLEST)
 
 
 def _levels(values: Sequence[float]) -> list[float]:

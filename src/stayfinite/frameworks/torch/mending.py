@@ -37,7 +37,7 @@ class Mending:
 
     def __init__(self, looks: Looks, name: Callable[[Tensor], str]) -> None:
         self._looks = looks
-        self._name = name
+        self.name = name
 
     def look(self, scene: Scene) -> list[Spoiled]:
         """Everything in the state that is not finite and has to be."""
@@ -48,11 +48,11 @@ class Mending:
         owned = subjects.owned if subjects.optimizers and not scene.window.by_hand else subjects.known
         homes = _homes(subjects)
         found = [
-            Spoiled("parameter", p.detach(), self._name(p), *homes.get(id(p), (None, "")))
+            Spoiled("parameter", p.detach(), self.name(p), *homes.get(id(p), (None, "")))
             for p in subjects.parameters if id(p) in owned and id(p) not in meant and _bad(p)
         ]
         found += [
-            Spoiled("buffer", b, self._name(b), *homes.get(id(b), (None, "")))
+            Spoiled("buffer", b, self.name(b), *homes.get(id(b), (None, "")))
             for b in subjects.buffers if id(b) not in meant and harmful(b, statistics)
         ]
         for optimizer in subjects.optimizers:
@@ -60,7 +60,7 @@ class Mending:
                 tensors = [(key, value) for key, value in state.items() if isinstance(value, Tensor)] if isinstance(state, dict) else []
                 if any(_bad(value) for _, value in tensors):
                     found += [
-                        Spoiled("moment", value, f"{key} of {self._name(parameter)}", of=parameter)
+                        Spoiled("moment", value, f"{key} of {self.name(parameter)}", of=parameter)
                         for key, value in tensors if value.is_floating_point() and value.shape == parameter.shape
                     ]
         return found

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
@@ -31,6 +32,9 @@ from stayfinite.records.incident import Incident, Outcome
 from stayfinite.records.numbers import show, to_float
 from stayfinite.records.recovery import Measure, MeasureKind, Toll
 
+if TYPE_CHECKING:
+    from stayfinite.frameworks.torch.interventions.living import Living
+
 LISTED = 100
 """Measures that are recorded one by one; further ones are only counted."""
 
@@ -40,8 +44,9 @@ class Recovery:
 
     def __init__(
         self, policy: Recovering, ring: Ring, live: Live, listener: Listener, readings: Readings, mending: Mending,
-        scene: Callable[[], Scene | None],
+        scene: Callable[[], Scene | None], relative: Callable[[str], str],
     ) -> None:
+        """`scene`: the pass that is running. `relative`: how paths are spelled."""
         self._policy = policy
         self._ring = ring
         self._live = live
@@ -49,6 +54,9 @@ class Recovery:
         self._readings = readings
         self._mending = mending
         self._scene = scene
+        self._relative = relative
+        self._remedies: list[tuple[str, Living]] = []
+        """Those that are applied, with their titles."""
         self._counts: dict[MeasureKind, int] = {}
         self._changed: dict[int, tuple[Optimizer, list[tuple[dict[str, Any], Any]]]] = {}
         """Optimizers in the middle of a step with our rate, and their own."""
@@ -84,6 +92,8 @@ class Recovery:
 
         def detach() -> None:
             self.settle()
+            for _, living in self._remedies:
+                living.close()
             torch.autograd.backward, torch.autograd.grad = backward, grad
             for hook in hooks:
                 hook.remove()
@@ -102,11 +112,22 @@ class Recovery:
         was done, to be told by `say`."""
         self._last = incident
         bad = self._mending.look(scene)
+        remedies = {one.remedy: one for one in incident.diagnosis.remedies if one.verdict == "verified" and one.interventions}
         trouble = Trouble(
             failure.step, failure.detector, bool(bad) or failure.detector == "nonfinite-learning-rate",
-            failure.finite is not None or not held, _is_data(incident),
+            failure.finite is not None or not held, _is_data(incident), tuple(remedies),
         )
         action = self._policy.decide(trouble, self._past(scene))
+        if action.kind == "remedy":
+            remedy = remedies[action.remedy]
+            from stayfinite.frameworks.torch.interventions.living import (
+                Living,  # a run without remedies loads no performers
+            )
+
+            self._remedies.append((remedy.title, Living(remedy.interventions, self._mending.name, self._relative)))
+            told = "; ".join(one.told for one in remedy.interventions)
+            said = f"from the next step on, {remedy.title[:1].lower()}{remedy.title[1:]} ({told}): {action.told}"
+            return "recovered", self._measure("remedied", failure, incident, said)
         if action.kind == "leave-out":
             return "skipped", self._measure("left-out", failure, incident, f"the update is left out: {action.told}")
         if action.kind == "mend":
@@ -214,6 +235,24 @@ class Recovery:
         changed = self._changed.pop(id(optimizer), None)
         if changed is not None:
             _give_back(changed[1])
+
+    @contextmanager
+    def around(self, scene: Scene) -> Iterator[None]:
+        """Entered round a pass and its repetitions: remedies that are applied are performed."""
+        with ExitStack() as stack:
+            for title, living in [*self._remedies]:
+                with shield.shielded(f"the remedy {title}", "it is not applied any more"):
+                    stack.enter_context(living.around(scene))
+            yield
+        for title, living in [*self._remedies]:
+            if living.refused or shield.is_off(f"the remedy {title}"):
+                self._remedies.remove((title, living))
+                living.close()
+
+    def note_item(self, item: Any) -> None:
+        """`next` gave `item` in this pass."""
+        for _, living in self._remedies:
+            living.note_item(item)
 
     def settle(self) -> None:
         """Give rates back to optimizers whose step was left by an exception."""

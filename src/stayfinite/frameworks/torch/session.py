@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -90,7 +91,7 @@ class Session:
         self._recovery: Recovery | None = None
         if policy is not None and options.on_incident == "recover":
             mending = Mending(self._state, self._name)
-            self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, lambda: self._scene)
+            self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, lambda: self._scene, self.relative)
             self._incidents.recovery = self._recovery
         self._unhook: Callable[[], None] = lambda: None
         self._objects = TorchObjects()
@@ -163,6 +164,8 @@ class Session:
             here.items.append(("error", error))
             raise
         here.items.append(("item", item))
+        if self._recovery is not None:
+            self._recovery.note_item(item)
         if self._scene is not None:
             self._scene.note_item(item)
         return item
@@ -178,14 +181,15 @@ class Session:
         here, failure = scene.here, None
         self._busy, self._scene = True, scene
         try:
-            yield here.attempt
-            self.live.current = None
-            failure = here.failure
-            if failure is not None:
-                where = scene.of_failure(failure)
-                yield from self._guarded(self._incidents.handle(failure, where, partial(self._inquire, where, failure)))
-            elif (scene.window.full is not None or self._surveys.busy) and (here.stepped or scene.window.by_hand):
-                yield from self._guarded(self._look_again(scene))
+            with self._recovery.around(scene) if self._recovery is not None else nullcontext():
+                yield here.attempt
+                self.live.current = None
+                failure = here.failure
+                if failure is not None:
+                    where = scene.of_failure(failure)
+                    yield from self._guarded(self._incidents.handle(failure, where, partial(self._inquire, where, failure)))
+                elif (scene.window.full is not None or self._surveys.busy) and (here.stepped or scene.window.by_hand):
+                    yield from self._guarded(self._look_again(scene))
             if self._recovery is not None and failure is None and (here.stepped or (scene.window.by_hand and here.backward)):
                 with shield.shielded("recovery"):
                     self._recovery.passed(scene)
