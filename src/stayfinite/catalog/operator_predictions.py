@@ -32,6 +32,7 @@ FAR = 1e4
 """What an infinity is replaced with: far from ordinary numbers, and its square is a number in all formats but float16."""
 _ROOTED = frozenset({"norm", "std", "distance", "cosine_similarity", "normalize"})
 """Kinds whose singular point is no single value of an operand: all of them are 0, or equal."""
+_LENGTHS = frozenset({"div", "reciprocal", "sqrt", "rsqrt", "pow"})
 _FRACTIONS = frozenset({"logit", "bce"})
 
 
@@ -78,7 +79,13 @@ def inside_domain(case: Case, *, placebo: Intervention | None = None, used: bool
         change = Within(here, int(normal), low=0.0 if fraction else margin, high=1.0 if fraction else "+inf")
     elif known.name in _ROOTED:
         change = Stable(here, "epsilon-inside")
-    return [Prediction(change, placebo=placebo, used=used)] if change is not None else []
+    if change is None:
+        return []
+    found = [Prediction(change, placebo=placebo, used=used)]
+    if known.name in _LENGTHS and case.origin is not None and case.origin.location.library is not None:
+        # a function of a library's computes it inside: its operands are out of reach, an epsilon is not
+        found.append(Prediction(Stable(here, "epsilon-inside"), placebo=placebo, used=used))
+    return found
 
 
 def is_used(case: Case) -> bool | None:

@@ -72,8 +72,10 @@ class Recomputed(Operators):
         new, named = tree_map_only(Tensor, self._widened, args), tree_map_only(Tensor, self._widened, kwargs)
         if name_of(function) in _CASTS | {"float", "double"}:
             result = function(*new, **named)
-            fits = not isinstance(result, Tensor) or not result.is_floating_point() or not _lost(new[0], result.dtype)
-            return result if fits else self._keep(new[0], result.dtype)
+            if not isinstance(result, Tensor) or not result.is_floating_point():
+                return result
+            # the same tensor under another name, where nothing was converted: what was kept is what it was before
+            return self._keep(new[0], result.dtype) if _lost(new[0], result.dtype) else result.view_as(result)
         with torch.autocast(self._wide_device(new), enabled=False):
             result = function(*new, **named)
         return tree_map_only(Tensor, lambda value: self._settled(value, narrow), result)
@@ -100,13 +102,29 @@ class Recomputed(Operators):
         return known if known is not None and known[0] is leaf else None
 
     def _widened(self, value: Tensor) -> Tensor:
-        return value.to(self._wide) if self._is_narrower(value) else value
+        if not self._is_narrower(value):
+            return value
+        return _Widened.apply(value, self._wide) if self.place is None else value.to(self._wide)  # type: ignore[no-any-return]
 
     def _is_narrower(self, value: Tensor) -> bool:
         return value.dtype in _LOW and value.dtype != self._wide and value.dtype is not torch.float64
 
     def _wide_device(self, arguments: Any) -> str:
         return next((leaf.device.type for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)), "cpu")
+
+
+class _Widened(torch.autograd.Function):
+    """A conversion whose gradient is cut to what the narrow format holds: a parameter keeps its format, and its gradient has it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, wide: torch.dtype) -> Tensor:
+        ctx.narrow = value.dtype
+        return value.to(wide)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:  # type: ignore[override]
+        limit = torch.finfo(ctx.narrow).max
+        return gradient.clamp(-limit, limit).to(ctx.narrow), None
 
 
 def _lost(value: Tensor, narrow: torch.dtype) -> bool:

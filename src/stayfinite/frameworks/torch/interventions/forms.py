@@ -38,6 +38,8 @@ class Rewritten(Operators):
         self.recipes = Recipes()
         self.bad: Tensor | None = None
         """Elements that are not finite in the result of the call that is changed now."""
+        self.compared = False
+        """The form has compared its result with the unchanged one itself."""
         self._form = FORMS[intervention.form]
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -49,10 +51,12 @@ class Rewritten(Operators):
         before = self.plain(function, args, kwargs)
         with torch.no_grad():
             self.bad = ~torch.isfinite(before) if isinstance(before, Tensor) and not before.is_quantized else None
+        self.compared = False
         after = self._form(self, (function, args, kwargs), before)
         if after is NotImplemented:
             return function(*args, **kwargs)
-        self.compare(before, after)
+        if not self.compared:
+            self.compare(before, after)
         if isinstance(after, Tensor) and self.bad is not None and self.bad.any():
             self.arrivals.of(after, self.bad)
         if is_in_place(function) and isinstance(after, Tensor):
@@ -204,7 +208,7 @@ def _in_log_space(performer: Rewritten, call: Call, before: Any) -> Any:
     elif name in ("logit", "special_logit"):
         result = space.log(value) - space.log_of_rest(value)
     elif name == "binary_cross_entropy":
-        result = _cross_entropy(space, call)
+        result = _cross_entropy(performer, space, call)
     if result is NotImplemented or not space.found or not isinstance(result, Tensor):
         return NotImplemented
     performer.did()
@@ -213,11 +217,16 @@ def _in_log_space(performer: Rewritten, call: Call, before: Any) -> Any:
     return result
 
 
-def _cross_entropy(space: LogSpace, call: Call) -> Any:
+def _cross_entropy(performer: Rewritten, space: LogSpace, call: Call) -> Any:
     probability, target = call[1][0], _argument(call, 1, "target", None)
     weight = _argument(call, 2, "weight", None)
     loss = -(target * space.log(probability) + (1 - target) * space.log_of_rest(probability))
     loss = loss if weight is None else loss * weight
+    # torch cuts the logarithms of 0 at -100: what it gives for probabilities of 0 and 1 is no measure
+    each = performer.plain(call[0], call[1][:3], {**{key: one for key, one in call[2].items() if key == "weight"}, "reduction": "none"})
+    if isinstance(each, Tensor):
+        performer.compare(each.masked_fill((probability == 0) | (probability == 1), math.nan), loss)
+        performer.compared = True
     how = call[2].get("reduction", _argument(call, 5, "reduction", "mean"))
     return loss.mean() if how == "mean" else loss.sum() if how == "sum" else loss
 
