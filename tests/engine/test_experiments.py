@@ -16,7 +16,7 @@ from stayfinite.engine.placebos import DRAWS, placebos
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.engine.rank import rank
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis
-from stayfinite.records.incident import Case
+from stayfinite.records.incident import Case, ExceptionInfo
 from stayfinite.records.intervention import (
     Effect,
     Intervention,
@@ -24,6 +24,7 @@ from stayfinite.records.intervention import (
     Precision,
     Prediction,
     Rows,
+    Stable,
     Term,
     Update,
     Within,
@@ -148,7 +149,11 @@ def test_a_placebo_stands_on_another_line_also_for_the_whole_step() -> None:
     seen = [Place("matmul", "train.py", 1), HERE, Place("mean", "train.py", 4), Place("mul", "train.py", 3)]
     found = placebos(Precision("float64", HERE), case, seen)
     assert found[0] == Precision("float64", Place("", "train.py", 4))
-    assert all(isinstance(one, Precision) and one.place is not None and one.place.line != 3 for one in found)
+    assert all(isinstance(one, Precision) and one.place is not None and one.place != HERE for one in found)
+    assert [one.place.line for one in found if isinstance(one, Precision) and one.place is not None] == [4, 1, 3]
+    raised = msgspec.structs.replace(case, exception=ExceptionInfo("ValueError", ""))
+    assert placebos(Stable(HERE, "log-softmax"), raised, seen)[0] == Precision("float64", Place("", "train.py", 1))
+    assert placebos(Precision("float32", HERE), case, seen)[-1] == Precision("float64", Place("", "train.py", 4))
     whole = placebos(Precision("float64"), case, seen)
     assert whole and all(isinstance(one, Precision) and one.place is not None for one in whole)
     assert placebos(Update(rate=0.1), case, seen) == []

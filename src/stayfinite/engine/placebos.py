@@ -14,6 +14,7 @@ import msgspec
 from stayfinite.catalog.predictions import left_out
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
+    Format,
     Intervention,
     Place,
     Precision,
@@ -37,11 +38,11 @@ ELSEWHERE = 2
 def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[Intervention]:
     """Placebos for `change`, best first; of `seen`, the lines that compute, those near the changed one come first."""
     if isinstance(change, Within):
-        return [msgspec.structs.replace(change, others=True), *_elsewhere("float64", change.place, seen)]
+        return [msgspec.structs.replace(change, others=True), *_elsewhere("float64", change.place, seen, case)]
     if isinstance(change, Precision):
-        return _elsewhere(change.format, change.place or _origin(case), seen)
+        return _elsewhere(change.format, change.place or _origin(case), seen, case)
     if isinstance(change, Stable):
-        return _elsewhere("float64", change.place, seen)
+        return _elsewhere("float64", change.place, seen, case)
     if isinstance(change, Rows):
         return _other_rows(change)
     if isinstance(change, (Values, Scaled)):
@@ -72,8 +73,9 @@ def _origin(case: Case) -> Place | None:
     return Place(origin.op, origin.location.file, origin.location.line) if origin is not None and origin.location.file else None
 
 
-def _elsewhere(form: str, place: Place | None, seen: Sequence[Place]) -> list[Intervention]:
-    """The operations of other lines, the one that runs next first."""
+def _elsewhere(form: Format, place: Place | None, seen: Sequence[Place], case: Case) -> list[Intervention]:
+    """The operations of other lines, the one that runs next first (the one that ran last, where an exception ends the step); then
+    others of the same line."""
     if place is None:
         return []
     here = [number for number, other in enumerate(seen) if (other.file, other.line) == (place.file, place.line)]
@@ -81,10 +83,14 @@ def _elsewhere(form: str, place: Place | None, seen: Sequence[Place]) -> list[In
     lines: dict[tuple[str, int], int] = {}
     for number, other in enumerate(seen):
         if (other.file, other.line) != (place.file, place.line):
-            after = number > middle
-            lines.setdefault((other.file, other.line), number - middle if after else len(seen) + middle - number)
-    near = sorted(lines, key=lambda line: lines[line])[:ELSEWHERE]
-    return [Precision(form, Place("", file, line)) for file, line in near]  # type: ignore[arg-type]
+            wanted = (number > middle) != (case.exception is not None)
+            lines.setdefault((other.file, other.line), abs(number - middle) + (0 if wanted else len(seen)))
+    near = [Place("", *line) for line in sorted(lines, key=lambda line: lines[line])[:ELSEWHERE]]
+    beside = [Place(other.kind, other.file, other.line) for other in (seen[number] for number in here) if other.kind != place.kind]
+    found: list[Intervention] = [Precision(form, other) for other in (*near, *dict.fromkeys(beside[:1]))]
+    if form == "float32":  # most lines compute in it anyway
+        found += [Precision("float64", other) for other in (*near, *beside)[:1]]
+    return found
 
 
 def _other_rows(change: Rows) -> list[Intervention]:
