@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from stayfinite.frameworks.torch.passes import Failure
-from stayfinite.frameworks.torch.scaling import LONGEST_CALIBRATION, SKIPPED_IN_A_ROW, Scaling, at_scale_one
+from stayfinite.frameworks.torch.scaling import LONGEST_CALIBRATION, SKIPPED_IN_A_ROW, Scaling, at_scale
 from stayfinite.records.location import Location
 
 LINE = Location(file="train.py", line=7)
@@ -92,9 +92,9 @@ def test_a_factor_that_outgrows_its_fall_is_a_failure() -> None:
     assert loop.found and "of the latest" in loop.found[0].hold_note
 
 
-def test_at_scale_one_leaves_the_scale_alone() -> None:
+def test_at_scale_leaves_the_scale_alone() -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
-    with at_scale_one():
+    with at_scale(1.0):
         assert float(scaler.scale(torch.tensor(3.0))) == 3.0
     assert float(scaler.scale(torch.tensor(3.0))) == 3.0 * 512.0
     assert scaler.get_scale() == 512.0

@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 import re
 
+import msgspec
+
 from stayfinite.catalog.clues import born_backward, consumers, finite, inputs, kind, mentions, message, origin_call
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.ops import op_kind
@@ -110,7 +112,12 @@ def below_limit(case: Case, *, placebo: Intervention | None = None) -> list[Pred
     if here is None or math.isinf(limit):
         return []
     low: Number = "-inf" if kind(case).name in ("exp", "exp2") else -0.4 * limit
-    return [Prediction(Within(here, 0, high=0.4 * limit, low=low), placebo=placebo)]
+    change = Within(here, 0, high=0.4 * limit, low=low)
+    return [
+        Prediction(change, placebo=placebo),
+        # the same argument may go into another line's
+        Prediction(msgspec.structs.replace(change, place=Place(here.kind, "", 0)), placebo=placebo, breadth=1),
+    ]
 
 
 def softmax_by_hand(case: Case) -> Stable | None:

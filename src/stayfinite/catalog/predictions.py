@@ -40,6 +40,15 @@ def filled(case: Case, names: tuple[str, ...], above: float = 0.0) -> list[Predi
     return here_and_before(case, Values(names[0], "filled", above, also=names[1:])) if names else []
 
 
+def without_gaps(case: Case) -> list[Prediction]:
+    """With the non-finite values of the batch replaced by the mean of their columns, or without the samples that have them, the step
+    passes."""
+    origin = case.origin
+    bad = tuple(stats.name for stats in case.batch if stats.nonfinite and "float" in stats.dtype)
+    names = bad or tuple(stats.name for stats in (origin.inputs if origin is not None and origin.op == "input" else ()))
+    return [*filled(case, names), *without_samples(case)]
+
+
 def scaled(case: Case, name: str) -> list[Prediction]:
     """With the columns of a tensor of the batch scaled to a deviation of 1, the step passes. That would cure anything that comes
     of large numbers."""

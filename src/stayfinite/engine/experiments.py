@@ -65,8 +65,8 @@ class _Lab:
         self.until = time.monotonic() + budget
         self.left = replays
         self.done = 0
-        self.shown: dict[Intervention, tuple[str, float]] = {}
-        """Changes that confirmed a cause: which, and by how many bits."""
+        self.shown: dict[tuple[Intervention, bool | None], tuple[str, float]] = {}
+        """Changes that confirmed a cause, with what it said of their use: which, and by how many bits."""
         self.rivals: set[str] = set()
         """Causes that were given the bits of another, because the same change would confirm them."""
         self.before = since_it_grew(case) - 1
@@ -140,7 +140,7 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
     expected = predictions(hypothesis.cause, lab.case)
     if not expected:
         return msgspec.structs.replace(hypothesis, verdict_reason="no experiment is known for this cause")
-    known = next((lab.shown[one.change] for one in expected if one.change in lab.shown), None)
+    known = next((lab.shown[one.change, one.used] for one in expected if (one.change, one.used) in lab.shown), None)
     if known is not None:  # it speaks as much for this one, but it is no second proof
         lab.rivals.add(hypothesis.cause)
         reason = f"what would show it has confirmed {known[0]} already: that experiment does not tell them apart"
@@ -167,8 +167,9 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
     best = next((entry for entry in performed if entry[2] == "confirmed"), None)
     if best is not None:
         prediction, one, _ = best
-        lab.shown[prediction.change] = hypothesis.cause, CONFIRMED_BITS[prediction.breadth]
+        lab.shown[prediction.change, prediction.used] = hypothesis.cause, CONFIRMED_BITS[prediction.breadth]
         passes = lab.passes if prediction.steps == 1 else "the run passes"
+        passes = "the failure shows" if prediction.reveals and one.outcome != "finite" else passes
         bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} {passes}; with {one.placebo_change} {lab.fails}"
         return _judged(hypothesis, told, "confirmed", claim, bits)
     if all(verdict == "refuted" for _, _, verdict in performed):
@@ -182,8 +183,8 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
 def _shared(tested: list[Hypothesis], lab: _Lab) -> list[Hypothesis]:
     """Bits for a cause that was confirmed at the failing operator count against those that said otherwise, not against those
     that were not asked: whoever made the operand too large, the step passes with a smaller one."""
-    confirmed = {cause for change, (cause, _) in lab.shown.items() if not isinstance(change, LOCAL)}
-    bits = [bits for change, (cause, bits) in lab.shown.items() if isinstance(change, LOCAL) and cause not in confirmed]
+    confirmed = {cause for (change, _), (cause, _) in lab.shown.items() if not isinstance(change, LOCAL)}
+    bits = [bits for (change, _), (cause, bits) in lab.shown.items() if isinstance(change, LOCAL) and cause not in confirmed]
     if not bits:
         return tested
     return [
@@ -216,7 +217,8 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
     not_done = _not_performed(changed)
     if not_done:
         return told("not performed", "", not_done), "not_tested"
-    if changed.failed:
+    revealed = prediction.reveals and _openly(changed)
+    if changed.failed and not revealed:
         elsewhere = yield from _elsewhere(prediction, changed, lab)
         if elsewhere:
             return told("elsewhere", "", elsewhere), "inconclusive"
@@ -232,7 +234,7 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
     if prediction.placebo is not None:
         given.insert(0, prediction.placebo)
     still, wanted = 0, min(enough(change), len(given))
-    last = ""
+    word, last = _word(changed, lab) if revealed else "finite", ""
     for placebo in given:
         if not lab.may_go_on():
             break
@@ -240,14 +242,15 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
         if _not_performed(outcome):
             continue
         last = placebo.told
-        if not outcome.failed:
-            return told("finite", "finite", "a change that should not matter cures it as well", last), "inconclusive"
+        if not outcome.failed or (revealed and _openly(outcome)):
+            same = _word(outcome, lab) if outcome.failed else "finite"
+            return told(word, same, f"a change that should not matter {'does' if revealed else 'cures'} it as well", last), "inconclusive"
         still += 1
         if still >= wanted:
-            return told("finite", _word(outcome, lab), "", last), "confirmed"
+            return told(word, _word(outcome, lab), "", last), "confirmed"
     if still:
-        return told("finite", lab.control, "", last), "confirmed"
-    return told("finite", "", "the step passes, but no placebo could be performed beside it"), "inconclusive"
+        return told(word, lab.control, "", last), "confirmed"
+    return told(word, "", "the step passes, but no placebo could be performed beside it"), "inconclusive"
 
 
 def _holds(prediction: Prediction, one: Experiment, lab: _Lab) -> tuple[Experiment, VerdictName]:
@@ -321,6 +324,11 @@ def _elsewhere(prediction: Prediction, changed: Outcome, lab: _Lab) -> Generator
         return ""
     at = f" at {found.location.file}:{found.location.line}" if found.location.file else ""
     return f"the origin passes, and {found.op}{at} fails instead"
+
+
+def _openly(outcome: Outcome) -> bool:
+    """Whether an execution failed with a number that is not finite, or raised."""
+    return outcome.exception is not None or any(isinstance(loss, str) for loss in outcome.losses)
 
 
 def _not_performed(outcome: Outcome) -> str:

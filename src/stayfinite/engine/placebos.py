@@ -14,6 +14,7 @@ import msgspec
 from stayfinite.catalog.predictions import left_out
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
+    Bypassed,
     Format,
     Intervention,
     Place,
@@ -41,7 +42,7 @@ def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[In
         return [msgspec.structs.replace(change, others=True), *_elsewhere("float64", change.place, seen, case)]
     if isinstance(change, Precision):
         return _elsewhere(change.format, change.place or _origin(case), seen, case)
-    if isinstance(change, Stable):
+    if isinstance(change, (Stable, Bypassed)):
         return _elsewhere("float64", change.place, seen, case)
     if isinstance(change, Rows):
         return _other_rows(change)

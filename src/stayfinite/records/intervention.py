@@ -16,8 +16,8 @@ from stayfinite.records.numbers import Number, show
 class Place(msgspec.Struct, frozen=True):
     """The calls of one kind of operator that are made from one line of the user's code.
 
-    `kind`: canonical `OpKind`; ``""`` means every operator of that line. `file`, `line`: as in `Location`. `module`: where a
-    line calls several modules (a loop over layers), the dotted name of the one that is meant.
+    `kind`: canonical `OpKind`; ``""`` means every operator of that line. `file`, `line`: as in `Location`; a `file` of ``""``
+    means every line. `module`: where a line calls several modules (a loop over layers), the dotted name of the one that is meant.
     """
 
     kind: str
@@ -28,7 +28,7 @@ class Place(msgspec.Struct, frozen=True):
     @property
     def told(self) -> str:
         """For example ``"log at train.py:33"``."""
-        return f"{self.kind or 'everything'} at {self.file}:{self.line}"
+        return f"{self.kind or 'everything'} at {self.file}:{self.line}" if self.file else f"every {self.kind}"
 
 
 Format = Literal["float32", "float64"]
@@ -97,6 +97,28 @@ class Stable(msgspec.Struct, frozen=True, tag="stable"):
     def told(self) -> str:
         """The change in words."""
         return f"{self.place.told} as {self.form.replace('-', ' ')}"
+
+
+class Bypassed(msgspec.Struct, frozen=True, tag="bypassed"):
+    """The operation at `place` is left out: what it is given takes the place of what it gives."""
+
+    place: Place
+
+    @property
+    def told(self) -> str:
+        """The change in words."""
+        return f"{self.place.told} left out"
+
+
+class LossScale(msgspec.Struct, frozen=True, tag="loss-scale"):
+    """Gradient scalers multiply losses with `scale`; they keep their own."""
+
+    scale: float = 1.0
+
+    @property
+    def told(self) -> str:
+        """The change in words."""
+        return f"a loss scale of {show(self.scale)}"
 
 
 class Rows(msgspec.Struct, frozen=True, tag="rows"):
@@ -234,7 +256,7 @@ class Backend(msgspec.Struct, frozen=True, tag="backend"):
         return f"{self.name.replace('-', ' ')} code"
 
 
-Intervention = Union[Precision, Within, Stable, Rows, Values, Term, Scaled, Joined, Update, State, Backend]
+Intervention = Union[Precision, Within, Stable, Bypassed, LossScale, Rows, Values, Term, Scaled, Joined, Update, State, Backend]
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -267,6 +289,7 @@ class Prediction(msgspec.Struct, frozen=True):
       cured by it too (one operator in another format), 2 for a change to the whole step. Specific beats broad.
     - `steps`: 1 if the held step can tell; 0 if it takes the run from its start, because the failure grew over many steps.
     - `used`: whether the loss depends on the elements that are changed (`Effect.arrived`); ``None``: either.
+    - `reveals`: with `change` the step fails openly, with a number that is not finite, instead of in silence.
     """
 
     change: Intervention
@@ -274,3 +297,4 @@ class Prediction(msgspec.Struct, frozen=True):
     breadth: Literal[0, 1, 2] = 0
     steps: int = 1
     used: bool | None = None
+    reveals: bool = False

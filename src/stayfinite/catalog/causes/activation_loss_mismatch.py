@@ -34,9 +34,11 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite, origin_location
 from stayfinite.catalog.dtypes import dtype_facts
+from stayfinite.catalog.operator_predictions import at
 from stayfinite.catalog.surveyed import MOSTLY, NOTHING_LEARNED, same_line, share_of_units, surveyed
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Bypassed, Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import LossInputs
@@ -58,7 +60,7 @@ NORMALISES = {
 }
 """Losses that normalise scores, and what should not have been applied to the scores before."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -121,3 +123,10 @@ def _out_of_range(loss: LossInputs) -> Evidence | None:
     side = f"goes down to {show(low)}" if below > above else f"reaches {show(high)}"
     bound = f"at least {show(limits[0])}" if below > above else f"at most {show(limits[1])}"
     return Evidence(f"the target {side}, a {loss.made_by} gives {bound}", 7.5 if unreached else 5.0, "misfit")
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the activation left out the loss reaches the weights."""
+    worst = _worst(case)
+    here = at(worst[0].made_by, worst[0].made_at) if worst is not None and worst[0].made_by else None
+    return [Prediction(Bypassed(here))] if here is not None else []

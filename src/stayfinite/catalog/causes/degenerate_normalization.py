@@ -32,15 +32,17 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.catalog.normalizations import NORMALIZERS, divided_by, few_samples, zero_divisor
+from stayfinite.catalog.predictions import without_gaps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 
 TITLE = "A sample normalised by a spread or sum of 0"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=frozenset({"data", "forward", "loss"}))
 EXAMPLES = ("cropped-seals", "short-reviews")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -57,3 +59,8 @@ def evidence(case: Case) -> list[Evidence]:
     else:
         found.append(Evidence("all samples are bad alike", -4.0, "samples"))
     return found
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the gaps filled that it left in the batch the step passes, and without the samples that have them."""
+    return without_gaps(case)

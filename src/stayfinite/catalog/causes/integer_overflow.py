@@ -32,8 +32,10 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import birth, birth_location
+from stayfinite.catalog.predictions import without_gaps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 
 TITLE = "Integer arithmetic out of its range"
@@ -41,7 +43,7 @@ PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=frozenset({"data", "forward", "loss"}))
 EXAMPLES = ("loud-clips", "saturated-pixels")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -56,3 +58,8 @@ def locate(case: Case) -> Location:
     """The integer operation; else where the bad value was made."""
     made = birth(case)
     return made.wrapped_at if made is not None and made.wrapped and made.wrapped_at.file else birth_location(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the gaps filled that it left in the batch the step passes, and without the samples that have them."""
+    return without_gaps(case)

@@ -39,6 +39,7 @@ from stayfinite.catalog.clues import finite, optimizer_location, overflowed, pha
 from stayfinite.catalog.histories import growth, rate_ratio
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import LossScale, Prediction, Update
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.scaling import LossScaling, Misuse
@@ -129,3 +130,17 @@ def locate(case: Case) -> Location:
         misuses += [scaling.misuse("clipped-scaled"), scaling.misuse("unscaled-loss")]
     place = next((one.location for one in misuses if one is not None and one.location.file), scaling.location)
     return place if place.file else optimizer_location(case)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With a loss that is not scaled the gradients are finite; with a rate that takes out what was left of the scale the run is."""
+    scaling = case.configuration.loss_scaling
+    if scaling is None:
+        return []
+    used = scaling.misuse("stepped-scaled") or scaling.misuse("not-divided")
+    factor = finite(used.factor) if used is not None else None
+    found = [Prediction(Update(rate=1.0 / factor), steps=0)] if factor is not None and factor > 1.0 else []
+    scale = finite(scaling.scale)
+    if scaling.in_a_row and scale is not None and case.replay.unscaled == "finite":
+        found.insert(0, Prediction(LossScale(1.0), placebo=LossScale(0.9 * scale)))
+    return found

@@ -32,9 +32,11 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import origin_location
+from stayfinite.catalog.operator_predictions import at
 from stayfinite.catalog.surveyed import MOSTLY, NOTHING_LEARNED, is_floor_of_zero, is_origin, surveyed
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Bypassed, Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import Barrier
@@ -47,7 +49,7 @@ EXAMPLES = ("freight-cost", "river-gauge")
 GUARDS = frozenset({"nan_to_num", "clamp", "where", "masked_fill", "max", "min"})
 """Kinds that put a constant in the place of a value."""
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -91,3 +93,10 @@ def _worst(case: Case) -> Barrier | None:
         if barrier.kind in GUARDS and (barrier.replaced or barrier.clamped) and not is_floor_of_zero(barrier)
     ]
     return max(guards, key=lambda one: (_share(one, one.replaced), _share(one, one.clamped)), default=None)
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the guard left out the gradient comes through, or the failure that it hides shows."""
+    guard = _worst(case)
+    here = at(guard.kind, guard.location) if guard is not None else None
+    return [Prediction(Bypassed(here), reveals=True)] if here is not None else []

@@ -32,7 +32,7 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth
 from stayfinite.catalog.clues import birth_location as locate
-from stayfinite.catalog.predictions import filled, without_samples
+from stayfinite.catalog.predictions import without_gaps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -83,7 +83,4 @@ def _where(case: Case) -> Evidence:
 
 def predict(case: Case) -> list[Prediction]:
     """With the gaps of the batch filled the step passes, and without the samples that have them."""
-    origin = case.origin
-    bad = tuple(stats.name for stats in case.batch if stats.nonfinite and "float" in stats.dtype)
-    names = bad or tuple(stats.name for stats in (origin.inputs if origin is not None and origin.op == "input" else ()))
-    return [*filled(case, names), *without_samples(case)]
+    return without_gaps(case)

@@ -47,8 +47,10 @@ from stayfinite.catalog.clues import (
 )
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.histories import growth, loss_factor, own_window, rate_ratio
+from stayfinite.catalog.operator_predictions import at
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, Update, Within
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -61,7 +63,7 @@ PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=frozenset({"optimizer", "backward"}))
 EXAMPLES = ("optimizer-arithmetic", "orbits-in-metres", "corrected-averages", "queue-times")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
@@ -113,3 +115,16 @@ def _square(case: Case) -> str | None:
     if gradient < limit:
         return None
     return f"a gradient of {show(gradient)} squared and times {show(1.0 - beta)} leaves {narrow.name}"
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the divisor kept away from 0, with a larger epsilon, or with gradients whose squares the format holds, the update is
+    finite; a smaller rate does not help."""
+    placebo, here = Update(rate=0.1), origin_location(case)
+    if divides_by_zero(case):
+        line = at("div", here)
+        inside = [Prediction(Within(line, 1, away=1e-6))] if line is not None else []
+        return [*inside, Prediction(Update(options=(("eps", 1e-3),)), placebo=placebo)]
+    formats = [facts for name in (*dtypes(case), *case.configuration.parameter_dtypes) if (facts := dtype_facts(name)) is not None]
+    largest = min((facts.largest for facts in formats), default=0.0)
+    return [Prediction(Update(clip="value", limit=1e-3 * math.sqrt(largest)), placebo=placebo)] if largest else []

@@ -34,15 +34,17 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.catalog.normalizations import SPREADS, divided_by, few_samples, zero_divisor
+from stayfinite.catalog.predictions import without_gaps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction
 
 TITLE = "A constant feature divided by its spread"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=frozenset({"data", "forward", "loss"}))
 EXAMPLES = ("stuck-sensor", "walk-forward")
 
-__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate"]
+__all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -62,3 +64,8 @@ def evidence(case: Case) -> list[Evidence]:
     if columns:
         found.append(Evidence(f"the bad values lie in column {', '.join(columns[:4])}", 2.5, "columns"))
     return found
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With the gaps filled that it left in the batch the step passes, and without the samples that have them."""
+    return without_gaps(case)

@@ -26,7 +26,7 @@ from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.marks import content_undo
 from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.repeat import Repeat
-from stayfinite.frameworks.torch.scaling import at_scale_one
+from stayfinite.frameworks.torch.scaling import at_scale
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot, together
 from stayfinite.frameworks.torch.stats import quietly
@@ -253,7 +253,7 @@ class Inquiry:
                 if tracer is not None:
                     stack.enter_context(tracer)
                 if request.purpose == "unscaled":
-                    stack.enter_context(at_scale_one())
+                    stack.enter_context(at_scale(1.0))
                 for turn in self._turns(watcher) if past is None else past.turns(lambda: self._listener(performer), watcher):
                     sensors.watcher = turn.watcher
                     with quietly():  # what is put back between two passes is no operation of the step

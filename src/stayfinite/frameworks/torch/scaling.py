@@ -338,8 +338,9 @@ def skips_by_itself(optimizer: Optimizer) -> bool:
 
 
 @contextmanager
-def at_scale_one() -> Iterator[None]:
-    """A block in which every gradient scaler multiplies with 1: what a loss gives by itself. Scalers keep their scale."""
+def at_scale(fixed: float) -> Iterator[list[Any]]:
+    """A block in which every gradient scaler multiplies with `fixed`; scalers keep their scale. With 1 a loss gives what it gives by
+    itself. Its value is the list of the calls, filled as they happen."""
     kind = torch.amp.grad_scaler.GradScaler
     original = kind.scale
     kept: list[tuple[Any, float, float | None]] = []
@@ -347,14 +348,14 @@ def at_scale_one() -> Iterator[None]:
     def scale(scaler: Any, outputs: Any) -> Any:
         held = float(scaler._scale) if scaler._scale is not None else None
         kept.append((scaler, scaler._init_scale, held))
-        scaler._init_scale = 1.0
+        scaler._init_scale = fixed
         if held is not None:
-            scaler._scale.fill_(1.0)
+            scaler._scale.fill_(fixed)
         return original(scaler, outputs)
 
     kind.scale = scale
     try:
-        yield
+        yield kept
     finally:
         kind.scale = original
         for scaler, initial, held in reversed(kept):

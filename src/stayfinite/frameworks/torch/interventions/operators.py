@@ -100,7 +100,7 @@ class Operators(Performer):
         place = self.place
         if place is None:
             return bool(kinds)
-        if (place.file, place.line) != here or (place.module is not None and not self._runs(place.module)):
+        if (place.file and (place.file, place.line) != here) or (place.module is not None and not self._runs(place.module)):
             return False
         if not place.kind or place.kind in kinds:
             return True

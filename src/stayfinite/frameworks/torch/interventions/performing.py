@@ -20,9 +20,11 @@ from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.records.intervention import (
+    Bypassed,
     Effect,
     Intervention,
     Joined,
+    LossScale,
     Place,
     Precision,
     Rows,
@@ -133,6 +135,14 @@ def performer(intervention: Intervention, given: Given) -> Performer:
         from stayfinite.frameworks.torch.interventions import joining
 
         return joining.Rejoined(intervention, given)
+    if isinstance(intervention, Bypassed):
+        from stayfinite.frameworks.torch.interventions import bypassing
+
+        return bypassing.LeftAside(intervention, given)
+    if isinstance(intervention, LossScale):
+        from stayfinite.frameworks.torch.interventions import bypassing
+
+        return bypassing.Rescaled(intervention)
     from stayfinite.frameworks.torch.interventions import backends
 
     return backends.performer(intervention, given)
