@@ -45,6 +45,10 @@ class Source:
         start = offset(self.lines, node.lineno, node.col_offset)
         return self.text[start : offset(self.lines, node.end_lineno or 0, node.end_col_offset or 0)]
 
+    def segment_of(self, scope: Scope) -> str:
+        """The text of a function, or of the whole file."""
+        return self.text if isinstance(scope, ast.Module) else "".join(self.lines[scope.lineno - 1 : scope.end_lineno])
+
     def spliced(self, outer: ast.expr, inner: ast.expr, text: str) -> str:
         """The text of `outer` with `text` in the place of `inner`, which lies in it."""
         begin = offset(self.lines, outer.lineno, outer.col_offset)

@@ -76,13 +76,13 @@ def _rewritten(project: Project, source: Source, log: View) -> tuple[list[Edit |
     argument = log.first
     assert argument is not None
     complement = _complement(argument)
-    core, picks = _core(source, complement if complement is not None else argument)
+    core, picks = core_of(source, complement if complement is not None else argument)
     if complement is not None and picks:
         return None
     for made in project.made(source, core):
         probability = view(made.source, made.value)
         if probability is None or probability.name not in ("softmax", "sigmoid") or probability.first is None:
-            probability = _by_hand(project, made)
+            probability = written_out(made.source, made.value)
         if probability is None:
             continue
         if probability.name == "softmax" and complement is not None:
@@ -147,7 +147,7 @@ def _complement(node: ast.expr) -> ast.expr | None:
     return node.right if minus and isinstance(node, ast.BinOp) and number(node.left) == 1.0 else None
 
 
-def _core(source: Source, node: ast.expr) -> tuple[ast.expr, bool]:
+def core_of(source: Source, node: ast.expr) -> tuple[ast.expr, bool]:
     """`node` without what only picks or moves its elements, and whether there was something of that sort."""
     picked = False
     while True:
@@ -160,10 +160,8 @@ def _core(source: Source, node: ast.expr) -> tuple[ast.expr, bool]:
             return node, picked
 
 
-def _by_hand(project: Project, made: Made) -> View | None:
+def written_out(source: Source, node: ast.expr) -> View | None:
     """A sigmoid that is written out: ``1 / (1 + torch.exp(-z))``."""
-    del project
-    node = made.value
     if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and number(node.left) == 1.0):
         return None
     below = node.right
@@ -171,7 +169,7 @@ def _by_hand(project: Project, made: Made) -> View | None:
         return None
     one, other = below.left, below.right
     power = other if number(one) == 1.0 else one if number(other) == 1.0 else None
-    seen = view(made.source, power) if power is not None else None
+    seen = view(source, power) if power is not None else None
     if seen is None or seen.name != "exp" or seen.first is None:
         return None
     inner = seen.first

@@ -1,0 +1,48 @@
+"""The line that makes the data a batch is cut from, and a statement after it that changes what it made."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from stayfinite.catalog import places
+from stayfinite.catalog.edits.seeking import assigned_names, statement_at
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.records.fix import Edit
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+
+
+def made_at(case: Case, name: str) -> Iterator[Location]:
+    """Lines that make the data of which the tensor `name` is a part, the one that was named first."""
+    seen = set()
+    found = places.data(case, name)
+    nearest = sorted(case.makings, key=lambda one: one.far)
+    root = name.partition("[")[0].partition(".")[0]
+    others = [one.location for one in nearest if one.by in ("table", "made") and one.name.partition("[")[0] in (name, root)]
+    for place in ([found] if found is not None else []) + others:
+        if (place.file, place.line) not in seen:
+            seen.add((place.file, place.line))
+            yield place
+
+
+def after_table(project: Project, place: Location, template: str) -> tuple[Source, ast.expr, list[Edit | None]] | None:
+    """Edits that add `template` after the assignment at `place`; ``{x}`` in it is what was assigned. ``None`` where it is none."""
+    source = project.get(place.file)
+    statement = statement_at(source, place.line) if source is not None else None
+    targets = assigned_names(statement)
+    if source is None or statement is None or len(targets) != 1 or isinstance(statement, ast.AugAssign):
+        return None
+    if not isinstance(targets[0], (ast.Name, ast.Attribute)) or statement.lineno > place.line:
+        return None
+    text = "\n".join(line.format(x=source.segment(targets[0])) for line in template.split("\n"))
+    return source, targets[0], [source.insert_after(statement, text)]
+
+
+def is_torch(source: Source, place: Location) -> bool:
+    """True if the expression at `place` is made by torch, as far as its text says."""
+    statement = statement_at(source, place.line)
+    text = source.segment(statement) if statement is not None else place.code
+    value = text.partition("=")[2].lstrip() if isinstance(statement, ast.Assign) else text
+    return "torch." in value or ".float()" in value or "from_numpy" in value

@@ -1,0 +1,72 @@
+"""Lower the learning rate to a tenth.
+
+What it changes
+---------------
+The number in the source that is the rate, wherever it stands: in the optimizer's call, a constant, a setting, a default.
+
+When it helps
+-------------
+Where steps are larger than the curvature allows: the loss grows from step to step until a format cannot hold it. It also puts off
+failures that come with progress, which is no cure: a trial that has not come as far proves nothing.
+
+What it may cost
+----------------
+Training takes longer to come as far. Warm-up or clipping may be enough.
+
+Example
+-------
+::
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)     # not lr=0.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog.edits.seeking import node_at
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.catalog.edits.views import number
+from stayfinite.catalog.places import rate
+from stayfinite.catalog.remedy import offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Update
+from stayfinite.records.numbers import show
+
+TITLE = "Lower the learning rate"
+CURES = (
+    "learning-rate-too-high", "exploding-gradient", "bad-initialization", "exp-overflow", "dominant-loss-term", "nonpositive-variance",
+    "saturated-activation", "dead-relu", "unscaled-input", "unscaled-target", "naive-softmax-overflow", "half-precision-overflow",
+)
+APPLICABILITY = "unsafe"
+BREADTH = 2
+ON_STEP = False
+EXAMPLES = ("learning-rate-too-high", "film-factors")
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """A tenth, and a hundredth where the rate is blamed first."""
+    place = rate(case)
+    change = Update(rate=0.1)
+    if place is None:
+        if not case.configuration.optimizers:
+            return []
+        return [offered(__name__, sources, None, change, says="the source does not show which number the rate is: make it a tenth")]
+    source = Project({place.file: sources[place.file]}).get(place.file) if place.file in sources else None
+    node = node_at(source, place) if source is not None else None
+    value = number(node)
+    if source is None or node is None or not value:
+        return [offered(__name__, sources, None, change, says=f"the rate of {place.file}:{place.line} is computed there: make it a tenth")]
+    offers = []
+    for factor in (0.1, 0.01):
+        says = f"Lower the learning rate from {show(value)} to {show(value * factor)}"
+        offers.append(offered(__name__, sources, [source.replace(node, _written(value * factor))], Update(rate=factor), says=says,
+                              cost="training takes longer to come as far"))
+    return offers
+
+
+def _written(value: float) -> str:
+    """`value` as people write rates: ``0.012``, ``1.2e-05``."""
+    text = f"{value:.6g}"
+    return text if "e" in text or "." in text else f"{text}.0"

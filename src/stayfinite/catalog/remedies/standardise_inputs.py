@@ -1,0 +1,73 @@
+"""Give each input column mean 0 and deviation 1.
+
+What it changes
+---------------
+After the line that makes the table, each column has its mean subtracted and is divided by its deviation.
+
+When it helps
+-------------
+Columns of years, metres or counts in the thousands make the first layer huge, and a rate that fits one column is far too high
+for another.
+
+What it may cost
+----------------
+The same numbers must be used for new data: keep them with the model.
+
+Example
+-------
+::
+
+    x = (x - x.mean(0)) / x.std(0).clamp(min=1e-6)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.catalog.remedy import offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Values
+
+TITLE = "Give each input column mean 0 and deviation 1"
+CURES = (
+    "unscaled-input", "extreme-input", "learning-rate-too-high", "saturated-activation", "dead-relu", "corrupt-sample",
+)
+APPLICABILITY = "unsafe"
+BREADTH = 1
+ON_STEP = False
+EXAMPLES = ("progression-by-hand",)
+
+TORCH = "{x} = ({x}.float() - {x}.float().mean(0)) / {x}.float().std(0).clamp(min=1e-6)"
+OTHER = "{x} = ({x} - {x}.mean(0)) / ({x}.std(0) + 1e-6)"
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """For the tensors that models were given, the largest first."""
+    return scaled(__name__, case, sources, [stats.name for stats in (*case.trace.model_inputs, *case.batch)])
+
+
+def scaled(module: str, case: Case, sources: Mapping[str, str], names: Sequence[str]) -> list[Remedy]:
+    """Proposals that standardise the tables of `names`."""
+    project = Project(sources)
+    offers: list[Remedy] = []
+    seen: set[tuple[str, int]] = set()
+    sizes = {stats.name: max((abs(one) for one in (stats.min, stats.max) if not isinstance(one, str)), default=0.0)
+             for stats in (*case.trace.model_inputs, *case.batch) if stats.dtype.startswith(("float", "bfloat"))}
+    wanted = sorted((name for name in dict.fromkeys(names) if sizes.get(name, 0.0) > 5.0), key=lambda name: -sizes[name])
+    for name in wanted[:2]:
+        for place in made_at(case, name):
+            source = project.get(place.file)
+            if source is None or (place.file, place.line) in seen:
+                continue
+            seen.add((place.file, place.line))
+            found = after_table(project, place, TORCH if is_torch(source, place) else OTHER)
+            if found is not None and len(offers) < 2:
+                offers.append(offered(module, sources, found[2], Values(name, "standardised"),
+                                      says=f"Standardise `{source.segment(found[1])}` at {place.file}:{place.line}"))
+    if not offers and wanted:
+        return [offered(module, sources, None, Values(wanted[0], "standardised"), says=f"the source does not show a table that "
+                        f"`{wanted[0]}` is cut from: subtract the mean of each column and divide by its deviation where it is read")]
+    return offers

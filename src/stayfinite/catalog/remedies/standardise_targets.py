@@ -1,0 +1,42 @@
+"""Give the target mean 0 and deviation 1.
+
+What it changes
+---------------
+After the line that makes the targets, their mean is subtracted and they are divided by their deviation.
+
+When it helps
+-------------
+Prices in euros or distances in metres have squares of 1e12 and more: the first gradient is as large, and a usual rate far too
+high.
+
+What it may cost
+----------------
+Predictions are in deviations from the mean: scale them back for use.
+
+Example
+-------
+::
+
+    y = (y - y.mean()) / y.std()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog.remedies.standardise_inputs import scaled
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.incident import Case
+
+TITLE = "Give the target mean 0 and deviation 1"
+CURES = ("unscaled-target", "dominant-loss-term", "masked-failure", "optimizer-arithmetic")
+APPLICABILITY = "unsafe"
+BREADTH = 1
+ON_STEP = False
+EXAMPLES = ("star-luminosity",)
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """For what losses were given, and else the tensors of the batch that no model was given."""
+    given = {stats.name for stats in case.trace.model_inputs}
+    names = [stats.name for stats in (case.origin.inputs if case.origin is not None else ())]
+    return scaled(__name__, case, sources, [*names, *(stats.name for stats in case.batch if stats.name not in given)])

@@ -1,0 +1,55 @@
+"""Clear the gradients before each backward pass.
+
+What it changes
+---------------
+After each update, `optimizer.zero_grad()` clears what it was made of.
+
+When it helps
+-------------
+Gradients add up until somebody clears them: without that, each update is made of all gradients since the start, which acts like a
+momentum of 1, and the loss swings wider and wider.
+
+What it may cost
+----------------
+Nothing, unless gradients were added up over several batches on purpose: then clear them after the update, not in between.
+
+Example
+-------
+::
+
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog.edits.seeking import steps
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.catalog.remedy import offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.fix import Edit
+from stayfinite.records.incident import Case
+
+TITLE = "Clear the gradients after each update"
+CURES = ("missing-zero-grad",)
+APPLICABILITY = "unsafe"
+ON_STEP = False
+EXAMPLES = ("missing-zero-grad", "two-optimizers")
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """After every update whose optimizer is cleared nowhere in the function."""
+    found = steps(Project(sources), case)
+    edits: list[Edit | None] = []
+    for step in found:
+        clears = f"{step.optimizer}.zero_grad("
+        if clears in step.source.segment_of(step.source.scope(step.statement)):
+            continue
+        edits.append(step.source.insert_after(step.statement, f"{step.optimizer}.zero_grad()"))
+    if not edits:
+        return [offered(__name__, sources, None, says="gradients are cleared somewhere, but not between this update and the next "
+                        "backward pass: call zero_grad there")]
+    return [offered(__name__, sources, edits)]
