@@ -198,3 +198,24 @@ def test_a_proof_at_the_operator_is_none_against_what_may_have_fed_it(replayed: 
     after, _ = conduct(replayed, Diagnosis(hypotheses=(*others, first)), passes(changed=True, placebo=False))
     assert [one.cause for one in after.hypotheses] == ["upstream", first.cause, "unknown"]
     assert after.hypotheses[1].verdict == "confirmed"
+
+
+def test_what_needs_a_whole_run_is_tested_on_the_remembered_steps_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    rate = Update(rate=0.1)
+    case = next(case for case in CASES.values() if rank(case).hypotheses and case.replay.not_tested is None)
+    monkeypatch.setattr(module, "predictions", lambda cause, _case: [Prediction(rate, steps=0, breadth=1)])
+    monkeypatch.setattr(module, "since_it_grew", lambda _case: 6)
+    asked: list[ReplayRequest] = []
+    running = experiment(case, rank(case), budget=60.0)
+    outcome: Outcome | None = None
+    with pytest.raises(StopIteration) as finished:
+        while True:
+            request = running.send(outcome) if outcome is not None else next(running)
+            asked.append(request)
+            ok = request.intervention == rate
+            outcome = Outcome(not ok, "", losses=(0.5 if ok else "nan",), effect=Effect(applied=1))
+    assert [(one.steps, one.intervention) for one in asked[:2]] == [(6, rate), (6, Update(rate=0.991))]
+    assert finished.value.value.hypotheses[0].verdict == "confirmed"
+    calm = msgspec.structs.replace(case)
+    monkeypatch.setattr(module, "since_it_grew", lambda _case: 1)
+    assert conduct(calm, rank(calm), passes(changed=True, placebo=False))[1] == []  # nothing grew: nothing to go back to

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from stayfinite.engine.ports import Examination, Examined, FindMakings, Listener, Outcome, ReplayRequest
+from stayfinite.engine.ports import Examination, Examined, FindMakings, Listener, Outcome, ReplayRequest, TryOut
 from stayfinite.records.incident import Case, Incident, ReplaySummary
 from stayfinite.records.trace import Trace
 
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 REPLAYS = 12
 """Repetitions that experiments on one finite failure may take: the training goes on, and a survey costs several steps."""
+RUNS = 0.5
+"""Share of the budget that runs from the start may take after a divergence: the training waits, and may yet fail for good."""
 TOLD_ANYWAY = frozenset({"divergence", "loss-spike", "gradient-spike"})
 """Symptoms that are facts by themselves: they are told whatever the survey says."""
 
 
 def examine(
-    case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0
+    case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
+    try_out: TryOut | None = None,
 ) -> Examination:
     """Survey a step after the symptom of `case`.
 
     **Arguments**: `repeatable`: ``None`` if the step can be repeated, else why not. `makings`: finds the lines that made
-    what failed. `budget`: seconds for experiments.
+    what failed. `budget`: seconds for experiments. `try_out`: runs the script again from its start, with one change.
 
     **Returns** a generator of replay requests whose value says what there is to tell.
     """
@@ -68,6 +71,8 @@ def examine(
     diagnosis = rank(case)
     if found is not None and budget > 0.0:
         diagnosis = yield from experiment(case, diagnosis, budget=budget, replays=REPLAYS, judge=_judge(case, found))
+    elif found is None and budget > 0.0 and try_out is not None and case.symptom.detector == "divergence":
+        diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, try_out=try_out, runs_only=True)
     incident = Incident(
         id=incident_id(case), case=case, diagnosis=diagnosis, stopped=False, seconds=time.monotonic() - started
     )

@@ -58,8 +58,11 @@ Experiments = Generator[ReplayRequest, Outcome, Diagnosis]
 class _Lab:
     """What the experiments of one incident share."""
 
-    def __init__(self, case: Case, budget: float, replays: int, try_out: TryOut | None, judge: Judge | None = None) -> None:
+    def __init__(
+        self, case: Case, budget: float, replays: int, try_out: TryOut | None, judge: Judge | None = None, *, runs_only: bool = False
+    ) -> None:
         self.case = case
+        self.runs_only = runs_only
         self.judge = judge
         self.rerun = Rerun(case, try_out) if try_out is not None else None
         self.until = time.monotonic() + budget
@@ -79,7 +82,7 @@ class _Lab:
         if case.exception is not None:
             self.control = case.exception.type
         self.passes, self.fails = "the step passes", "it still fails"
-        if judge is not None:
+        if judge is not None or runs_only:
             self.control = case.symptom.detector
             self.passes, self.fails = f"the {self.control} is gone", "it is still there"
 
@@ -102,19 +105,20 @@ class _Lab:
 
 def experiment(
     case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS, try_out: TryOut | None = None,
-    judge: Judge | None = None,
+    judge: Judge | None = None, runs_only: bool = False,
 ) -> Experiments:
     """Test the likely causes of `case`, the likeliest first.
 
     **Arguments**: `budget`: seconds; `replays`: repetitions at most; `try_out`: runs the script again from its start, for what a
-    single step cannot tell; `judge`: of a failure whose numbers are finite, what a survey of the repeated step still shows of it.
+    single step cannot tell; `judge`: of a failure whose numbers are finite, what a survey of the repeated step still shows of it;
+    `runs_only`: the step itself is sound, and only whole runs can tell.
 
     **Returns** a generator of replay requests whose value is the diagnosis with verdicts, ranked anew.
     """
     started = time.monotonic()
     if case.replay.not_tested is not None or not case.replay.agreed or not diagnosis.hypotheses:
         return diagnosis
-    lab = _Lab(case, budget, replays, try_out, judge)
+    lab = _Lab(case, budget, replays, try_out, judge, runs_only=runs_only)
     tested: list[Hypothesis] = []
     for number, hypothesis in enumerate(diagnosis.hypotheses):
         likely = hypothesis.probability >= LIKELY and number < TESTED
@@ -150,14 +154,21 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
         if not lab.may_go_on(2):
             break
         if prediction.steps == 1:
+            if lab.runs_only:
+                continue
             with_one, verdict = yield from _compare(prediction, lab)
             if verdict == "confirmed" and lab.grew:
                 with_one, verdict = _holds(prediction, with_one, lab)
         else:
             with_one, verdict = _compare_runs(prediction, lab)
+            if verdict == "not_tested" and lab.before and not lab.runs_only:  # what is remembered of the steps since it grew may do
+                again, other = yield from _compare(msgspec.structs.replace(prediction, steps=lab.before + 1), lab)
+                with_one, verdict = (with_one, verdict) if other == "not_tested" else (again, other)
         done.append((prediction, with_one, verdict))
         if verdict == "confirmed":
             break
+    if not done and lab.runs_only:
+        return msgspec.structs.replace(hypothesis, verdict_reason="no experiment over a whole run is known for this cause")
     if not done:
         return msgspec.structs.replace(hypothesis, verdict_reason="the budget for experiments was spent on likelier causes")
     told = tuple(one for _, one, _ in done)
@@ -231,8 +242,8 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
         part = "a part" if arrived == "finite" else "no part"
         return told("finite", "", f"the step passes, but what is changed has {part} in the loss"), "inconclusive"
     given = placebos(change, lab.case, changed.places)
-    if prediction.placebo is not None:
-        given.insert(0, prediction.placebo)
+    dose = over_steps(change) if prediction.steps > 1 else None
+    given = [one for one in (prediction.placebo, dose, *given) if one is not None]
     still, wanted = 0, min(enough(change), len(given))
     word, last = _word(changed, lab) if revealed else "finite", ""
     for placebo in given:

@@ -130,7 +130,8 @@ class Examine(Protocol):
     """`engine.examine.examine`, handed to the session of a framework."""
 
     def __call__(
-        self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0
+        self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
+        try_out: TryOut | None = None,
     ) -> Examination:
         """Begin the examination of a step whose numbers are finite."""
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from stayfinite import shield
-from stayfinite.engine.ports import Examine, Examined, Listener, Outcome, Readings
+from stayfinite.engine.ports import Examine, Examined, Listener, Outcome, Readings, TryOut
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.inquiry import Inquiry
@@ -77,6 +77,7 @@ class Surveys:
         self._taken = 0
         self._not_before = 0
         self._spent = 0.0
+        self._began = time.monotonic()
 
     @property
     def busy(self) -> bool:
@@ -157,6 +158,12 @@ class Surveys:
         for symptom, examined in results:
             self._conclude(symptom, examined)
 
+    def _trier(self, symptom: Symptom) -> TryOut | None:
+        from stayfinite.frameworks.torch.trying import trier  # a run without suspicions is not run again
+
+        left = max(0.0, self._options.budget - self._spent)
+        return trier(self._options, symptom, took=time.monotonic() - self._began - self._spent, budget=left)
+
     def _conduct(
         self, case: Case, scene: Scene, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None, *, trial: bool = False
     ) -> Generator[Attempt, None, tuple[Examined, Outcome | None]]:
@@ -166,6 +173,7 @@ class Surveys:
         work = self._examine(
             case, self._listener, repeatable=reason, makings=lambda located: self._makings(located, scene.frame),
             budget=max(0.0, self._options.budget - self._spent) if inquiry is not None and not trial else 0.0,
+            try_out=None if trial else self._trier(case.symptom),
         )
         answer: Outcome | None = None
         while True:
