@@ -39,7 +39,7 @@ def main(out: str, mode: str, script: str) -> int:
         return report
 
     Watching.finish = finishing  # type: ignore[method-assign]
-    options = Options(on_incident=mode, budget=20.0, keep_case=False, trials=False)
+    options = Options(on_incident=mode, budget=5.0, keep_case=False, trials=False)
     code = run(Target(script, None, ()), options, folder=None, json_file=None, rewrite=True, color=False, quiet=False)
     Path(out).write_text(json.dumps(told), encoding="utf-8")
     return code

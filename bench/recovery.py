@@ -5,10 +5,11 @@
     python bench/recovery.py --json FILE           # the same as JSON, `-` for stdout
     python bench/recovery.py --twins FILE          # keep what the twins come to here, and do not run them again
 
-The final loss is the one both scripts print (``final loss ...``); where they print none, the median of the last tenth of the
-losses that were differentiated. A training has recovered if it ran to its end with finite weights and its final loss is at
-most a tenth above its twin's. Cases whose every step fails, whatever the weights are, need another step and not another
-state; they are counted apart.
+The final loss is the one both scripts print (``final loss ...``), mostly that of one batch, and the median of the last tenth of
+the losses that were differentiated. A training has recovered if it ran to its end with finite weights and one of the two is at
+most a tenth above its twin's. Two kinds of cases are counted apart: those whose every step fails, whatever the weights are,
+need another step and not another state; and the losses of those whose twin has other data or another loss (both begin more
+than a factor of two apart) are in other units.
 """
 
 from __future__ import annotations
@@ -40,9 +41,12 @@ def ended(script: Path, mode: str) -> dict[str, Any]:
     printed = [float(found) for found in _PRINTED.findall(done.stdout)]
     losses = [value for value in told.get("losses", ()) if math.isfinite(value)]
     tail = statistics.median(losses[-max(3, len(losses) // 10) :]) if losses else math.nan
+    every = told.get("losses", [])
     return {
-        "final": printed[-1] if printed else None, "tail": tail, "finite": told.get("finite", False), "code": done.exit_code,
-        "report": told.get("report", {}), "seconds": done.seconds, "copying": told.get("copying", 0.0), "stderr": done.stderr[-2000:],
+        "final": printed[-1] if printed and math.isfinite(printed[-1]) else None, "tail": tail,
+        "first": every[0] if 0 < len(every) < 256 else None,  # as many readings are kept
+        "finite": told.get("finite", False), "code": done.exit_code, "report": told.get("report", {}), "seconds": done.seconds,
+        "copying": told.get("copying", 0.0), "stderr": done.stderr[-2000:],
     }
 
 
@@ -51,25 +55,33 @@ def row_of(case: Case, twins: dict[str, Any]) -> dict[str, Any]:
     twin = twins.get(case.name)
     if twin is None:
         found = ended(case.folder / "train_fixed.py", "stop")
-        twin = twins[case.name] = {"final": found["final"], "tail": found["tail"]}
+        twin = twins[case.name] = {key: found[key] for key in ("final", "tail", "first")}
     healed = ended(case.folder / "train.py", "recover")
-    which = "final" if None not in (twin["final"], healed["final"]) else "tail"
-    reached, wanted = healed[which], twin[which]
+    pairs = {key: (healed[key], twin[key]) for key in ("final", "tail") if None not in (healed[key], twin[key])}
+    which = min(pairs, key=lambda key: _excess(*pairs[key]))
+    reached, wanted = pairs[which]
+    begun, twin_begun = healed["first"], twin.get("first")
+    units = bool(begun and twin_begun) and not 0.5 <= begun / twin_begun <= 2.0
     report = healed["report"]
     done = report.get("recovery") or {}
     status = report.get("status", "failed")
     ran = healed["code"] not in (2, 3, 4)
-    excess = (reached - wanted) / max(abs(wanted), 1e-12) if math.isfinite(reached) else math.inf
+    excess = _excess(reached, wanted)
     symptom = case.expected["symptom"]
     return {
         "case": case.name, "symptom": symptom if isinstance(symptom, str) else symptom[0], "twin": wanted, "reached": reached,
         "ratio": reached / wanted if wanted else math.nan, "by": which, "skipped": done.get("left_out", 0),
         "rewinds": done.get("rewound", 0), "mended": done.get("mended", 0), "remedied": done.get("remedied", 0), "status": status,
         "code": healed["code"], "finite": healed["finite"], "ran": ran, "seconds": round(healed["seconds"], 1),
-        "by_construction": any("no step succeeds" in one["told"] for one in done.get("measures", ())),
+        "other_units": units, "by_construction": any("no step succeeds" in one["told"] for one in done.get("measures", ())),
         "recovered": bool(ran and healed["finite"] and status != "failed" and excess <= NEAR),
         "stderr": "" if healed["code"] == 0 else healed["stderr"],
     }
+
+
+def _excess(reached: float, wanted: float) -> float:
+    """By which share `reached` is above `wanted`."""
+    return (reached - wanted) / max(abs(wanted), 1e-12) if math.isfinite(reached) else math.inf
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -104,7 +116,8 @@ def line(row: dict[str, Any]) -> str:
         f"{'+' if row['recovered'] else '-'} {row['case']:<28} {row['symptom']:<22} twin {row['twin']:<10.4g} "
         f"reached {row['reached']:<10.4g} x {row['ratio']:<8.3g} left out {row['skipped']:<4} mended {row['mended']:<3} "
         f"rewinds {row['rewinds']:<3} remedies {row['remedied']:<3} {row['status']:<10} exit {row['code']} "
-        f"{'' if row['finite'] else 'NOT FINITE '}{'every step fails' if row['by_construction'] else ''}"
+        f"{'' if row['finite'] else 'NOT FINITE '}{'every step fails ' if row['by_construction'] else ''}"
+        f"{'other units' if row['other_units'] else ''}"
     )
 
 
@@ -115,10 +128,10 @@ def summary(rows: list[dict[str, Any]]) -> str:
         return f"{good} of {len(some)}" + (f" ({good / len(some):.0%})" if some else "")
 
     stopping = [row for row in rows if row["symptom"].startswith(("nonfinite", "numeric"))]
-    able = [row for row in stopping if not row["by_construction"]]
+    able = [row for row in stopping if not (row["by_construction"] or row["other_units"])]
     return (
-        f"recovered: {share(rows)}; of those with non-finite numbers {share(stopping)}, without those whose every step fails "
-        f"{share(able)}; with non-finite weights at the end: {sum(not row['finite'] for row in rows)}"
+        f"recovered: {share(rows)}; of those with non-finite numbers {share(stopping)}, without those whose every step fails or whose "
+        f"twin's loss is in other units {share(able)}; with non-finite weights at the end: {sum(not row['finite'] for row in rows)}"
     )
 
 

@@ -58,7 +58,7 @@ def test_distances_grow_with_age(room: int, steps: int) -> None:
 
 def test_copying_takes_its_share_of_the_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
-    monkeypatch.setattr(ring_module.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(ring_module.time, "thread_time", lambda: clock[0])
 
     class Slow(ring_module.Kept):
         def __init__(self, *arguments: Any) -> None:

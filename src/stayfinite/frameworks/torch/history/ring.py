@@ -2,8 +2,8 @@
 since were given.
 
 The oldest and the newest are always there; between them those stay that lie furthest apart for their age, so that the
-distances grow by about the same factor. A copy is made at most so often that copying takes 3 % of the time; what one copy
-takes is measured. Nothing that is kept holds a graph or a frame.
+distances grow by about the same factor. A copy is made at most so often that copying takes 3 % of the time that the training's
+thread computes; what one copy takes is measured. Nothing that is kept holds a graph or a frame.
 
 Bytes: a quarter of the free memory, at most 512 MiB, three quarters of it for states; ``STAYFINITE_HISTORY_LIMIT`` sets it
 in MiB, 0 keeps nothing.
@@ -42,7 +42,7 @@ class Ring:
         self.refused = ""
         """Why nothing is kept, in words."""
         self.spent = 0.0
-        """Seconds it took to make copies, so far."""
+        """Seconds of the thread it took to make copies, so far."""
         self.copies = 0
         self._cost = 0.0
         self._not_before = 0.0
@@ -57,7 +57,7 @@ class Ring:
 
     def note(self, step: int, subjects: Subjects, saved: Saved | None, gradients: Undo | None = None) -> None:
         """A window begins whose first update has number `step`: keep the state, if it is time for it."""
-        started = time.perf_counter()
+        started = time.thread_time()
         if started < self._not_before or self.refused or not subjects.parameters:
             return
         if self.kept and (self.kept[-1].step >= step or self.kept[-1].identity != identity(subjects)):
@@ -74,7 +74,7 @@ class Ring:
             del self.kept[_dispensable(self.steps)]
         while self.windows and self.windows[0].last <= self.kept[0].step:
             self._batches -= self.windows.popleft().nbytes
-        ended = time.perf_counter()
+        ended = time.thread_time()
         cost = ended - started
         self._cost = max(cost, 0.5 * (self._cost + cost)) if self.copies else cost
         self.spent += cost
