@@ -192,7 +192,7 @@ class Watching:
                 if early.case.survey is not None and early.id not in self._told:
                     self._told.add(early.id)
                     self._tell(early)
-        status: Status = "failed" if failed else "incident" if self.incidents else "clean"
+        status: Status = "failed" if failed else "incident" if self.incidents else "recovered" if self._measures else "clean"
         torch = sys.modules.get("torch")
         self.recorder.close(
             Closing(

@@ -111,6 +111,26 @@ def test_a_poisoned_state_is_mended(poison: str, told: str, tmp_path: Path) -> N
     assert re.search(told, report["recovery"]["measures"][0]["told"])
 
 
+SAVED = """
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(40):
+    loss = (model(x) - y).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+model.weight.data[0, 2] = float("inf")
+torch.save(model.state_dict(), "model.pt")
+print("saved", bool(torch.isfinite(torch.load("model.pt")["weight"]).all()))
+"""
+
+
+def test_bad_state_does_not_come_over_a_good_file(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, SAVED)
+    assert (done.exit_code, "saved True" in done.stdout, report["status"]) == (0, True, "recovered")
+    assert "about to be saved, the state is not finite: parameter weight as before step" in done.stderr
+
+
 HOPELESS = """
 model = nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.history.kept import Kept
-from stayfinite.frameworks.torch.looks import Looks, harmful
+from stayfinite.frameworks.torch.looks import Known, Looks, harmful
 from stayfinite.frameworks.torch.passes import Scene
 from stayfinite.frameworks.torch.subjects import Subjects
 
@@ -39,13 +39,19 @@ class Mending:
         self._looks = looks
         self.name = name
 
-    def look(self, scene: Scene) -> list[Spoiled]:
-        """Everything in the state that is not finite and has to be."""
-        subjects = scene.subjects
-        known = self._looks.known.get(scene.block.id)
+    def of_pass(self, scene: Scene) -> list[Spoiled]:
+        """Everything in the state that a pass works on that is not finite and has to be."""
+        return self._look(scene.subjects, self._looks.known.get(scene.block.id), by_hand=scene.window.by_hand)
+
+    def latest(self) -> list[Spoiled]:
+        """The same of the pass that ran last."""
+        known = self._looks.latest
+        return self._look(known.subjects, known, by_hand=False) if known is not None else []
+
+    def _look(self, subjects: Subjects, known: Known | None, *, by_hand: bool) -> list[Spoiled]:
         meant = known.passed_over if known is not None else set()
         statistics = known.statistics if known is not None else set()
-        owned = subjects.owned if subjects.optimizers and not scene.window.by_hand else subjects.known
+        owned = subjects.owned if subjects.optimizers and not by_hand else subjects.known
         homes = _homes(subjects)
         found = [
             Spoiled("parameter", p.detach(), self.name(p), *homes.get(id(p), (None, "")))

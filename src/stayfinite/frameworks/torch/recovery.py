@@ -25,6 +25,7 @@ from stayfinite.frameworks.torch import describe, hold
 from stayfinite.frameworks.torch.history.kept import Kept, identity
 from stayfinite.frameworks.torch.history.ring import Ring
 from stayfinite.frameworks.torch.live import Live
+from stayfinite.frameworks.torch.looks import SAVED
 from stayfinite.frameworks.torch.mending import Mending
 from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.subjects import successors
@@ -62,6 +63,7 @@ class Recovery:
         """Optimizers in the middle of a step with our rate, and their own."""
         self._rates: dict[tuple[int, int], float] = {}
         """(optimizer, group) -> the last rate that could be used."""
+        self._saved = -SAVED
         self._last: Incident | None = None
         """The latest failure."""
         self._bound: dict[int, frozenset[str]] = {}
@@ -111,7 +113,7 @@ class Recovery:
         """Do something about a step that was held. **Returns** what became of it (``"stopped"`` if nothing can be done) and what
         was done, to be told by `say`."""
         self._last = incident
-        bad = self._mending.look(scene)
+        bad = self._mending.of_pass(scene)
         remedies = {one.remedy: one for one in incident.diagnosis.remedies if one.verdict == "verified" and one.interventions}
         trouble = Trouble(
             failure.step, failure.detector, bool(bad) or failure.detector == "nonfinite-learning-rate",
@@ -195,6 +197,19 @@ class Recovery:
                 stopped = msgspec.structs.replace(self._last, stopped=True, outcome="stopped")
                 self._listener.incident(stopped)
                 raise TrainingHalted(f"{describe.summary(stopped)}. given up: {action.told}", stopped)
+
+    def before_save(self, *, asked: bool) -> None:
+        """The script is about to save: what is not finite must not come over the last good file. `asked`: it only asks for the state
+        of a module, which some do at every step."""
+        step = self._live.updates.last
+        if asked and step - self._saved < SAVED:
+            return
+        self._saved = step
+        with shield.shielded("recovery"):
+            bad = self._mending.latest()
+            if bad:
+                told = f"about to be saved, the state is not finite: {self._mending.mend(bad, self._ring.kept)}"
+                self.say(Measure("mended", step, told, rate=self._policy.goal, clip=self._policy.clip))
 
     def can_swallow(self, scene: Scene) -> bool:
         """True if what follows the block finds every name that a healthy pass binds, though an exception ended this one."""

@@ -90,8 +90,8 @@ class Session:
         self.ring = Ring()
         self._recovery: Recovery | None = None
         if policy is not None and options.on_incident == "recover":
-            mending = Mending(self._state, self._name)
-            self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, lambda: self._scene, self.relative)
+            mending, passing = Mending(self._state, self._name), lambda: self._scene
+            self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, passing, self.relative)
             self._incidents.recovery = self._recovery
         self._unhook: Callable[[], None] = lambda: None
         self._objects = TorchObjects()
@@ -365,6 +365,8 @@ class Session:
 
     def _last_look(self, *, asked: bool = False, ended: bool = False) -> None:
         """Outside of any pass: the script ends, or saves its state. A bad one is told; before it is saved, it stops the run."""
+        if self._recovery is not None and not (ended or self._busy):
+            self._recovery.before_save(asked=asked)
         if self._busy or self._incidents.told:
             return
         failure = self._state.last(self.live.updates.last, asked=asked)
