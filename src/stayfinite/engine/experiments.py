@@ -245,7 +245,7 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
     dose = over_steps(change) if prediction.steps > 1 else None
     given = [one for one in (prediction.placebo, dose, *given) if one is not None]
     still, wanted = 0, min(enough(change), len(given))
-    word, last = _word(changed, lab) if revealed else "finite", ""
+    word, last = "nonfinite" if revealed else "finite", ""
     for placebo in given:
         if not lab.may_go_on():
             break

@@ -126,7 +126,8 @@ def _out_of_range(loss: LossInputs) -> Evidence | None:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With the activation left out the loss reaches the weights."""
+    """With the activation left out the loss reaches the weights. A loss on probabilities refuses what an activation did not bring
+    between 0 and 1."""
     worst = _worst(case)
-    here = at(worst[0].made_by, worst[0].made_at) if worst is not None and worst[0].made_by else None
+    here = at(worst[0].made_by, worst[0].made_at) if worst is not None and worst[0].made_by and worst[0].kind != "bce" else None
     return [Prediction(Bypassed(here))] if here is not None else []

@@ -120,5 +120,9 @@ def _size_of_result(case: Case) -> float | None:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With the operator in float32, and its result too until it fits into float16, the step passes; else with all of it."""
+    """With the operator in float32, and its result too until it fits into float16, the step passes; else with all of it. Where
+    updates were taken that carried the scale of the loss, a wider format would only hold the numbers that they made."""
+    scaling = case.configuration.loss_scaling
+    if scaling is not None and (scaling.misuse("stepped-scaled") or scaling.misuse("not-divided")):
+        return []
     return [*wider(case, "float32", breadth=0), Prediction(Precision("float32"), breadth=2)]

@@ -19,6 +19,7 @@ from stayfinite.frameworks.torch.interventions.matching import is_in_place, kind
 from stayfinite.frameworks.torch.interventions.operators import Operators
 from stayfinite.frameworks.torch.interventions.performing import Given
 from stayfinite.frameworks.torch.interventions.recipes import Recipes
+from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.records.intervention import Stable
 
 _EPSILON = {torch.float16: 1e-6, torch.bfloat16: 1e-8, torch.float32: 1e-12, torch.float64: 1e-24}
@@ -241,7 +242,7 @@ def _double_where(performer: Rewritten, call: Call, before: Any) -> Any:
     if not isinstance(key, int) or not isinstance(args[key], Tensor) or not args[key].is_floating_point():
         return NotImplemented
     value = args[key]
-    with torch.enable_grad():
+    with quietly(), torch.enable_grad():
         copy = value.detach().clone().requires_grad_()
         others = tuple(one.detach() if isinstance(one, Tensor) else one for one in args)
         given = tuple(copy.clone() if place == key else one for place, one in enumerate(others))

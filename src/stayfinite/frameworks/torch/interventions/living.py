@@ -18,7 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from stayfinite.frameworks.torch.interventions.performing import Given, Performer, performer
 from stayfinite.frameworks.torch.passes import Scene
 from stayfinite.frameworks.torch.tracing.frames import Frames
-from stayfinite.records.intervention import Intervention, State
+from stayfinite.records.intervention import Intervention, State, Update
 from stayfinite.rewrite.project import is_user_file
 
 
@@ -32,6 +32,8 @@ class Living:
         self._name = name
         self._frames = Frames(is_user_file, relative)
         self._now: list[Performer] = []
+        self._updating: list[Performer] = []
+        """Those of the latest pass that change updates: a script may take one after its loop."""
         self._begun = False
         self._applied = 0
         self.refused = ""
@@ -57,6 +59,7 @@ class Living:
         given = Given(scene.window, scene.subjects, self._frames, self._name, bound)
         wanted = [one for one in self._interventions if not self._begun or not isinstance(one, State) or one.how == "frozen"]
         self._now = [performer(one, given) for one in wanted]
+        self._updating = [done for one, done in zip(wanted, self._now, strict=True) if isinstance(one, Update)]
         try:
             with ExitStack() as stack:
                 for one in self._now:
@@ -76,9 +79,9 @@ class Living:
             one.rebind({}, [("item", item)])
 
     def _before_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        for one in self._now:
+        for one in self._now or self._updating:
             one.before_step(optimizer)
 
     def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        for one in self._now:
+        for one in self._now or self._updating:
             one.after_step(optimizer)

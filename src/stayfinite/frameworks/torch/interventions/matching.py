@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from stayfinite.frameworks.torch.ops import KINDS, kind_of
+from stayfinite.frameworks.torch.stats import quietly
 
 _OPERATORS = {
     "truediv": "div", "rtruediv": "div", "itruediv": "div", "rdiv": "div", "idiv": "div", "floordiv": "div", "rfloordiv": "div",
@@ -162,7 +163,7 @@ def dispatched(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     listening = _Listening()
     generators = torch.get_rng_state()
     try:
-        with torch.no_grad(), listening:
+        with quietly(), listening:
             function(*tree_map_only(Tensor, apart, tuple(args)), **tree_map_only(Tensor, apart, dict(kwargs)))
     except Exception:  # what cannot be run on copies has the kinds of its name
         pass

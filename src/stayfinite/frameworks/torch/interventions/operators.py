@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map_only
 
 from stayfinite.frameworks.torch.interventions.matching import apart, dispatched, is_in_place, kinds_of
 from stayfinite.frameworks.torch.interventions.performing import Given, Performer
+from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.records.intervention import Effect, Place
 
 _SEEN = 64
@@ -132,7 +133,7 @@ class Operators(Performer):
         """What the unchanged call gives, computed on copies beside the step; ``None`` if it raises."""
         generators = torch.get_rng_state()
         try:
-            with torch.no_grad():
+            with quietly():  # a tracer must not take it for a part of the step
                 return function(*tree_map_only(Tensor, apart, tuple(args)), **tree_map_only(Tensor, apart, kwargs))
         except Exception:  # a change may be what lets it run at all
             return None
@@ -153,7 +154,7 @@ class Operators(Performer):
             return
         if before.is_complex() or before.dtype is torch.bool:
             return
-        with torch.no_grad():
+        with quietly():
             one, two = before.detach().double(), after.detach().double()
             differs = torch.isfinite(one) & (one != two)
             count = int(differs.sum())
