@@ -21,7 +21,7 @@ MOST_REMEDIES = 5
 MOST_LINES = 16
 """Of a diff; the report has the rest."""
 
-_ORDER: dict[Judged, int] = {"verified": 0, "refused": 1, "failed": 2, "inconclusive": 3, "not_tested": 4}
+_ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, "refused": 3, "failed": 4}
 _STYLE: dict[Judged, str] = {"verified": "green", "refused": "yellow", "failed": "dim", "inconclusive": "dim", "not_tested": "dim"}
 
 
@@ -85,7 +85,11 @@ def tell_remedies(page: Page, report: Report, incident: IncidentReport) -> None:
         return
     remedies = sorted(incident.remedies, key=lambda remedy: _ORDER[remedy.verdict])
     page.heading("cure" if len(remedies) == 1 else "cures")
-    for number, remedy in enumerate(remedies[:MOST_REMEDIES]):
+    shown = remedies[:MOST_REMEDIES]
+    refused = next((remedy for remedy in remedies[MOST_REMEDIES:] if remedy.verdict == "refused"), None)
+    if refused is not None and all(remedy.verdict != "refused" for remedy in shown):
+        shown[-1] = refused  # what only hides the failure is what people would try next
+    for number, remedy in enumerate(shown):
         if number == 1 and remedies[0].diff and remedies[0].verdict != "refused":
             page.blank()
         _remedy(page, incident, remedy, full=number == 0 and remedy.verdict != "refused")
