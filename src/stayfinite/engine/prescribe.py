@@ -85,11 +85,11 @@ def prescribe(
 
 def candidates(case: Case, hypotheses: Sequence[Hypothesis], sources: Mapping[str, str]) -> list[Remedy]:
     """Remedies for the leading causes, those of the first cause first; of one cause narrow ones before broad ones, and safe ones
-    before unsafe ones. One that breaks is left out and counted by `shield`."""
+    before unsafe ones; last what has no patch, and the masks. One that breaks is left out and counted by `shield`."""
     confirmed = [one for one in hypotheses if one.verdict == "confirmed"]
     others = [one for one in hypotheses if one.verdict not in ("confirmed", "refuted") and one.probability >= LEADING]
     causes = [one.cause for one in (*confirmed, *others)][:CAUSES]
-    found: list[tuple[int, int, int, int, Remedy]] = []
+    found: list[tuple[tuple[int, ...], Remedy]] = []
     for name in pages.ids("remedies"):
         module = pages.load("remedies", name)
         rank = next((number for number, cause in enumerate(causes) if cause in module.CURES), None)
@@ -100,9 +100,10 @@ def candidates(case: Case, hypotheses: Sequence[Hypothesis], sources: Mapping[st
             offers = module.propose(case, sources)
         breadth = getattr(module, "BREADTH", 0)
         for number, offer in enumerate(offers):
-            found.append((rank + 2 * (breadth > 2), breadth, offer.applicability != "safe", number, offer))
-    found.sort(key=lambda entry: entry[:4])
-    return _distinct(entry[4] for entry in found)
+            place = rank + CAUSES * (breadth > 2 or offer.fix is None), breadth, int(offer.applicability != "safe"), number
+            found.append((place, offer))
+    found.sort(key=lambda entry: entry[0])
+    return _distinct(offer for _, offer in found)
 
 
 def _distinct(remedies: Iterable[Remedy]) -> list[Remedy]:
@@ -228,12 +229,21 @@ _ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, 
 
 
 def ordered(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
-    """Verified ones first, and of these safe ones with a patch; then what nobody could try; refused ones last."""
-    def key(remedy: Remedy) -> tuple[int, int, bool]:
+    """Verified ones first, and of these safe ones with a patch, that with the least loss before others; then what nobody could
+    try; refused ones last."""
+    def key(remedy: Remedy) -> tuple[int, int, bool, float]:
         applicability = ("safe", "unsafe", "display-only").index(remedy.applicability)
-        return _ORDER[remedy.verdict], applicability, remedy.fix is None
+        return _ORDER[remedy.verdict], applicability, remedy.fix is None, _came_to(remedy)
 
     return tuple(sorted(remedies, key=key))
+
+
+def _came_to(remedy: Remedy) -> float:
+    """The loss a verified unsafe remedy ended with; others keep their order."""
+    if remedy.verdict != "verified" or remedy.applicability != "unsafe" or remedy.trial is None:
+        return 0.0
+    losses = _finite(remedy.trial.losses)
+    return statistics.median(losses[-max(1, len(losses) // 4) :]) if losses else 0.0
 
 
 def _with(remedy: Remedy, verdict: Judged, reason: str) -> Remedy:

@@ -34,10 +34,13 @@ def after_table(project: Project, place: Location, template: str) -> tuple[Sourc
     targets = assigned_names(statement)
     if source is None or statement is None or len(targets) != 1 or isinstance(statement, ast.AugAssign):
         return None
-    if not isinstance(targets[0], (ast.Name, ast.Attribute)) or statement.lineno > place.line:
+    target = targets[0]
+    while isinstance(target, ast.Subscript):  # a part of it was written: all of it is meant
+        target = target.value
+    if not isinstance(target, (ast.Name, ast.Attribute)) or statement.lineno > place.line:
         return None
-    text = "\n".join(line.format(x=source.segment(targets[0])) for line in template.split("\n"))
-    return source, targets[0], [source.insert_after(statement, text)]
+    text = "\n".join(line.format(x=source.segment(target)) for line in template.split("\n"))
+    return source, target, [source.insert_after(statement, text)]
 
 
 def is_torch(source: Source, place: Location) -> bool:
@@ -45,4 +48,7 @@ def is_torch(source: Source, place: Location) -> bool:
     statement = statement_at(source, place.line)
     text = source.segment(statement) if statement is not None else place.code
     value = text.partition("=")[2].lstrip() if isinstance(statement, ast.Assign) else text
+    if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript):
+        name = source.segment(statement.targets[0]).partition("[")[0]
+        value = " ".join(one.partition("=")[2] for one in source.lines[: place.line] if one.strip().startswith(f"{name} ="))
     return "torch." in value or ".float()" in value or "from_numpy" in value

@@ -34,7 +34,7 @@ from stayfinite.records.incident import Case
 TITLE = "Add a small number to the diagonal"
 CURES = ("degenerate-decomposition", "domain-error", "singular-gradient")
 APPLICABILITY = "unsafe"
-EXAMPLES = ("kernel-evidence", "ridge-head", "degenerate-decomposition")
+EXAMPLES = ("kernel-evidence", "ridge-head")
 
 _DECOMPOSITIONS = frozenset({"cholesky", "solve", "inv", "eigh", "eigvalsh", "inverse", "cholesky_ex", "slogdet",
                              "logdet", "det", "lu_factor"})

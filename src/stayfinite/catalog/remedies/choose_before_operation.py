@@ -40,7 +40,7 @@ APPLICABILITY = "safe"
 SAME_FUNCTION = True
 UNUSED_ELEMENTS = True
 BREADTH = 1
-EXAMPLES = ("where-gradient-trap", "lens-autograd-grad", "entropy-bonus")
+EXAMPLES = ("lens-autograd-grad", "entropy-bonus")
 
 _FILLS = {
     "div": ("{x} == 0", "1.0", 1), "reciprocal": ("{x} == 0", "1.0", 0), "sqrt": ("{x} <= 0", "1.0", 0), "rsqrt": ("{x} <= 0", "1.0", 0),

@@ -34,7 +34,7 @@ from stayfinite.records.intervention import Stable
 TITLE = "Divide the variance by the count"
 CURES = ("single-element-variance", "degenerate-batch-statistics")
 APPLICABILITY = "unsafe"
-EXAMPLES = ("single-element-variance", "one-shot-class", "running-spread")
+EXAMPLES = ("one-shot-class",)
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the origin is a variance or a standard deviation."""

@@ -21,10 +21,10 @@ Example
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.tables import after_table, made_at
+from stayfinite.catalog import pages
+from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedies.fill_missing import bad_names
 from stayfinite.catalog.remedy import offered
@@ -50,8 +50,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     change = (Rows(tuple(rows), size),) if rows and size and len(rows) < size else ()
     project = Project(sources)
     for name in bad_names(case):
-        for place in made_at(case, name):
-            if not re.search(r"read_|[Ff]rame|\bpd\.", place.code):
+        for place in (pages.load("causes", "nonfinite-input").locate(case), *made_at(case, name)):
+            source = project.get(place.file)
+            if source is None or is_torch(source, place) or "read_" not in place.code:  # later ones have lost what belongs to a row
                 continue
             found = after_table(project, place, FRAME)
             if found is not None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog import pages
 from stayfinite.catalog.clues import inputs
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
@@ -53,9 +54,10 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     offers: list[Remedy] = []
     if case.origin is None or case.origin.phase not in ("data", "load") or case.origin.op != "input":
         return []
-    birth = case.origin.birth
+    blamed = pages.load("causes", "nonfinite-input").locate(case)
     for name in bad_names(case):
-        for place in (*made_at(case, name), *([birth.location] if birth is not None and birth.location.file else [])):
+        others = [one for one in made_at(case, name) if (one.file, one.line) != (blamed.file, blamed.line)]
+        for place in (blamed, *others):
             source = project.get(place.file)
             if source is None:
                 continue

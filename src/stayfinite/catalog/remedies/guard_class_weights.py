@@ -37,7 +37,7 @@ CURES = ("zero-class-count", "corrupt-buffer")
 APPLICABILITY = "safe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("function-tags", "label-weights")
+EXAMPLES = ("label-weights",)
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """The divisor at the line that makes the weights."""

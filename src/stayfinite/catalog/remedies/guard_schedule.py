@@ -39,7 +39,7 @@ CURES = ("invalid-learning-rate-schedule",)
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("invalid-learning-rate-schedule", "ranking-below-zero", "digit-rows-gru")
+EXAMPLES = ("invalid-learning-rate-schedule",)
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """The difference in the formula that makes the rate, at the place of the cause."""

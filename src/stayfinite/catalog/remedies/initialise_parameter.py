@@ -36,7 +36,7 @@ from stayfinite.records.intervention import State
 TITLE = "Write the parameter before it is read"
 CURES = ("uninitialized-parameter", "corrupt-buffer")
 APPLICABILITY = "unsafe"
-EXAMPLES = ("hand-made-layers", "new-classes", "positions-never-set")
+EXAMPLES = ("hand-made-layers",)
 
 _EMPTY = {"empty": "zeros", "empty_like": "zeros_like", "new_empty": "new_zeros", "Tensor": "zeros", "FloatTensor": "zeros"}
 

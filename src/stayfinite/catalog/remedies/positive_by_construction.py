@@ -37,7 +37,7 @@ TITLE = "Make it positive by construction"
 CURES = ("nonpositive-variance", "domain-error")
 APPLICABILITY = "unsafe"
 BREADTH = 1
-EXAMPLES = ("domain-error", "negative-scale")
+EXAMPLES = ("domain-error",)
 
 _DISTRIBUTIONS = ("Normal", "LogNormal", "Laplace", "Gamma", "Beta", "StudentT", "HalfNormal", "Cauchy", "Gumbel", "Exponential", "Poisson")
 

@@ -40,7 +40,7 @@ CURES = (
 )
 APPLICABILITY = "unsafe"
 BREADTH = 1
-EXAMPLES = ("flat-channel", "small-gradient-adam")
+EXAMPLES = ("flat-channel",)
 
 _NORMS = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "BatchNorm1d", "BatchNorm2d", "LayerNorm", "GroupNorm",
           "InstanceNorm1d", "InstanceNorm2d", "RMSNorm", "rms_norm")

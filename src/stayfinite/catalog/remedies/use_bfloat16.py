@@ -40,7 +40,7 @@ CURES = (
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("corrupt-optimizer-state", "halved-on-disk")
+EXAMPLES = ("corrupt-optimizer-state",)
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """Everywhere in the files of the user's that a conversion to float16 stands."""

@@ -37,7 +37,7 @@ TITLE = "Clear the gradients after each update"
 CURES = ("missing-zero-grad",)
 APPLICABILITY = "unsafe"
 ON_STEP = False
-EXAMPLES = ("missing-zero-grad", "two-optimizers")
+EXAMPLES = ("missing-zero-grad",)
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:

@@ -1,0 +1,209 @@
+"""Patches of the other remedies, word for word, in the styles people write: trainers as classes, losses in other files, chains,
+calls over several lines, walrus. What must not be patched is left alone."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from catalog.patching import ZERO, born, changed, changed_lines, marked, proposals
+from catalog.writing import configuration, stats
+
+from stayfinite.catalog.edits.changes import patched
+from stayfinite.records.incident import Case, Configuration, OptimizerInfo
+from stayfinite.records.location import Location
+from stayfinite.records.survey import Making
+from stayfinite.records.tensor import TensorStats
+
+HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
+LARGE = stats("z", max=120.0, culprit=120.0)
+LOGITS = stats("p", zero=1, min=0.0, max=1.0, culprit=0.0, made_by=("sigmoid",))
+RAW = stats("v", min=-0.4, culprit=-0.1, made_by=("add", "matmul"))
+INF = stats("best", neginf=2)
+
+
+def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str = HEAD, **rest: object) -> list[str] | None:
+    after = changed(remedy, head + body + "\n", op, *inputs, **rest)
+    if after is None:
+        return None
+    return [line[2:].strip() for line in changed_lines(marked(head + body + "\n")[0], after) if line.startswith("+")]
+
+
+@pytest.mark.parametrize(("remedy", "body", "op", "inputs", "expected"), [
+    ("subtract-the-maximum", "def soft(z):\n    e = «torch.exp(z)»\n    return e / e.sum(1, keepdim=True)", "exp", (LARGE,),
+     ["e = torch.exp(z - z.amax(dim=1, keepdim=True))"]),
+    ("subtract-the-maximum", "p = «(a @ b).exp()» / (a @ b).exp().sum(dim=-1, keepdim=True)", "exp", (LARGE,),
+     ["scores = a @ b", "p = (scores - scores.amax(dim=-1, keepdim=True)).exp() / (a @ b).exp().sum(dim=-1, keepdim=True)"]),
+    ("use-log-sum-exp", "total = torch.log(«torch.exp(z)».sum(dim=1))", "exp", (LARGE,), ["total = torch.logsumexp(z, dim=1)"]),
+    ("use-log-sum-exp", "loss = (1 + «torch.exp(-margin * y)»).log().mean()", "exp", (LARGE,),
+     ["loss = F.softplus(-margin * y).mean()"]),
+    ("use-log-sum-exp", "p = 1 / (1 + «torch.exp(-z)»)", "exp", (LARGE,), ["p = torch.sigmoid(z)"]),
+    ("use-log-sum-exp", "loss = torch.log(\n    «torch.cosh(r)»  # smooth\n).mean()", "cosh", (LARGE,),
+     ["loss = (r.abs() + F.softplus(-2 * r.abs()) - 0.6931471805599453).mean()"]),
+    ("masked-softmax", "class A(nn.Module):\n    def forward(self, s):\n        return «F.softmax(s, dim=-1)» @ self.v", "softmax", (INF,),
+     ["empty = torch.isneginf(s).all(dim=-1, keepdim=True)",
+      "return F.softmax(s.masked_fill(empty, 0.0), dim=-1).masked_fill(empty, 0.0) @ self.v"]),
+    ("masked-softmax", "a = «(q @ k.T).masked_fill(m, -1e9).softmax(1)»", "softmax", (INF,),
+     ["scores = (q @ k.T).masked_fill(m, -1e9)", "empty = torch.isneginf(scores).all(dim=1, keepdim=True)",
+      "a = scores.masked_fill(empty, 0.0).softmax(1).masked_fill(empty, 0.0)"]),
+    ("skip-empty-reduction", "loss = «error[mask].mean()»", "mean", (ZERO,),
+     ["loss = ((chosen := error[mask]).sum() / max(chosen.numel(), 1))"]),
+    ("skip-empty-reduction", "loss = «F.cross_entropy(z, y, ignore_index=9)»", "nll_loss", (ZERO,),
+     ['loss = (F.cross_entropy(z, y, ignore_index=9, reduction="sum") / (y != 9).sum().clamp(min=1))']),
+    ("keep-inside-domain", "angle = «torch.acos((a * b).sum(1))»", "acos", (ZERO,),
+     ["angle = torch.acos((a * b).sum(1).clamp(-1 + 1e-6, 1 - 1e-6))"]),
+    ("positive-by-construction", "std = «self.head(h).sqrt()»", "sqrt", (RAW,), ["std = (F.softplus(self.head(h)) + 1e-3).sqrt()"]),
+    ("positive-by-construction", "loss = «torch.log(sigma)» + e / sigma", "log", (RAW,),
+     ["sigma = F.softplus(sigma) + 1e-3"]),
+    ("divide-by-the-count", "v = «x.var(dim=0)»", "var", (ZERO,), ["v = x.var(dim=0, correction=0)"]),
+    ("divide-by-the-count", "v = «torch.var(x, 0, unbiased=True)»", "var", (ZERO,), ["v = torch.var(x, 0, unbiased=False)"]),
+    ("divide-by-the-count", "s = «x.std(0)»", "std", (ZERO,), ["s = (x.var(0, correction=0) + 1e-12).sqrt()"]),
+    ("raise-epsilon", "h = «F.group_norm(h, 8, eps=0.0)»", "group_norm", (ZERO,), ["h = F.group_norm(h, 8, eps=1e-5)"]),
+    ("add-jitter", "L = «torch.linalg.cholesky(k(x))»", "cholesky", (ZERO,),
+     ["matrix = k(x)",
+      "L = torch.linalg.cholesky(matrix + 1e-4 * torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device))"]),
+    ("zero-infinite-alignments", "ctc = nn.CTCLoss(\n    blank=0,  # first\n)\nloss = «ctc(p, t, n, m)»", "ctc_loss", (ZERO,),
+     ["zero_infinity=True,"]),
+    ("choose-before-operation", "target = r + g * («alive * best»)", "mul", (stats("alive", zero=3, min=0.0), INF),
+     ["target = r + g * (alive * best.masked_fill(alive == 0, 0.0))"]),
+    ("use-logits-loss", "loss = «F.binary_cross_entropy(torch.sigmoid(net(x)), y)»", "bce", (LOGITS,),
+     ["loss = F.binary_cross_entropy_with_logits(net(x), y)"]),
+    ("use-logits-loss", "def nll(p, y):\n    return -(y * p.log() + (1 - y) * «(1 - p).log()»).mean()\n\n\n"
+     "loss = nll(net(x).sigmoid().squeeze(1), y)", "log", (LOGITS,), None),
+    ("use-logits-loss", "def nll(p, y):\n    return -(y * p.log() + (1 - y) * «(1 - p).log()»).mean()\n\n\nloss = nll(net(x).sigmoid(), y)",
+     "log", (LOGITS,),
+     ["def nll(logits, y):", "return -(y * F.logsigmoid(logits) + (1 - y) * F.logsigmoid(-logits)).mean()", "loss = nll(net(x), y)"]),
+])
+def test_patches(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...], expected: list[str] | None) -> None:
+    assert new_lines(remedy, body, op, *inputs) == expected
+
+
+@pytest.mark.parametrize(("remedy", "body", "op", "inputs"), [
+    ("subtract-the-maximum", "e = «torch.exp(z)»\nloss = e.mean()", "exp", (LARGE,)),  # no quotient: not the same number
+    ("use-log-sum-exp", "loss = torch.log(2 + «torch.exp(z)»)", "exp", (LARGE,)),
+    ("use-log-sum-exp", "rate = «torch.exp(z)»\nloss = (rate - y * z).mean()", "exp", (LARGE,)),
+    ("use-logits-loss", "def nll(p, y):\n    print(p)\n    return -(y * «p.log()»).mean()\n\n\nloss = nll(net(x).sigmoid(), y)", "log",
+     (LOGITS,)),
+    ("use-logits-loss", "def nll(p, y):\n    return -(y * «p.log()»).mean()\n\n\na = nll(x.sigmoid(), y)\nb = nll(x, y)", "log", (LOGITS,)),
+    ("choose-before-operation", "y = «1 / x»", "reciprocal", (ZERO,)),  # nothing discards the result
+    ("positive-by-construction", "s = «torch.sqrt(a.square().sum(1))»", "sqrt", (stats("s", made_by=("sum", "pow")),)),
+    ("keep-inside-domain", "import math\na = «math.acos(x)»", "acos", (ZERO,)),
+])
+def test_what_has_another_meaning_is_left_alone(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...]) -> None:
+    assert new_lines(remedy, body, op, *inputs) is None
+
+
+def test_a_where_is_needed_for_a_double_where() -> None:
+    body = "r = x.norm(dim=1)\nu = «x / r»\ny = torch.where(r > 0, u, 0.0)"
+    where = Location("train.py", 8, code="y = torch.where(r > 0, u, 0.0)")
+    assert new_lines("choose-before-operation", body, "div", ZERO, ZERO, absorbed_at=where) == ["u = x / r.masked_fill(r == 0, 1.0)"]
+    clamp = Location("train.py", 8, code="y = u.clamp(min=0)")
+    assert new_lines("choose-before-operation", body, "div", ZERO, ZERO, absorbed_at=clamp) is None
+
+
+TRAINER = HEAD + '''class Trainer:
+    def __init__(self, model, *, lr=0.5):
+        self.opt = torch.optim.SGD(
+            model.parameters(),
+            lr=lr,  # the rate
+        )
+
+    def step(self, x, y):
+        (loss := self.loss(x, y)).backward()
+        self.opt.step()
+        return loss
+'''
+
+
+def trainer(text: str = TRAINER, **rest: object) -> tuple[Case, dict[str, str]]:
+    line = next(number for number, one in enumerate(text.split("\n"), 1) if "optim.SGD" in one)
+    place = Location("train.py", 1)
+    case = born(place, "mse", ZERO, step=9)
+    info = OptimizerInfo("SGD", rates=(0.5,), location=Location("train.py", line))
+    return msgspec.structs.replace(case, configuration=Configuration(optimizers=(info,)), **rest), {"train.py": text}
+
+
+def patched_lines(remedy: str, case: Case, sources: dict[str, str]) -> list[str]:
+    fix = next(offer.fix for offer in proposals(remedy, case, sources) if offer.fix is not None)
+    return [line for line in changed_lines(sources["train.py"], patched(sources, fix)["train.py"]) if line.startswith("+")]
+
+
+def test_what_is_done_to_updates() -> None:
+    case, sources = trainer()
+    assert patched_lines("clip-gradient-norm", case, sources) == [
+        '+         nn.utils.clip_grad_norm_([p for group in self.opt.param_groups for p in group["params"]], 1.0)'
+    ]
+    assert patched_lines("zero-gradients", case, sources) == ["+         self.opt.zero_grad()"]
+
+
+def test_gradients_are_unscaled_before_they_are_clipped() -> None:
+    text = TRAINER.replace(".backward()", "").replace("self.opt.step()", "self.scaler.step(self.opt)")
+    assert patched_lines("clip-gradient-norm", *trainer(text)) == [
+        "+         self.scaler.unscale_(self.opt)",
+        '+         nn.utils.clip_grad_norm_([p for group in self.opt.param_groups for p in group["params"]], 1.0)',
+    ]
+
+
+def test_a_step_past_the_scaler() -> None:
+    text = TRAINER.replace("(loss := self.loss(x, y)).backward()", "self.scaler.scale(self.loss(x, y)).backward()")
+    assert patched_lines("step-through-the-scaler", *trainer(text)) == [
+        "+         self.scaler.step(self.opt)", "+         self.scaler.update()",
+    ]
+
+
+def test_the_number_that_is_the_rate() -> None:
+    line = next(number for number, one in enumerate(TRAINER.split("\n"), 1) if "lr=0.5" in one)
+    column = TRAINER.split("\n")[line - 1].index("0.5")
+    making = Making("rate", "optimizer[0]", "default", Location("train.py", line, column, line, column + 3))
+    case, sources = trainer(makings=(making,))
+    assert patched_lines("lower-learning-rate", case, sources) == ["+     def __init__(self, model, *, lr=0.05):"]
+    offers = proposals("lower-learning-rate", case, sources)
+    assert [offer.title for offer in offers] == [
+        "Lower the learning rate from 0.5 to 0.05", "Lower the learning rate from 0.5 to 0.005",
+    ]
+
+
+@pytest.mark.parametrize("name", ["lower-learning-rate", "clip-gradient-norm", "zero-gradients", "initialise-by-fan-in",
+                                  "guard-schedule", "initialise-parameter", "guard-class-weights"])
+def test_without_a_source_there_is_a_sentence(name: str) -> None:
+    case = born(Location("train.py", 1), "mse", ZERO)
+    offers = proposals(name, msgspec.structs.replace(case, configuration=configuration()), {})
+    assert offers and all(offer.fix is None and offer.reason and offer.applicability == "display-only" for offer in offers)
+
+
+def test_formats_are_exchanged_where_they_stand() -> None:
+    text = "import torch\nmodel = net().half()  # small\nwith torch.autocast('cuda', dtype=torch.float16):\n    pass\nnp.float16\n"
+    fix = proposals("use-bfloat16", born(Location("train.py", 2), "mse", ZERO), {"train.py": text})[0].fix
+    assert fix is not None
+    assert patched({"train.py": text}, fix)["train.py"] == text.replace(".half()", ".bfloat16()").replace("torch.float16", "torch.bfloat16")
+
+
+def test_minus_infinities_are_exchanged_where_they_stand() -> None:
+    text = "import math\nimport torch\na = s.masked_fill(m, float('-inf'))\nb = s.masked_fill(m, -math.inf) - inf\nc = float('inf')\n"
+    fix = proposals("use-finite-mask", born(Location("train.py", 3), "sub", ZERO), {"train.py": text})[0].fix
+    assert fix is not None
+    assert patched({"train.py": text}, fix)["train.py"] == text.replace("float('-inf')", "-1e4").replace("-math.inf", "-1e4")
+
+
+def test_rows_of_a_table() -> None:
+    text = "import torch\nimport pandas as pd\nframe = pd.read_csv('a.csv')  # raw\nx = torch.tensor(frame.values)\n"
+    bad = stats("x", nan=3)
+    makings = (Making("batch", "x", "table", Location("train.py", 4, 4, 4, 30, code="x = torch.tensor(frame.values)"), 1),
+               Making("batch", "x", "table", Location("train.py", 3, 8, 3, 28, code="frame = pd.read_csv('a.csv')  # raw"), 2))
+    case = msgspec.structs.replace(born(Location("train.py", 4), "input", bad, phase="data", batch=(bad,)), makings=makings)
+    titles = [offer.title for offer in proposals("fill-missing", case, {"train.py": text})]
+    assert titles == ["Fill what is missing at train.py:4 with the mean of its column",
+                      "Fill what is missing at train.py:3 with the mean of its column"]
+    assert patched_lines("drop-bad-rows", case, {"train.py": text}) == [
+        "+ frame = frame.replace([float('inf'), float('-inf')], float('nan')).dropna()"
+    ]
+
+
+def test_a_value_that_was_written_into_a_table() -> None:
+    text = "import torch\nreadings = torch.randn(100, 4)\nreadings[7, 2] = float('nan')\nx, y = readings[:90], readings[90:]\n"
+    bad = stats("x", nan=1)
+    making = Making("batch", "x", "table", Location("train.py", 2, 11, 2, 30, code="readings = torch.randn(100, 4)"), 1)
+    written = Making("batch", "x", "write", Location("train.py", 3, 0, 3, 28, code="readings[7, 2] = float('nan')"), 1)
+    origin = born(Location("train.py", 4), "input", bad, phase="data", batch=(bad,))
+    case = msgspec.structs.replace(origin, makings=(making, written))
+    offers = proposals("fill-missing", case, {"train.py": text})
+    assert offers and all(offer.fix is not None for offer in offers)
