@@ -219,3 +219,33 @@ def test_what_needs_a_whole_run_is_tested_on_the_remembered_steps_where_there_is
     calm = msgspec.structs.replace(case)
     monkeypatch.setattr(module, "since_it_grew", lambda _case: 1)
     assert conduct(calm, rank(calm), passes(changed=True, placebo=False))[1] == []  # nothing grew: nothing to go back to
+
+
+def test_what_cannot_be_run_again_is_repeated_over_the_steps_that_are_remembered(
+    replayed: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = rank(replayed).hypotheses[0].cause
+    expected = [Prediction(CHANGE, steps=5)]
+    monkeypatch.setattr(module, "predictions", lambda cause, _case: expected if cause == first else [])
+    after, asked = conduct(replayed, rank(replayed), passes(changed=True, placebo=False))
+    judged = next(one for one in after.hypotheses if one.cause == first)
+    assert judged.verdict == "confirmed" and judged.experiments[0].steps == 5 and "the last 5 steps pass" in judged.verdict_reason
+    assert len(asked) == 2
+
+
+def test_of_two_changes_that_cure_one_is_the_proof(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample that holds a code is cured by replacing the code, and by leaving it out."""
+    other = Rows((3,), 8)
+    first = rank(replayed).hypotheses[0]
+    rival = Hypothesis(cause="rival", title="", score=first.score - 3.0, probability=0.1)
+    monkeypatch.setattr(
+        module, "predictions", lambda cause, _case: [Prediction(CHANGE if cause == first.cause else other)]
+    )
+
+    def step(one: Intervention) -> Outcome:
+        ok = one in (CHANGE, other)
+        return Outcome(failed=not ok, fingerprint="", losses=(0.5 if ok else "nan",), effect=Effect(applied=1))
+
+    after, _ = conduct(replayed, Diagnosis(hypotheses=(first, rival)), step)
+    assert [one.verdict for one in after.hypotheses] == ["confirmed", "inconclusive"]
+    assert first.cause in after.hypotheses[1].verdict_reason and after.hypotheses[1].experiments[0].outcome == "finite"

@@ -15,7 +15,18 @@ from stayfinite.frameworks.torch.interventions.performing import Given, Performe
 from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.frameworks.torch.tracing.frames import Frames
-from stayfinite.records.intervention import Intervention, Place, Rows, State, Term, Values, Within
+from stayfinite.records.intervention import (
+    Damped,
+    Intervention,
+    Joined,
+    Place,
+    Rows,
+    Scaled,
+    State,
+    Term,
+    Values,
+    Within,
+)
 
 SIZE = 6
 BAD = 2
@@ -460,3 +471,96 @@ def test_an_operand_kept_inside_its_domain_stays_so_for_later_operators() -> Non
     assert one.effect().gradient == "zero"  # a diagnosis, and no cure
     untouched = step()
     assert not bool(torch.isfinite(untouched))
+
+
+# -- operands, gradients and the graph -------------------------------------------------------------------------------
+
+
+def flat(model: nn.Module, x: Tensor) -> Tensor:
+    return torch.tanh(1e3 * model(x)).sum()  # flat
+
+
+def _slope(step: Callable[[], Tensor], parameters: list[Tensor]) -> float:
+    gradients = torch.autograd.grad(step(), parameters, allow_unused=True)
+    return max(float(g.abs().max()) for g in gradients if g is not None)
+
+
+def test_an_operand_in_the_middle_of_its_range_lets_the_gradient_through() -> None:
+    model, x = linear(), torch.randn(40, 3)
+    given, place = given_for(model), Place("tanh", __file__, _line_of("# flat"))
+    parameters = [*model.parameters()]
+
+    def slope_under(intervention: Intervention) -> tuple[float, Performer]:
+        found, one = perform(intervention, given, lambda: _slope(lambda: flat(model, x), parameters))
+        return float(found), one
+
+    scaled, one = slope_under(Scaled(place))
+    assert one.effect().applied == 40
+    turned, one = slope_under(Scaled(place, others=True))
+    assert one.effect().applied == 40
+    assert scaled > 0.1 and turned < 1e-3 * scaled
+
+
+def grown(x: Tensor, w: Tensor) -> Tensor:
+    for _ in range(60):
+        x = x * w  # grows
+    return x.sum()
+
+
+def test_gradients_through_one_line_do_not_grow_beyond_the_limit() -> None:
+    w = torch.tensor([10.0])
+    place = Place("mul", __file__, _line_of("# grows"))
+    start = torch.ones(1, requires_grad=True)
+
+    def step() -> Tensor:
+        return torch.autograd.grad(grown(start, w), start)[0]
+
+    assert torch.isinf(step()).all()
+    found, one = perform(Damped(place, 1e3), given_for(linear()), step)
+    assert one.effect().applied == 60
+    assert 1e3 <= float(found) <= 1e4 * 1.01  # the first factor still multiplies what the limit let through
+
+
+@pytest.mark.parametrize("line", ["cut = model(x).detach()", "cut = model(x).data"])
+def test_what_is_detached_stays_in_the_graph(line: str) -> None:
+    model, x = linear(), torch.randn(5, 3)
+    given = given_for(model)
+
+    def by_method() -> Tensor:
+        cut = model(x).detach()
+        return cut
+
+    def by_attribute() -> Tensor:
+        cut = model(x).data
+        return cut
+
+    step = by_method if "detach" in line else by_attribute
+    result, one = perform(Joined(Place("detach", __file__, _line_of(f"        {line}"))), given, step)
+    assert one.effect().applied == 1 and result.requires_grad and not step().requires_grad
+
+
+def test_parameters_that_no_optimizer_has_are_given_to_one_for_the_step() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.get_submodule("0").parameters(), lr=0.1)
+    head = model.get_parameter("3.weight")
+    before = head.detach().clone()
+    one = performer(State("parameters", "adopted", ("3.weight",)), given_for(model, optimizer))
+    with one.entered():
+        model(torch.randn(5, 3)).sum().backward()
+        optimizer.step()
+    assert one.effect().applied == 1 and not torch.equal(head, before)
+    assert len(optimizer.param_groups) == 1 and all(p is not head for p in optimizer.param_groups[0]["params"])
+
+
+def test_gradients_are_kept_over_what_a_step_does_to_them() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    one = performer(State("gradients", "kept"), given_for(model, optimizer))
+    with one.entered():
+        model(torch.randn(5, 3)).sum().backward()
+        delivered = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        optimizer.zero_grad()
+        one.before_step(optimizer)
+    assert all(p.grad is not None and torch.equal(p.grad, d) for p, d in zip(model.parameters(), delivered, strict=True))
+    model(torch.randn(5, 3)).sum().backward()  # the hooks are gone
+    assert len(one._delivered) == len(delivered)  # type: ignore[attr-defined]

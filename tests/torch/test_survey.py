@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from forkserver import run_bare, run_cli
 
 DATA = """
@@ -248,3 +249,16 @@ def test_a_second_training_is_not_measured_by_the_first(tmp_path: Path) -> None:
     done, report = _run(ANOTHER_TASK, tmp_path)
     assert done.exit_code == 0, done.stderr
     assert [one["symptom"] for one in report["incidents"]] == []
+
+
+def test_a_change_is_measured_from_where_the_step_begins_and_not_from_where_the_surveyor_was_made() -> None:
+    """Between the two the state is put back: repetitions of one step follow each other."""
+    from stayfinite.frameworks.torch.tracing.survey import Surveyor
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    surveyor = Surveyor("survey", [weight], {id(weight): "weight"}, frozenset({id(weight)}))
+    with torch.no_grad():
+        weight.fill_(7.0)
+    tracer_flow: Any = type("Flow", (), {"key": staticmethod(lambda part: part.data_ptr())})()
+    surveyor.attach(tracer_flow)
+    assert torch.equal(surveyor._before[0], torch.full((3,), 7.0))

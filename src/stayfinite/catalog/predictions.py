@@ -24,6 +24,8 @@ from stayfinite.records.trace import LossTerm
 Breadth = Literal[0, 1, 2]
 What = Literal["parameters", "buffers", "moments", "gradients"]
 
+FEW = 4
+"""Steps after which a loss has a level that it may leave."""
 
 def without_samples(case: Case) -> list[Prediction]:
     """With the samples of the origin replaced by others, the step passes."""
@@ -77,6 +79,9 @@ def here_and_before(case: Case, change: Intervention, *, breadth: Breadth = 0) -
 
 
 def since_it_grew(case: Case) -> int:
-    """How many steps back the failure began, by the loss: 1 where it was calm up to the failing step."""
-    loss = growth(case, "loss")
+    """How many steps back the failure began, by the loss: 1 where it was calm up to the failing step; all of them where there were
+    so few that nothing can be called calm."""
+    loss, step = growth(case, "loss"), case.symptom.step
+    if 0 < step <= FEW:
+        return step + 1
     return loss.steps + 1 if loss.grew else 1

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from stayfinite.catalog.clues import amplitude, finite, inputs, kind, source_text
 from stayfinite.catalog.dtypes import dtype_facts
-from stayfinite.catalog.histories import first_reading
+from stayfinite.catalog.histories import first_reading, growth
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Prediction, State
 from stayfinite.records.numbers import show, to_float
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import LossTerm
+from stayfinite.records.trace import Leaf, LeafKind, LossTerm
 
 _TARGET_NAME = re.compile(r"(^|[^a-z])(y|ys|yb|tgt|gt|t)([^a-z]|$)|target|label|truth|answer", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -206,3 +208,31 @@ def initial_excess(stats: TensorStats) -> float:
     for extent in stats.shape[1:]:
         fan_in *= max(extent, 1)
     return amplitude(stats) / (5.0 * math.sqrt(2.0 / fan_in))
+
+
+def lone_element(case: Case, of: LeafKind) -> Leaf | None:
+    """State of that kind of which one number lies far beyond all others, in a training that had been calm: nothing that a step
+    computes does that, it changes many numbers. ``None`` if there is none, or the loss had risen before; the last step or two
+    may have met the number already, if they met nothing else of that sort."""
+    run = growth(case, "loss")
+    if case.symptom.step == 0 or (run.grew and (run.steps > 2 or data_scale(case) >= 1e3)):
+        return None
+    return next((leaf for leaf in case.outlying if leaf.kind == of), None)
+
+
+def told_alone(leaf: Leaf) -> str:
+    """What there is to say of such a number."""
+    stats = leaf.stats
+    at = ", ".join(map(str, stats.absmax_index))
+    value = show(stats.culprit) if stats.culprit is not None else "not finite"
+    rest = f", all others stay within {show(stats.typical_row)}" if stats.size > 1 and stats.typical_row is not None else ""
+    return f"before the step `{leaf.name}[{at}]` was {value}{rest}: no update makes that"
+
+
+def lone_mended(case: Case, of: LeafKind, what: Literal["parameters", "buffers", "moments"]) -> list[Prediction]:
+    """With that one number set to what is fresh there, the step passes."""
+    leaf = lone_element(case, of)
+    if leaf is None:
+        return []
+    size = abs(finite(leaf.stats.culprit) or 0.0)
+    return [Prediction(State(what, "mended", (leaf.name,), above=0.5 * size))]

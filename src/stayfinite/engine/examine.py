@@ -5,6 +5,7 @@ causes. The numbers of the step are finite, so nothing is held and nothing stops
 from __future__ import annotations
 
 import time
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,12 +28,13 @@ TOLD_ANYWAY = frozenset({"divergence", "loss-spike", "gradient-spike"})
 
 def examine(
     case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
-    try_out: TryOut | None = None,
+    try_out: TryOut | None = None, suspected: Container[str] = (),
 ) -> Examination:
     """Survey a step after the symptom of `case`.
 
     **Arguments**: `repeatable`: ``None`` if the step can be repeated, else why not. `makings`: finds the lines that made
-    what failed. `budget`: seconds for experiments. `try_out`: runs the script again from its start, with one change.
+    what failed. `budget`: seconds for experiments. `try_out`: runs the script again from its start, with one change. `suspected`:
+    ids of incidents that an earlier survey showed: what a single survey does not prove is tried when a second one shows it too.
 
     **Returns** a generator of replay requests whose value says what there is to tell.
     """
@@ -69,7 +71,7 @@ def examine(
     if makings is not None:
         case = msgspec.structs.replace(case, makings=makings(case))
     diagnosis = rank(case)
-    if found is not None and budget > 0.0:
+    if found is not None and budget > 0.0 and (found.certain or incident_id(case) in suspected):
         diagnosis = yield from experiment(case, diagnosis, budget=budget, replays=REPLAYS, judge=_judge(case, found))
     elif found is None and budget > 0.0 and try_out is not None and case.symptom.detector == "divergence":
         diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, try_out=try_out, runs_only=True)

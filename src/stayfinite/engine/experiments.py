@@ -125,7 +125,7 @@ def experiment(
         tested.append((yield from _test(hypothesis, lab)) if likely else hypothesis)
     tested = _shared(tested, lab)
     return msgspec.structs.replace(
-        diagnosis, hypotheses=ranked_again(tested), replays=lab.done, seconds=time.monotonic() - started
+        diagnosis, hypotheses=_one_proof(ranked_again(tested)), replays=lab.done, seconds=time.monotonic() - started
     )
 
 
@@ -161,9 +161,12 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
                 with_one, verdict = _holds(prediction, with_one, lab)
         else:
             with_one, verdict = _compare_runs(prediction, lab)
-            if verdict == "not_tested" and lab.before and not lab.runs_only:  # what is remembered of the steps since it grew may do
-                again, other = yield from _compare(msgspec.structs.replace(prediction, steps=lab.before + 1), lab)
-                with_one, verdict = (with_one, verdict) if other == "not_tested" else (again, other)
+            back = prediction.steps if prediction.steps > 1 else lab.before + 1
+            if verdict == "not_tested" and back > 1 and not lab.runs_only:  # what is remembered of the steps since it grew may do
+                shorter = msgspec.structs.replace(prediction, steps=back)
+                again, other = yield from _compare(shorter, lab)
+                if other != "not_tested":
+                    prediction, with_one, verdict = shorter, again, other
         done.append((prediction, with_one, verdict))
         if verdict == "confirmed":
             break
@@ -179,7 +182,8 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
     if best is not None:
         prediction, one, _ = best
         lab.shown[prediction.change, prediction.used] = hypothesis.cause, CONFIRMED_BITS[prediction.breadth]
-        passes = lab.passes if prediction.steps == 1 else "the run passes"
+        passes = lab.passes if prediction.steps == 1 else "the run passes" if one.steps != prediction.steps else \
+            f"the last {one.steps} steps pass"
         passes = "the failure shows" if prediction.reveals and one.outcome != "finite" else passes
         bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} {passes}; with {one.placebo_change} {lab.fails}"
         return _judged(hypothesis, told, "confirmed", claim, bits)
@@ -202,6 +206,19 @@ def _shared(tested: list[Hypothesis], lab: _Lab) -> list[Hypothesis]:
         msgspec.structs.replace(one, score=one.score + max(bits)) if one.verdict not in ("confirmed", "refuted")
         and one.cause != "unknown" and one.cause not in lab.rivals else one for one in tested
     ]
+
+
+def _one_proof(ranked: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
+    """Of several causes whose change cures the step, the one for which most speaks is confirmed: a failure has one cause, and a
+    change near its effect cures it as well (a smaller operand, whoever made it large; a sample left out that holds a code)."""
+    proven = next((one for one in ranked if one.verdict == "confirmed"), None)
+    if proven is None:
+        return ranked
+    reason = f"its change cures the failure as well; more speaks for {proven.cause}"
+    return tuple(
+        msgspec.structs.replace(one, verdict="inconclusive", verdict_reason=reason)
+        if one.verdict == "confirmed" and one is not proven else one for one in ranked
+    )
 
 
 def _judged(
@@ -234,7 +251,7 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
         if elsewhere:
             return told("elsewhere", "", elsewhere), "inconclusive"
         if prediction.steps == 1 and lab.before and isinstance(change, UPSTREAM):
-            note = f"the loss had risen for {lab.before} step{'s' * (lab.before > 1)} before: the harm may have been done there"
+            note = f"the harm may have been done in the {lab.before} step{'s' * (lab.before > 1)} before, on which the loss rose"
             return told(_word(changed, lab), "", note), "inconclusive"
         return told(_word(changed, lab), "", "the change makes no difference"), "refuted"
     arrived = changed.effect.arrived if changed.effect is not None else ""
@@ -302,6 +319,9 @@ def _compare_runs(prediction: Prediction, lab: _Lab) -> tuple[Experiment, Verdic
     if not outcome:
         return told("not performed" if trial.status == "not_run" else "finite", "", note), \
             "not_tested" if trial.status == "not_run" else "inconclusive"
+    if outcome == "failed" and trial.step > lab.case.symptom.step + 1 and trial.symptom != lab.case.symptom.detector:
+        return told("elsewhere", "", f"it gets past step {lab.case.symptom.step}, and fails in another way: {note}", steps=trial.steps), \
+            "inconclusive"
     if outcome == "failed":
         return told("failed", "", note, steps=trial.steps), "refuted"
     placebo = prediction.placebo or over_steps(change) or next(iter(placebos(change, lab.case, ())), None)

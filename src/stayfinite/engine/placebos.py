@@ -15,6 +15,7 @@ from stayfinite.catalog.predictions import left_out
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
     Bypassed,
+    Damped,
     Format,
     Intervention,
     Place,
@@ -48,6 +49,8 @@ def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[In
         return _other_rows(change)
     if isinstance(change, (Values, Scaled)):
         return [msgspec.structs.replace(change, others=True)]
+    if isinstance(change, Damped):
+        return [Damped(place, change.limit) for place in _lines_near(change.place, seen, case)]
     if isinstance(change, Term):
         return [left_out(term) for term in _other_terms(change, case)]
     if isinstance(change, State):
@@ -79,6 +82,18 @@ def _elsewhere(form: Format, place: Place | None, seen: Sequence[Place], case: C
     others of the same line."""
     if place is None:
         return []
+    near = _lines_near(place, seen, case)
+    here = [other for other in seen if (other.file, other.line) == (place.file, place.line)]
+    beside = [Place(other.kind, other.file, other.line) for other in here if other.kind != place.kind]
+    found: list[Intervention] = [Precision(form, other) for other in (*near, *dict.fromkeys(beside[:1]))]
+    if form == "float32":  # most lines compute in it anyway
+        found += [Precision("float64", other) for other in (*near, *beside)[:1]]
+    return found
+
+
+def _lines_near(place: Place, seen: Sequence[Place], case: Case) -> list[Place]:
+    """The lines of `seen` other than that of `place`, the one that runs next first (the one that ran last, where an exception
+    ends the step)."""
     here = [number for number, other in enumerate(seen) if (other.file, other.line) == (place.file, place.line)]
     middle = here[0] if here else len(seen)
     lines: dict[tuple[str, int], int] = {}
@@ -86,12 +101,7 @@ def _elsewhere(form: Format, place: Place | None, seen: Sequence[Place], case: C
         if (other.file, other.line) != (place.file, place.line):
             wanted = (number > middle) != (case.exception is not None)
             lines.setdefault((other.file, other.line), abs(number - middle) + (0 if wanted else len(seen)))
-    near = [Place("", *line) for line in sorted(lines, key=lambda line: lines[line])[:ELSEWHERE]]
-    beside = [Place(other.kind, other.file, other.line) for other in (seen[number] for number in here) if other.kind != place.kind]
-    found: list[Intervention] = [Precision(form, other) for other in (*near, *dict.fromkeys(beside[:1]))]
-    if form == "float32":  # most lines compute in it anyway
-        found += [Precision("float64", other) for other in (*near, *beside)[:1]]
-    return found
+    return [Place("", *line) for line in sorted(lines, key=lambda line: lines[line])[:ELSEWHERE]]
 
 
 def _other_rows(change: Rows) -> list[Intervention]:

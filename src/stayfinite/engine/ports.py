@@ -7,7 +7,7 @@ that yields requests and is sent outcomes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Container, Generator, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -131,7 +131,7 @@ class Examine(Protocol):
 
     def __call__(
         self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
-        try_out: TryOut | None = None,
+        try_out: TryOut | None = None, suspected: Container[str] = (),
     ) -> Examination:
         """Begin the examination of a step whose numbers are finite."""
 

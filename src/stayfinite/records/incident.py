@@ -14,7 +14,7 @@ from stayfinite.records.scaling import LossScaling
 from stayfinite.records.series import Window
 from stayfinite.records.survey import Birth, Making, Survey
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import Phase, Scalar, Trace
+from stayfinite.records.trace import Leaf, Phase, Scalar, Trace
 
 
 class Symptom(msgspec.Struct, frozen=True, tag="symptom"):
@@ -175,6 +175,9 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     overwritten: tuple[str, ...] = ()
     """Non-finite parameters that were written in place at least twice before the first step: once to initialise them,
     once more to load something over them. Memory that was never initialised was written less often."""
+    outlying: tuple[Leaf, ...] = ()
+    """State of which, at the start of the step, exactly one element was not finite or lay a million times beyond the rest of its
+    tensor (`culprit`, at `absmax_index`; `typical_row`: the next largest magnitude)."""
     survey: Survey | None = None
     """What the step looked like, where a detector of finite symptoms asked for it."""
     makings: tuple[Making, ...] = ()

@@ -188,6 +188,18 @@ class Scaled(msgspec.Struct, frozen=True, tag="scaled"):
         return f"operand {self.operand} of {self.place.told} {'in another order' if self.others else 'standardised'}"
 
 
+class Damped(msgspec.Struct, frozen=True, tag="damped"):
+    """The gradient that comes back through the calls at `place` is scaled down to a largest magnitude of `limit`, call by call."""
+
+    place: Place
+    limit: float
+
+    @property
+    def told(self) -> str:
+        """The change in words."""
+        return f"gradients through {self.place.told} kept within {show(self.limit)}"
+
+
 class Joined(msgspec.Struct, frozen=True, tag="joined"):
     """What a line takes out of the graph of gradients (``detach``, ``.data``) stays in it."""
 
@@ -224,14 +236,17 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
 class State(msgspec.Struct, frozen=True, tag="state"):
     """Parameters, buffers, moments or gradients change before the step: drawn again as their layer's class draws them
     (`redrawn`), drawn with a deviation of 1/sqrt(fan in) (`scaled-draw`), their elements in another order (`shuffled`), set to 0
-    (`zeroed`), given no gradient (`frozen`) or one (`thawed`); only their non-finite elements set to what a fresh model or
-    optimizer has there (`mended`). `names`: dotted, as in reports, those of moments ``"exp_avg of net.weight"``; empty means all
-    of `what`. `others`: its placebo: as many elements of others are set to what is fresh there."""
+    (`zeroed`), given no gradient (`frozen`) or one (`thawed`), or to an optimizer (`adopted`); gradients as the backward pass
+    delivered them (`kept`), whatever the step does to them before the update; only their non-finite elements set to what a fresh model or
+    optimizer has there (`mended`), and with them those of a magnitude of `above` and more. `names`: dotted, as in reports, those
+    of moments ``"exp_avg of net.weight"``; empty means all of `what`. `others`: its placebo: as many elements of others are set
+    to what is fresh there."""
 
     what: Literal["parameters", "buffers", "moments", "gradients"]
-    how: Literal["redrawn", "scaled-draw", "shuffled", "zeroed", "frozen", "thawed", "mended"]
+    how: Literal["redrawn", "scaled-draw", "shuffled", "zeroed", "frozen", "thawed", "adopted", "kept", "mended"]
     names: tuple[str, ...] = ()
     others: bool = False
+    above: float = 0.0
 
     @property
     def told(self) -> str:
@@ -256,7 +271,9 @@ class Backend(msgspec.Struct, frozen=True, tag="backend"):
         return f"{self.name.replace('-', ' ')} code"
 
 
-Intervention = Union[Precision, Within, Stable, Bypassed, LossScale, Rows, Values, Term, Scaled, Joined, Update, State, Backend]
+Intervention = Union[
+    Precision, Within, Stable, Bypassed, LossScale, Rows, Values, Term, Scaled, Damped, Joined, Update, State, Backend
+]
 
 
 class Effect(msgspec.Struct, frozen=True):

@@ -33,6 +33,7 @@ from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth_location, finite, inputs, made_by, state_born
 from stayfinite.catalog.places import made
 from stayfinite.catalog.predictions import mended
+from stayfinite.catalog.scales import lone_element, lone_mended, told_alone
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -73,9 +74,12 @@ def _state(case: Case) -> Evidence:
                         "origin-leaf")
     if case.origin is None and bad_leaf(case, "buffer") is not None:
         return Evidence("a buffer was non-finite before the step", 5.0, "origin-leaf")
+    alone = lone_element(case, "buffer")
+    if alone is not None:
+        return Evidence(told_alone(alone), 12.0, "origin-leaf")
     return Evidence("no buffer on the path was bad before the step", -9.0, "origin-leaf")
 
 
 def predict(case: Case) -> list[Prediction]:
     """With the bad elements of the buffer set to what a fresh one has, the step passes."""
-    return mended(case, "buffers")
+    return lone_mended(case, "buffer", "buffers") or mended(case, "buffers")

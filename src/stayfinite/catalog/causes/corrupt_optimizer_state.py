@@ -32,6 +32,7 @@ from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth, birth_location, made_by, optimizer_location, phase, state_born
 from stayfinite.catalog.places import made, saved_in_half
 from stayfinite.catalog.predictions import mended
+from stayfinite.catalog.scales import lone_element, lone_mended, told_alone
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -55,6 +56,9 @@ def evidence(case: Case) -> list[Evidence]:
         elif case.configuration.checkpoint is not None:
             found.append(Evidence("the script loaded a state before", 1.5, "checkpoint"))
         return found
+    alone = lone_element(case, "moment")
+    if alone is not None:
+        return [Evidence(told_alone(alone), 12.0, "origin-leaf")]
     return [Evidence("no moment was bad before the step", -9.0, "origin-leaf")]
 
 
@@ -71,4 +75,7 @@ def locate(case: Case) -> Location:
 
 def predict(case: Case) -> list[Prediction]:
     """With the bad elements of the moments set to what a fresh optimizer has, the step passes."""
-    return mended(case, "moments")
+    if bad_leaf(case, "moment") is not None:
+        return mended(case, "moments")
+    # an update that was made with it has left it in the weights as well: mending one of them alone would prove nothing
+    return lone_mended(case, "moment", "moments") if lone_element(case, "parameter") is None else []

@@ -36,13 +36,14 @@ import statistics
 from collections import Counter
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import kind, overflowed, phase
+from stayfinite.catalog.clues import HUGE, kind, overflowed, phase
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import growth, loss_factor, rate_ratio, readings, slope, too_large
+from stayfinite.catalog.operator_predictions import place
 from stayfinite.catalog.scales import data_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Prediction, Update
+from stayfinite.records.intervention import Damped, Prediction, Update
 from stayfinite.records.numbers import show
 
 TITLE = "Exploding gradient"
@@ -54,13 +55,6 @@ UNROLLED = 10
 """Calls of one module in one pass from which a network counts as unrolled over time."""
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
-
-
-def predict(case: Case) -> list[Prediction]:
-    """With gradients clipped from the start at the norm they had before they grew (1 where none is known), the run passes."""
-    norms = [value for step, value in readings(case, "gradient_norm").items() if step < case.symptom.step]
-    calm = sorted(norms)[: max(1, len(norms) // 2)]
-    return [Prediction(Update(clip="norm", limit=statistics.median(calm) if calm else 1.0), steps=0, breadth=1)]
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -130,3 +124,15 @@ def _jump(case: Case) -> list[Evidence]:
         return []
     return [Evidence(f"the gradient norm rose {show(gradient.leap)} times in one step from a calm level", 3.0,
                      "gradient-jump")]
+
+
+def predict(case: Case) -> list[Prediction]:
+    """With gradients that no call of the failing line enlarges the step passes; with gradients clipped from the start at the norm
+    they had before they grew (1 where none is known) the run does, and clipped far above it does not."""
+    here = place(case)
+    damped = [Prediction(Damped(here, HUGE))] if here is not None and phase(case) == "backward" else []
+    norms = [value for step, value in readings(case, "gradient_norm").items() if step < case.symptom.step]
+    calm = sorted(norms)[: max(1, len(norms) // 2)]
+    usual = statistics.median(calm) if calm else 1.0
+    clipped = Prediction(Update(clip="norm", limit=usual), Update(clip="norm", limit=1e3 * usual), steps=0, breadth=1)
+    return [*damped, clipped]

@@ -171,12 +171,18 @@ def predict(case: Case) -> list[Prediction]:
     owned = [state for state in surveyed(case).parameters if state.owned]
     names = tuple(state.name for state in owned)
     other = State("parameters", "scaled-draw", names)
-    cut = _cut(case)
+    alone, cut = strangers(case), _cut(case)
+    if alone and (not reached(case) or len(alone) > len(reached(case))):
+        return [Prediction(State("parameters", "adopted", tuple(state.name for state in alone)), other)]
     if owned and not any(state.requires_grad for state in owned):
         return [Prediction(State("parameters", "thawed", names), other)]
+    if was_cleared(case) or _limits(case):
+        return [Prediction(State("gradients", "kept"), other)]
     if cut is not None and cut.location.file:
         return [Prediction(Joined(Place(cut.kind, cut.location.file, cut.location.line)), other)]
     rates = [finite(value) for optimizer in case.configuration.optimizers for value in optimizer.rates]
     if rates and not any(rates):
         return [Prediction(Update(options=(("lr", 1e-3),)), Update(options=(("weight_decay", 0.0), ("momentum", 0.0))))]
+    if any(is_rounded(case, state) for state in reached(case)):  # a thousand times as large, an update is no longer rounded away
+        return [Prediction(Update(rate=1e3), Update(options=(("weight_decay", 0.0),)))]
     return []

@@ -87,12 +87,13 @@ def _rate(case: Case) -> Evidence:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With the last rate that was one, or a customary one, the step passes, where this one is no number."""
-    if case.symptom.detector != "nonfinite-learning-rate":
-        return []
+    """With the last rate that was one, or a customary one, the step passes, where this one is no number; with the first rate
+    throughout, the run does."""
     kinds = (optimizer.kind for optimizer in case.configuration.optimizers)
     customary = next((CUSTOMARY_RATES[kind] for kind in kinds if kind in CUSTOMARY_RATES), 1e-3)
-    rates = case.window("learning_rate").values
-    good = next((value for rate in reversed(rates) if (value := finite(rate)) is not None and value > 0.0), customary)
-    placebo = Update(options=(("weight_decay", 0.0), ("momentum", 0.0)))
-    return [Prediction(Update(options=(("lr", good),)), placebo)]
+    positive = [value for rate in case.window("learning_rate").values if (value := finite(rate)) is not None and value > 0.0]
+    if case.symptom.detector == "nonfinite-learning-rate":
+        good = positive[-1] if positive else customary
+        return [Prediction(Update(options=(("lr", good),)), Update(options=(("weight_decay", 0.0), ("momentum", 0.0))))]
+    steady = min(positive[0], customary) if positive else customary
+    return [Prediction(Update(options=(("lr", steady),)), Update(rate=0.99), steps=0)]

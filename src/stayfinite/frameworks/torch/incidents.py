@@ -28,6 +28,7 @@ from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.outcomes import ending, is_held, latched
+from stayfinite.frameworks.torch.outlying import outlying
 from stayfinite.frameworks.torch.passes import Failure, Scene, fingerprint, shown
 from stayfinite.frameworks.torch.recovery import Recovery
 from stayfinite.frameworks.torch.room import lacking
@@ -367,4 +368,5 @@ class Incidents:
             configuration=part("configuration", lambda: self._configuration(subjects, scene.frame), Configuration()),
             exception=part("exception", lambda: describe.exception_info(error, self._relative), None) if error else None,
             overwritten=part("parameters", lambda: describe.overwritten(subjects, versions), ()),
+            outlying=part("state", lambda: outlying(subjects), ()),
         )

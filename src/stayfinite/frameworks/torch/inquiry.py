@@ -30,7 +30,7 @@ from stayfinite.frameworks.torch.scaling import at_scale
 from stayfinite.frameworks.torch.sensors import Sensors, Watcher
 from stayfinite.frameworks.torch.state import Copy, Snapshot, together
 from stayfinite.frameworks.torch.stats import quietly
-from stayfinite.frameworks.torch.subjects import successors
+from stayfinite.frameworks.torch.subjects import Owners, successors
 from stayfinite.frameworks.torch.undoing import asked_before, changed_unseen, counts, is_void, retake, rewind
 from stayfinite.records.intervention import Effect, Intervention
 from stayfinite.rewrite.project import is_user_file
@@ -250,6 +250,8 @@ class Inquiry:
                 if performer is not None:
                     performer.begin()
                     stack.enter_context(performer.entered())
+                    if tracer is not None:  # what it looks at last is still changed then
+                        stack.callback(tracer.finish)
                 if tracer is not None:
                     stack.enter_context(tracer)
                 if request.purpose == "unscaled":
@@ -333,7 +335,7 @@ class Inquiry:
             from stayfinite.frameworks.torch.tracing.mode import SENSOR
             from stayfinite.frameworks.torch.tracing.survey import Surveyor
 
-            surveyor = Surveyor(SENSOR, subjects.parameters, subjects.parameter_names, subjects.owned)
+            surveyor = Surveyor(SENSOR, subjects.parameters, subjects.parameter_names, Owners(subjects.optimizers))
         return Tracer(subjects.roots, names, subjects.optimizers, is_user_file, self._relative, subjects.parameter_names, surveyor)
 
 

@@ -81,6 +81,16 @@ class Subjects:
                     self.parameters.append(parameter)
 
 
+class Owners:
+    """The `id` of every parameter that one of `optimizers` has at the moment it is asked."""
+
+    def __init__(self, optimizers: Iterable[Optimizer]) -> None:
+        self._optimizers = list(optimizers)
+
+    def __contains__(self, key: object) -> bool:
+        return any(id(p) == key for optimizer in self._optimizers for group in optimizer.param_groups for p in group["params"])
+
+
 def _with_inner(scheduler: Any) -> list[Any]:
     """A scheduler and those it chains."""
     found = [scheduler]

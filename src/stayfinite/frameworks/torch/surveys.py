@@ -173,7 +173,7 @@ class Surveys:
         work = self._examine(
             case, self._listener, repeatable=reason, makings=lambda located: self._makings(located, scene.frame),
             budget=max(0.0, self._options.budget - self._spent) if inquiry is not None and not trial else 0.0,
-            try_out=None if trial else self._trier(case.symptom),
+            try_out=None if trial else self._trier(case.symptom), suspected=self._parts,
         )
         answer: Outcome | None = None
         while True:

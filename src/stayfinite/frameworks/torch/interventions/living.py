@@ -2,7 +2,7 @@
 
 A trial of the script, and a run that recovers, go on with a change. Each pass through the loop gets performers of its own; an
 update is met by hooks of the framework. What changes the state itself (`State`) is done once, before the first step, except for
-parameters that are frozen.
+parameters that are frozen or thawed, and gradients, which are changed after every update.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ class Living:
         frame = scene.frame
         bound = {name: value for name, value in (*frame.f_globals.items(), *frame.f_locals.items()) if not name.startswith("__")}
         given = Given(scene.window, scene.subjects, self._frames, self._name, bound)
-        wanted = [one for one in self._interventions if not self._begun or not isinstance(one, State) or one.how == "frozen"]
+        wanted = [one for one in self._interventions if not self._begun or _lasts(one)]
         self._now = [performer(one, given) for one in wanted]
         self._updating = [done for one, done in zip(wanted, self._now, strict=True) if isinstance(one, Update)]
         try:
             with ExitStack() as stack:
                 for one in self._now:
+                    one.living = True
                     one.begin()
                     one.rebind({}, [])
                     stack.enter_context(one.entered())
@@ -85,3 +86,8 @@ class Living:
     def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         for one in self._now or self._updating:
             one.after_step(optimizer)
+
+
+def _lasts(one: Intervention) -> bool:
+    """True if `one` is performed in every pass."""
+    return not isinstance(one, State) or one.how in ("frozen", "thawed") or one.what == "gradients"

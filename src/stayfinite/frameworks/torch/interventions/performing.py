@@ -21,6 +21,7 @@ from stayfinite.frameworks.torch.subjects import Subjects
 from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.records.intervention import (
     Bypassed,
+    Damped,
     Effect,
     Intervention,
     Joined,
@@ -62,9 +63,11 @@ def given_of(
 
 class Performer:
     """Changes nothing. `applied` counts what was changed; see the module for when each method is called. `compiled`: what the
-    script has compiled runs compiled."""
+    script has compiled runs compiled. `living`: a run goes on with the change, one performer for each pass; else a step is
+    repeated."""
 
     compiled = False
+    living = False
 
     def __init__(self) -> None:
         self.applied = 0
@@ -120,9 +123,9 @@ def performer(intervention: Intervention, given: Given) -> Performer:
 
         return updates.Otherwise(intervention, given)
     if isinstance(intervention, State):
-        from stayfinite.frameworks.torch.interventions import states
+        from stayfinite.frameworks.torch.interventions import keeping, states
 
-        return states.Restated(intervention, given)
+        return keeping.Kept(intervention, given) if intervention.how == "kept" else states.Restated(intervention, given)
     if isinstance(intervention, Term):
         from stayfinite.frameworks.torch.interventions import terms
 
@@ -131,6 +134,10 @@ def performer(intervention: Intervention, given: Given) -> Performer:
         from stayfinite.frameworks.torch.interventions import centring
 
         return centring.Centred(intervention, given)
+    if isinstance(intervention, Damped):
+        from stayfinite.frameworks.torch.interventions import damping
+
+        return damping.Bounded(intervention, given)
     if isinstance(intervention, Joined):
         from stayfinite.frameworks.torch.interventions import joining
 

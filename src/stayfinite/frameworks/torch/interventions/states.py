@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from stayfinite.frameworks.torch.interventions.performing import Given, Performer
+from stayfinite.frameworks.torch.subjects import Owners
 from stayfinite.records.intervention import State
 
 _SEED = 0
@@ -85,13 +86,26 @@ class Restated(Performer):
                     stack.callback(one.tensor.requires_grad_, one.tensor.requires_grad)
                     one.tensor.requires_grad_(self._what.how == "thawed")
                     self.applied += 1
+        elif self._what.how == "adopted":
+            self._look()
+            self._adopt(stack)
         return stack
+
+    def _adopt(self, stack: ExitStack) -> None:
+        """Give what is meant, and no optimizer has, to the first of them."""
+        optimizers = self._given.subjects.optimizers
+        alone = [one.tensor for one in self._named if one.tensor.requires_grad and id(one.tensor) not in Owners(optimizers)]
+        if optimizers and alone:
+            optimizers[0].add_param_group({"params": alone})
+            stack.callback(optimizers[0].param_groups.pop)
+            self.applied += len(alone)
 
     def rebind(self, names: dict[str, Any], items: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         if not self._begun:  # and not earlier: what a pass is given back may be the state itself
             self._begun = True
-            self._look()
-            self._change()
+            if not self.living or self._what.what != "gradients":  # of a run they are changed after its updates, not between micro-batches
+                self._look()
+                self._change()
         return names, items
 
     def after_step(self, optimizer: Optimizer) -> None:
@@ -102,7 +116,7 @@ class Restated(Performer):
     def _change(self) -> None:
         how = self._what.how
         with torch.no_grad():
-            left = sum(_count_bad(one.tensor) for one in self._named)
+            left = sum(self._count_bad(one) for one in self._named)
             for one in self._others if self._what.others else self._named:
                 tensor = one.tensor.detach()
                 if self.refused or not tensor.is_floating_point() or tensor.layout is not torch.strided or not tensor.numel():
@@ -121,16 +135,26 @@ class Restated(Performer):
 
     def _mend(self, one: _Held) -> None:
         tensor = one.tensor.detach()
-        bad = _is_bad(one, tensor)
+        bad = self._is_bad(one)
         count = int(bad.sum())
         if count:
             self.applied += count
             tensor.copy_(torch.where(bad, self._fresh(one), tensor))
 
+    def _is_bad(self, one: _Held) -> Tensor:
+        tensor = one.tensor.detach()
+        bad = ~torch.isfinite(tensor)
+        if self._what.above:
+            bad |= tensor.abs() >= self._what.above
+        return bad | (tensor < 0) if "var" in one.attribute and not isinstance(one.tensor, nn.Parameter) else bad
+
+    def _count_bad(self, one: _Held) -> int:
+        return int(self._is_bad(one).sum()) if one.tensor.is_floating_point() else 0
+
     def _some_fresh(self, one: _Held, most: int) -> int:
         """At most `most` elements of a sound tensor become what is fresh there; returns how many."""
         tensor = one.tensor.detach()
-        if most <= 0 or _count_bad(tensor):
+        if most <= 0 or self._count_bad(one):
             return 0
         flat = torch.zeros(tensor.numel(), dtype=torch.bool, device=tensor.device)
         flat[:most] = True
@@ -148,7 +172,7 @@ class Restated(Performer):
         made = _made_anew(one)
         if made is not None:
             return made
-        finite = one.tensor[torch.isfinite(one.tensor)]
+        finite = one.tensor[~self._is_bad(one)]
         if finite.numel():
             return torch.full_like(one.tensor, float(finite.double().mean()))
         return torch.full_like(one.tensor, float(any(part in one.attribute for part in _ONES)))
@@ -186,12 +210,3 @@ def _made_anew(one: _Held) -> Tensor | None:
         return None
     same = isinstance(made, Tensor) and made.shape == one.tensor.shape and bool(torch.isfinite(made).all())
     return made.detach().to(one.tensor.device, one.tensor.dtype) if same else None
-
-
-def _is_bad(one: _Held, tensor: Tensor) -> Tensor:
-    bad = ~torch.isfinite(tensor)
-    return bad | (tensor < 0) if "var" in one.attribute and not isinstance(one.tensor, nn.Parameter) else bad
-
-
-def _count_bad(tensor: Tensor) -> int:
-    return int((~torch.isfinite(tensor.detach())).sum()) if tensor.is_floating_point() else 0

@@ -8,7 +8,7 @@ dependence was cut.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -71,14 +71,13 @@ class Surveyor:
     name; `owned`, ids of those that an optimizer has."""
 
     def __init__(
-        self, sensor: str, parameters: Sequence[torch.Tensor], names: Mapping[int, str], owned: frozenset[int]
+        self, sensor: str, parameters: Sequence[torch.Tensor], names: Mapping[int, str], owned: Container[int]
     ) -> None:
         self._parameters = list(parameters)
         self._names = [names.get(id(p), f"parameter[{number}]") for number, p in enumerate(self._parameters)]
         self._owned = owned
         self._number = {id(p): number for number, p in enumerate(self._parameters)}
-        with quietly():
-            self._before = [p.detach().clone() for p in self._parameters]
+        self._before: list[torch.Tensor] = []
         self._sensor = sensor
         self._batch_size: int | None = None
         self.nodes = Nodes(sensor, self._bit, _PARTLY, lambda: self._batch_size)
@@ -96,7 +95,9 @@ class Surveyor:
         self._handles: list[Any] = []
 
     def attach(self, flow: Flow) -> None:
-        """The step begins."""
+        """The step begins: the parameters are now what they were before it."""
+        with quietly():
+            self._before = [p.detach().clone() for p in self._parameters]
         bits: dict[int, int] = {}
         self._provenance = Provenance(flow, bits)
         for number, parameter in enumerate(self._parameters):

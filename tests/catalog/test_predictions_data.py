@@ -1,0 +1,57 @@
+"""What causes in data, state, loss terms and of finite failures expect to cure a step, on cases that are written down."""
+
+from __future__ import annotations
+
+import pytest
+from catalog.cases import WRITTEN
+
+from stayfinite.engine.experiments import predictions
+from stayfinite.engine.placebos import placebos
+from stayfinite.records.intervention import Place, Update
+
+CASES = {(written.cause, written.name): written.case for written in WRITTEN}
+SEEN = (Place("matmul", "train.py", 5), Place("relu", "train.py", 6))
+
+
+@pytest.mark.parametrize(("cause", "name", "told"), [
+    ("nonfinite-input", "a missing measurement", ["gaps in `x` filled", "sample 17 replaced by others of the batch"]),
+    ("corrupt-sample", "one target of 1e22", ["sample 7 replaced by others of the batch"]),
+    ("unscaled-input", "an input of 1e20 squared", ["`x` standardised"]),
+    ("unscaled-target", "targets of 1e22", ["`y` standardised"]),
+    ("dominant-loss-term", "an unweighted divergence", ["the loss without `1e4 * kl`"]),
+    ("bad-initialization", "forty layers drawn at 1", ["net.3.weight scaled draw", "all parameters scaled draw"]),
+    ("uninitialized-parameter", "torch.empty", ["net.2.weight mended"]),
+    ("uninitialized-parameter", "torch.empty with finite garbage", ["head.weight redrawn"]),
+    ("corrupt-checkpoint", "a bad checkpoint", ["net.2.weight mended"]),
+    ("corrupt-buffer", "a negative running variance", ["all buffers mended"]),
+    ("corrupt-optimizer-state", "a bad moment without a restart", ["net.2.weight.exp_avg mended"]),
+    ("invalid-learning-rate-schedule", "a rate of nan", ["lr = 0.05"]),
+    ("missing-zero-grad", "a gradient that stayed", ["all gradients zeroed"]),
+    ("exploding-gradient", "a recurrent network",
+     ["gradients through matmul at train.py:33 kept within 1000", "gradients clipped by norm at 3"]),
+    ("dead-relu", "a layer of dead rectifiers", ["net.0.weight, net.0.bias redrawn", "operand 0 of relu at train.py:20 standardised"]),
+    ("saturated-activation", "flat tanh", ["operand 0 of tanh at train.py:21 standardised"]),
+    ("vanishing-gradient", "fourteen sigmoids", ["operand 0 of sigmoid at train.py:22 standardised", "all parameters scaled draw"]),
+    ("frozen-parameters", "the optimizer has the old head", ["head.weight adopted"]),
+    ("frozen-parameters", "the graph is cut", ["what train.py:32 detaches kept in the graph"]),
+    ("frozen-parameters", "cleared before the update", ["all gradients kept"]),
+    ("transient-fault", "not again", []),
+])
+def test_a_cause_says_what_would_cure_the_step(cause: str, name: str, told: list[str]) -> None:
+    assert [one.change.told for one in predictions(cause, CASES[cause, name])] == told
+
+
+@pytest.mark.parametrize("written", WRITTEN, ids=lambda written: written.name)
+def test_every_prediction_has_a_placebo_that_is_another_change(written: object) -> None:
+    """Without one nothing could ever be confirmed."""
+    case, cause = written.case, written.cause  # type: ignore[attr-defined]
+    for one in predictions(cause, case):
+        others = [one.placebo] if one.placebo is not None else placebos(one.change, case, SEEN)
+        over_a_run = isinstance(one.change, Update) and one.steps != 1
+        assert others or over_a_run or not case.trace.terms, one.change.told
+        assert all(other != one.change for other in others)
+
+
+def test_what_grew_over_steps_is_expected_of_all_of_them() -> None:
+    steps = [one.steps for one in predictions("unscaled-target", CASES["unscaled-target", "house prices"])]
+    assert steps[0] == 1 and steps[1] > 1
