@@ -35,6 +35,14 @@ def run(flip: Flip, folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]
     )
 
 
+def _sign(flip: Flip, flipped: dict[str, Any]) -> str:
+    """What shows that the right tensor is told. A parameter of no module has no name that the worn part could know: then its
+    number does, or, where an update was made with it first, that a single number of the state is named at all."""
+    if flipped["name"] != "?":
+        return str(flipped["name"])
+    return f"{float(flipped['after']):.4g}" if flip.place == "weight" else "before the step `"
+
+
 def wrong(flip: Flip, folder: Path) -> list[str]:
     """What is wrong with the report on `flip`, in words; nothing if all is right."""
     stopped, flipped = run(flip, folder)
@@ -43,7 +51,7 @@ def wrong(flip: Flip, folder: Path) -> list[str]:
         first = incident["causes"][0]
         if first["cause"] not in HARDWARE:
             found.append(f"told as {first['cause']} ({first['probability']:.2f}): {flipped}")
-        elif incident["reproduced"] and not any(flipped["name"] in json.dumps(one) for one in (first["evidence"], incident["origin"])):
+        elif incident["reproduced"] and not any(_sign(flip, flipped) in json.dumps(one) for one in (first["evidence"], incident["origin"])):
             found.append(f"{flipped['name']} is not named: {first['evidence']}")
     return found
 

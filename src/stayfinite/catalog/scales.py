@@ -230,9 +230,9 @@ def told_alone(leaf: Leaf) -> str:
 
 
 def lone_mended(case: Case, of: LeafKind, what: Literal["parameters", "buffers", "moments"]) -> list[Prediction]:
-    """With that one number set to what is fresh there, the step passes."""
-    leaf = lone_element(case, of)
-    if leaf is None:
+    """With that number set to what is fresh there, and those that an update has made of it, the step passes."""
+    if lone_element(case, of) is None:
         return []
-    size = abs(finite(leaf.stats.culprit) or 0.0)
-    return [Prediction(State(what, "mended", (leaf.name,), above=0.5 * size))]
+    leaves = [leaf for leaf in case.outlying if leaf.kind == of]
+    sizes = [abs(value) for leaf in leaves if (value := finite(leaf.stats.culprit)) is not None]
+    return [Prediction(State(what, "mended", tuple(leaf.name for leaf in leaves), above=0.5 * min(sizes, default=0.0)))]

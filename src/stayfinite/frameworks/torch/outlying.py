@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from stayfinite.frameworks.torch.stats import first_true
 from stayfinite.frameworks.torch.subjects import Subjects
-from stayfinite.records.numbers import to_number
+from stayfinite.records.numbers import to_float, to_number
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Leaf, LeafKind
 
@@ -23,16 +24,20 @@ _LISTED = 5
 
 
 def outlying(subjects: Subjects) -> tuple[Leaf, ...]:
-    """Parameters, buffers and moments of which exactly one element is not finite or lies `BEYOND` the rest; five at most."""
+    """Parameters, buffers and moments of which exactly one element is not finite or lies `BEYOND` the rest: the largest first, the
+    others may have come of it by an update; five at most."""
     found: list[Leaf] = []
     for kind, name, tensor in _state(subjects):
-        if len(found) == _LISTED:
-            break
         if tensor.is_floating_point() and tensor.layout is torch.strided and 0 < tensor.numel() <= _MOST:
             stats = _alone(name, tensor.detach())
             if stats is not None:
                 found.append(Leaf(kind, name, stats))
-    return tuple(found)
+    return tuple(sorted(found, key=lambda leaf: -_size(leaf))[:_LISTED])
+
+
+def _size(leaf: Leaf) -> float:
+    value = to_float(leaf.stats.culprit) if leaf.stats.culprit is not None else math.inf
+    return abs(value) if value == value else math.inf
 
 
 def _alone(name: str, tensor: Tensor) -> TensorStats | None:
