@@ -79,17 +79,44 @@ def test_a_remedy_that_passes_both_is_verified() -> None:
 
 
 def test_what_is_no_longer_the_same_function_is_refused() -> None:
-    remedies, tried, _ = cured(lambda request: passed(changed=12, deviation=0.25))
-    refused = named(remedies, "safe-divisor")
+    other = Trial("x", "finite", 40, losses=(2.5, *FALLING[1:]))
+    refused = named(cured(trial=other)[0], "safe-divisor")
     assert refused.verdict == "refused"
-    assert refused.reason.startswith("it changes 12 values that were finite before, by up to 0.25 of their size")
-    assert not any(change.startswith("safe-divisor") for change in tried)
+    assert refused.reason == "it claims to be the same function, and its loss 0 is 2.5 instead of 2"
 
 
-def test_what_does_not_help_the_step_is_not_tried_further() -> None:
-    remedies, tried, _ = cured(lambda request: Outcome(True, "", ("nan",), effect=Effect(applied=1)))
-    assert named(remedies, "safe-divisor").verdict == "failed"
-    assert not any(change.startswith("safe-divisor") for change in tried)
+def test_a_patch_is_judged_by_its_trial_where_one_operation_alone_does_not_help() -> None:
+    remedies, _, _ = cured(lambda request: Outcome(True, "", ("nan",), effect=Effect(applied=1, gradient="nonfinite")))
+    assert named(remedies, "safe-divisor").verdict == "verified"
+
+
+def test_a_stable_form_may_have_a_slope_of_zero() -> None:
+    remedies, _, _ = cured(lambda request: passed(gradient="zero", changed=3, deviation=0.5))
+    assert named(remedies, "safe-divisor").verdict == "verified"
+
+
+def test_a_clamp_without_a_gradient_is_refused_and_never_run() -> None:
+    text, place = marked("import torch\n\n\ndef loss(p):\n    return -«torch.log(p)».mean()\n")
+    case = born(place, "log", ZERO, step=20)
+    tried: list[str] = []
+
+    def try_out(change: str, **rest: object) -> Trial:
+        tried.append(change)
+        return GOOD if change else CONTROL
+
+    running = prescribe(case, blamed("log-of-zero"), {"train.py": text}, rerun=Rerun(case, try_out), budget=60.0)
+    sent: Outcome | None = None
+    remedies: tuple[Remedy, ...] = ()
+    try:
+        while True:
+            request = running.send(sent) if sent is not None else next(running)
+            sent = passed(gradient="zero")
+    except StopIteration as end:
+        remedies = end.value
+    clamp = named(remedies, "clamp-argument")
+    assert (clamp.verdict, clamp.reason) == ("refused", "it hides the failure: no gradient arrives at the elements it changes, so "
+                                             "nothing is learned from them")
+    assert request.intervention is not None and not any(change.startswith("clamp-argument") for change in tried)
 
 
 @pytest.mark.parametrize("outcome", [

@@ -21,6 +21,7 @@ from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import Within
 from stayfinite.records.numbers import Number, is_finite, show
 
 TRIED = 6
@@ -31,6 +32,8 @@ CAUSES = 3
 """Causes whose remedies are looked at, at most."""
 ROUNDING = 1e-3
 """Relative change of finite values that still counts as the same function: float16 has eleven bits, 1 part in 2048."""
+FIRST = 2
+"""Losses of a run that are compared with the control's, for a patch that claims to be the same function."""
 ENOUGH = 2
 """Verified remedies after which no further trial is begun: the user needs one, and a second opinion."""
 
@@ -133,12 +136,17 @@ def judge_step(remedy: Remedy, outcome: Outcome) -> Remedy:
     if effect is None or effect.refused or not effect.applied or outcome.unrepeatable:
         return remedy  # nothing follows from it
     module = pages.load("remedies", remedy.remedy)
-    if effect.gradient == "zero" and not getattr(module, "UNUSED_ELEMENTS", False):
+    kept_inside = isinstance(remedy.interventions[0], Within)  # a stable form may have a slope of 0 there by right
+    if effect.gradient == "zero" and kept_inside and not getattr(module, "UNUSED_ELEMENTS", False):
         return _with(remedy, "refused", "it hides the failure: no gradient arrives at the elements it changes, so nothing is "
                      "learned from them")
-    if outcome.failed or effect.gradient == "nonfinite":
+    failed = outcome.failed or effect.gradient == "nonfinite"
+    if failed and remedy.fix is not None:
+        # a patch may reach what an intervention at one line does not: the logits in another function
+        return msgspec.structs.replace(remedy, reason="one operation changed in the held step alone does not make it pass")
+    if failed:
         return _with(remedy, "failed", "the held step fails with it too")
-    if getattr(module, "SAME_FUNCTION", False) and effect.deviation > ROUNDING:
+    if remedy.fix is None and getattr(module, "SAME_FUNCTION", False) and effect.deviation > ROUNDING:
         return _with(remedy, "refused", f"it changes {effect.changed} values that were finite before, by up to "
                      f"{show(effect.deviation)} of their size, and claims to be the same function")
     return msgspec.structs.replace(remedy, reason="the held step passes with it")
@@ -191,8 +199,22 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
         return _with(remedy, "failed", f"the patched script raises: {trial.note}")
     if trial.status in ("not_run", "ended"):
         return _without_trial(remedy, trial.note or "the trial ended before the failing step")
+    other = _another_function(trial, control)
+    if other and getattr(pages.load("remedies", remedy.remedy), "SAME_FUNCTION", False):
+        return _with(remedy, "refused", f"it claims to be the same function, and {other}")
     verdict, reason = learns(trial, control, max(control.step, 0))
     return _with(remedy, verdict, reason)
+
+
+def _another_function(trial: Trial, control: Trial) -> str:
+    """How the first losses differ from the control's, where both are finite, in words; empty if they agree but for rounding. Later
+    ones prove nothing: rounding grows from step to step."""
+    for number, (one, other) in enumerate(zip(trial.losses[:FIRST], control.losses[:FIRST], strict=False)):
+        if isinstance(one, str) or isinstance(other, str):
+            return ""
+        if abs(one - other) > ROUNDING * max(abs(one), abs(other)) + 1e-6:
+            return f"its loss {number} is {show(one)} instead of {show(other)}"
+    return ""
 
 
 def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
