@@ -8,7 +8,8 @@ declares
 - `evidence(case)`: what the case says for it (positive bits) and against it (negative bits), each piece with the `fact`
   it rests on: of several pieces on one fact only the heaviest counts;
 - `locate(case)`: where to change something, which need not be where the bad number was born;
-- `EXAMPLES`: names of gallery cases that show it.
+- `EXAMPLES`: names of gallery cases that show it;
+- `predict(case)`, if an experiment can tell it from others: the changes with which the step, or the run, would pass.
 
 Bits are log2 of how much more often a fact is seen with this cause than with the others together. They are judgements,
 made on one scale so that they can be added: about 8 where the fact all but settles it (255 to 1), 4 for a strong sign,
