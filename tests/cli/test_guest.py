@@ -110,7 +110,7 @@ SENSORS = [
     TORCH + "live:Live.after_step", TORCH + "live:Live.before_clip", TORCH + "live:Live.after_clip",
     TORCH + "live:Live.after_zero_grad", TORCH + "live:Live.optimizer_made",
     TORCH + "session:Session.__init__", TORCH + "session:Session.install", TORCH + "session:Session.close",
-    TORCH + "session:Session._open", TORCH + "session:Session._begin", TORCH + "session:Plan", TORCH + "session:Saved",
+    TORCH + "session:Session._open", TORCH + "session:open_window", TORCH + "session:Plan", TORCH + "session:Saved",
     TORCH + "session:generator_states", TORCH + "pass_end:PassEnd.judge", TORCH + "sensors:Sensors.attach",
     TORCH + "sensors:Sensors.detach", "rewrite.loader:transform", "rewrite.loader:Analysis", "children:family_of",
 ]

@@ -12,7 +12,7 @@ from forkserver import Completed, run_cli
 from sameness import FAILING, write_job
 
 TORCH = "frameworks.torch."
-BEGINNING = [TORCH + "session:Inquiry", TORCH + "inquiry:Inquiry.__init__",
+BEGINNING = [TORCH + "session:Inquiry", TORCH + "inquiry:Inquiry.__init__", TORCH + "inquiry:rewind",
              TORCH + "inquiry:Inquiry._arrive", TORCH + "incidents:Incidents._case", "engine.investigate:_summarise"]
 REPEATING = [TORCH + "inquiry:Repeat", TORCH + "inquiry:Inquiry._to_start", TORCH + "repeat:Repeat.outcome",
              TORCH + "inquiry:quiet", TORCH + "repeat:Repeat.before_backward"]
@@ -79,7 +79,7 @@ def test_without_a_description_the_rest_is_found(place: str, tmp_path: Path) -> 
     assert (incident["origin"]["line"], incident["origin"]["code"]) == (15, 'x[3, 1] = float("nan")')
 
 
-@pytest.mark.parametrize("place", ["inquiry:Inquiry.finish", "inquiry:_rewind"])
+@pytest.mark.parametrize("place", ["inquiry:Inquiry.finish"])
 def test_a_step_that_cannot_be_put_back_is_not_called_held(place: str, tmp_path: Path) -> None:
     done = run_broken(tmp_path, TORCH + place, FAILING, options=["--json", "out.json"])
     assert done.exit_code == 3
