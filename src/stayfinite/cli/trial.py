@@ -77,7 +77,7 @@ class Witness:
             return
         os.write(self._journal, f"{step} {value!r}\n".encode())
         if time.monotonic() > self._deadline:
-            self.end("time", f"the {self.request.seconds:g} s were over after {self._taken()} updates")
+            self.end("time", f"the {self.request.seconds:.0f} s were over after {self._taken()} updates")
 
     def is_enough(self) -> bool:
         """True once all updates that were asked for have been taken."""

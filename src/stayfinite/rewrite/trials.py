@@ -132,7 +132,7 @@ def told(request: TrialRequest, journal: str, died: str = "") -> Trial:
     if ended is None:
         taken = max(losses, default=-1) + 1
         how: Literal["time", "error"] = "time" if not died else "error"
-        ended = Ended(how, taken, note=died or f"the {request.seconds:g} s were over after {taken} updates")
+        ended = Ended(how, taken, note=died or f"the {request.seconds:.0f} s were over after {taken} updates")
     if ended.loss is not None:
         losses[ended.step] = to_float(ended.loss)  # a step may have several, and another one is its first
     kept, stride = _thinned(losses)
