@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from _cases import PARTS, Case, chosen_incident, rank_of_cause, read_gallery
+from _cases import PARTS, Case, chosen_incident, read_gallery
 from _figures import reliability, shown
 from gallery import aligned, watched_run
 
@@ -81,12 +81,14 @@ def row_of(case: Case, timeout: float) -> dict[str, Any]:
         incident = chosen_incident(report) if report is not None else None
         if report is None or incident is None:
             return {**row, "rank": None, "verdict": "unseen", "ranked": []}
+        also = case.expected.get("also", {}).get("cause")  # what a referee found as right
         right = {wanted} if isinstance(wanted, str) else set(wanted)
+        right |= {also} if also else set()
         causes = incident["causes"]
         own = next((one for one in causes if one["cause"] in right), None)
         verified = [one for one in incident["remedies"] if one["verdict"] == "verified"]
         row |= {
-            "rank": rank_of_cause(case, report), "verdict": own["verdict"] if own else "not ranked",
+            "rank": next((place for place, one in enumerate(causes, start=1) if one["cause"] in right), None), "verdict": own["verdict"] if own else "not ranked",
             "reason": own["verdict_reason"] if own else "", "first": causes[0]["cause"] if causes else None,
             "others": [one["cause"] for one in causes if one["verdict"] == "confirmed" and one["cause"] not in right],
             "replays": sum(x["replays"] for one in causes for x in one["experiments"]),
