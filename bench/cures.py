@@ -88,7 +88,8 @@ def row_of(case: Case, timeout: float) -> dict[str, Any]:
         own = next((one for one in causes if one["cause"] in right), None)
         verified = [one for one in incident["remedies"] if one["verdict"] == "verified"]
         row |= {
-            "rank": next((place for place, one in enumerate(causes, start=1) if one["cause"] in right), None), "verdict": own["verdict"] if own else "not ranked",
+            "rank": next((place for place, one in enumerate(causes, start=1) if one["cause"] in right), None),
+            "verdict": own["verdict"] if own else "not ranked",
             "reason": own["verdict_reason"] if own else "", "first": causes[0]["cause"] if causes else None,
             "others": [one["cause"] for one in causes if one["verdict"] == "confirmed" and one["cause"] not in right],
             "replays": sum(x["replays"] for one in causes for x in one["experiments"]),
