@@ -277,3 +277,24 @@ def test_a_healthy_run_is_bit_for_bit_what_it_is_without_us(tmp_path: Path) -> N
     write_job(tmp_path, {"train.py": script(rate=0.01) + end})
     bare, watched = run_bare(["train.py"], tmp_path), run_cli(["run", "train.py"], tmp_path, {"STAYFINITE_STRICT": "1"})
     assert (watched.exit_code, watched.stdout, watched.stderr) == (0, bare.stdout, "")
+
+
+def test_copying_the_state_is_no_evaluation(tmp_path: Path) -> None:
+    """Copies are made in `no_grad`, as evaluations are; a hook for these would have a compiled model compiled anew each step."""
+    (tmp_path / "train.py").write_text(
+        "import torch\n"
+        "from torch.nn.modules.module import _global_forward_hooks as hooks\n"
+        "torch.manual_seed(0)\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))\n"
+        "optimizer = torch.optim.Adam(model.parameters())\n"
+        "seen = set()\n"
+        "for step in range(12):\n"
+        "    optimizer.zero_grad()\n"
+        "    seen.add(len(hooks))\n"
+        "    loss = model(torch.randn(6, 4)).square().mean()\n"
+        "    loss.backward()\n"
+        "    optimizer.step()\n"
+        "print(seen)\n"
+    )
+    done = run_cli(["run", "train.py"], tmp_path)
+    assert (done.exit_code, done.stdout.strip()) == (0, "{0}"), done.stderr

@@ -46,8 +46,8 @@ REFUTED_BITS = -6.0
 
 UPSTREAM = Rows | Values | Term | Update
 """Changes to what steps are made of. Where earlier steps did the harm, the last one fails with any of them."""
-LOCAL = Within | Precision | Stable
-"""Changes to one operator: they cure whatever gave it its operands."""
+LOCAL = Within | Precision | Stable | Update
+"""Changes to one operator cure whatever gave it its operands, and a smaller step cures whatever made the steps too large."""
 
 SAME = "the same"
 Judge = Callable[[Outcome], str]

@@ -172,14 +172,14 @@ class Session:
 
     def _run(self, block: Block, frame: FrameType) -> Iterator[Attempt]:
         scene: Scene | None = None
+        self._busy = True  # what we copy in `no_grad` is no evaluation of the user's
         with shield.shielded("transaction"):
             scene = self._open(block, frame)
         if scene is None:
-            self.live.current = None
+            self._busy, self.live.current = False, None
             yield Attempt()
             return
-        here, failure = scene.here, None
-        self._busy, self._scene = True, scene
+        here, failure, self._scene = scene.here, None, scene
         try:
             with self._recovery.around(scene) if self._recovery is not None else nullcontext():
                 yield here.attempt
