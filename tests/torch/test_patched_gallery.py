@@ -19,8 +19,9 @@ EXAMPLES = [(remedy, case) for remedy in pages.ids("remedies") for case in pages
 
 
 def last_loss(text: str) -> float:
-    """The last number of the last line that tells a loss or an energy."""
-    told = [line for line in text.splitlines() if re.search(r"loss|energy|error|score|return|mae|rmse", line)]
+    """The last number of the last line that tells a loss or an energy; of the last line of numbers, if none says so."""
+    lines = [line for line in text.splitlines() if not line.startswith("weights")]
+    told = [line for line in lines if re.search(r"loss|energy|error|score|return|mae|rmse", line)] or lines
     return float(re.findall(r"[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)", told[-1])[-1])
 
 
@@ -43,4 +44,5 @@ def test_a_patched_script_is_healthy_from_its_start(remedy: str, name: str, tmp_
     after = run_bare(["train.py"], folder, timeout=180)
     assert after.exit_code == healthy.exit_code == 0, after.stderr
     assert math.isfinite(last_loss(after.stdout))
-    assert before.exit_code != 0 or not math.isfinite(last_loss(before.stdout)) or before.stdout != after.stdout
+    if before.exit_code == 0 and before.stdout == after.stdout:  # a loss that is NaN once, and leaves no trace in what is printed
+        assert run_cli(["run", "--quiet", "--no-case", "train.py"], folder, timeout=180).exit_code == 0
