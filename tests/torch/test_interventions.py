@@ -276,7 +276,8 @@ def test_in_log_space_nothing_changes_where_all_is_well(numbers: list[float]) ->
     for name in ("picked", "one minus softmax", "quotient by hand", "bce", "one over"):
         kind, step = LOGS[name]
         result, _, effect, _ = perform(Stable(at(step, kind), "log-softmax"), step, scores)
-        assert effect.applied == 1 and torch.allclose(result, step(scores), rtol=1e-3, atol=1e-4)
+        exact = step(scores.double())  # in float32 the spelling by hand is the one that is off: 1 - p loses what p lacks of 1
+        assert effect.applied == 1 and torch.allclose(result.double(), exact, rtol=1e-3, atol=1e-4)
 
 
 # -- softmax written by hand ---------------------------------------------------------------------------------------------------
