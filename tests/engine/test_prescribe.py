@@ -11,7 +11,7 @@ from catalog.writing import stats
 
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.prescribe import learns, ordered, prescribe
+from stayfinite.engine.prescribe import is_mask, learns, ordered, prescribe
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
 from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Case
@@ -194,3 +194,10 @@ def test_a_failure_in_the_first_step_has_no_losses_before_it() -> None:
     assert learns(Trial("x", "finite", 40, losses=FALLING), control, 0)[0] == "verified"
     assert learns(Trial("x", "finite", 40, losses=tuple(reversed(FALLING))), control, 0)[0] == "failed"
     assert learns(Trial("x", "finite", 1, losses=(2.0,)), control, 0) == ("verified", "it passes step 0 and 0 more, where the run ends")
+
+
+def test_a_mask_is_never_a_verified_cure_however_well_the_run_goes_on() -> None:
+    remedies, _, _ = cured(outcome=lambda request: passed(applied=0))  # nothing was seen on the step: the trial alone would pass it
+    masks = [one for one in remedies if is_mask(one)]
+    assert masks and all(one.verdict not in ("verified", "inconclusive") for one in masks)
+    assert any(one.verdict == "verified" for one in remedies if not is_mask(one))

@@ -37,6 +37,9 @@ FIRST = 2
 ENOUGH = 2
 """Verified remedies after which no further trial is begun: the user needs one, and a second opinion."""
 
+HIDES = "it hides the failure: no gradient passes where it replaces a value, so nothing is learned from these elements"
+"""Why a mask is refused although the run goes on with it."""
+
 Prescription = Generator[ReplayRequest, Outcome, tuple[Remedy, ...]]
 
 
@@ -78,9 +81,16 @@ def prescribe(
                 remedy = trials.judge(remedy)
             else:
                 remedy = _without_trial(remedy, "the budget was spent on others")
+        if remedy.verdict == "verified" and is_mask(remedy):
+            remedy = _with(remedy, "refused", HIDES)
         verified += remedy.verdict == "verified" and remedy.fix is not None
         judged.append(remedy)
     return ordered(judged)
+
+
+def is_mask(remedy: Remedy) -> bool:
+    """True for what replaces values by constants: no gradient passes there, by construction, however well a run goes on."""
+    return bool(getattr(pages.load("remedies", remedy.remedy), "BREADTH", 0) > 2)
 
 
 # -- what to try -------------------------------------------------------------------------------------------------------------
