@@ -42,6 +42,7 @@ def examine(
     from stayfinite.engine.experiments import experiment
     from stayfinite.engine.investigate import incident_id
     from stayfinite.engine.mechanisms import mechanism
+    from stayfinite.engine.over_steps import Rerun
     from stayfinite.engine.rank import rank
 
     started = time.monotonic()
@@ -74,7 +75,7 @@ def examine(
     if found is not None and budget > 0.0 and (found.certain or incident_id(case) in suspected):
         diagnosis = yield from experiment(case, diagnosis, budget=budget, replays=REPLAYS, judge=_judge(case, found))
     elif found is None and budget > 0.0 and try_out is not None and case.symptom.detector == "divergence":
-        diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, try_out=try_out, runs_only=True)
+        diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, rerun=Rerun(case, try_out), runs_only=True)
     incident = Incident(
         id=incident_id(case), case=case, diagnosis=diagnosis, stopped=False, seconds=time.monotonic() - started
     )

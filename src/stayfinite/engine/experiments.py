@@ -14,11 +14,10 @@ import msgspec
 
 from stayfinite import shield
 from stayfinite.catalog import pages
-from stayfinite.catalog.histories import growth
 from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.placebos import enough, over_steps, placebos
-from stayfinite.engine.ports import Outcome, ReplayRequest, TryOut
+from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, VerdictName
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
@@ -59,12 +58,12 @@ class _Lab:
     """What the experiments of one incident share."""
 
     def __init__(
-        self, case: Case, budget: float, replays: int, try_out: TryOut | None, judge: Judge | None = None, *, runs_only: bool = False
+        self, case: Case, budget: float, replays: int, rerun: Rerun | None, judge: Judge | None = None, *, runs_only: bool = False
     ) -> None:
         self.case = case
         self.runs_only = runs_only
         self.judge = judge
-        self.rerun = Rerun(case, try_out) if try_out is not None else None
+        self.rerun = rerun
         self.until = time.monotonic() + budget
         self.left = replays
         self.done = 0
@@ -74,8 +73,7 @@ class _Lab:
         """Causes that were given the bits of another, because the same change would confirm them."""
         self.before = since_it_grew(case) - 1
         """Steps before this one on which the loss had risen already."""
-        run = growth(case, "loss")
-        self.grew = run.grew and run.steps >= 2 and judge is None
+        self.grew = self.before >= 2 and judge is None
         """The loss had been rising before the step: a change to the step alone proves little."""
         value = case.symptom.value
         self.control: str = value if isinstance(value, str) else "nonfinite"
@@ -104,12 +102,12 @@ class _Lab:
 
 
 def experiment(
-    case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS, try_out: TryOut | None = None,
+    case: Case, diagnosis: Diagnosis, *, budget: float, replays: int = REPLAYS, rerun: Rerun | None = None,
     judge: Judge | None = None, runs_only: bool = False,
 ) -> Experiments:
     """Test the likely causes of `case`, the likeliest first.
 
-    **Arguments**: `budget`: seconds; `replays`: repetitions at most; `try_out`: runs the script again from its start, for what a
+    **Arguments**: `budget`: seconds; `replays`: repetitions at most; `rerun`: runs the script again from its start, for what a
     single step cannot tell; `judge`: of a failure whose numbers are finite, what a survey of the repeated step still shows of it;
     `runs_only`: the step itself is sound, and only whole runs can tell.
 
@@ -118,7 +116,7 @@ def experiment(
     started = time.monotonic()
     if case.replay.not_tested is not None or not case.replay.agreed or not diagnosis.hypotheses:
         return diagnosis
-    lab = _Lab(case, budget, replays, try_out, judge, runs_only=runs_only)
+    lab = _Lab(case, budget, replays, rerun, judge, runs_only=runs_only)
     tested: list[Hypothesis] = []
     for number, hypothesis in enumerate(diagnosis.hypotheses):
         likely = hypothesis.probability >= LIKELY and number < TESTED

@@ -56,7 +56,7 @@ def investigate(
     from stayfinite.engine.experiments import REPLAYS, experiment
     from stayfinite.engine.localize import localize
     from stayfinite.engine.narrowing import narrow
-    from stayfinite.engine.over_steps import Rerun, remembered
+    from stayfinite.engine.over_steps import Rerun
     from stayfinite.engine.prescribe import prescribe
     from stayfinite.engine.rank import rank
 
@@ -111,17 +111,16 @@ def investigate(
     listener.located(case)
     listener.stage(incident_id(case), "rank")
     diagnosis = rank(case)
-    try_out = remembered(try_out) if try_out is not None else None
+    rerun = Rerun(case, try_out) if try_out is not None else None
     if repeatable is None and trace is not None:
         listener.stage(incident_id(case), "experiment")
         left = budget - (time.monotonic() - started)
-        diagnosis = yield from experiment(case, diagnosis, budget=EXPERIMENTS * left, try_out=try_out)
+        diagnosis = yield from experiment(case, diagnosis, budget=EXPERIMENTS * left, rerun=rerun)
         narrowed = yield from narrow(case, diagnosis, budget=NARROWING * left, replays=REPLAYS - diagnosis.replays)
         diagnosis = msgspec.structs.replace(diagnosis, narrowed=narrowed)
     left = budget - (time.monotonic() - started)
     if sources is not None and left > 0 and diagnosis.hypotheses:
         listener.stage(incident_id(case), "cure")
-        rerun = Rerun(case, try_out) if try_out is not None else None
         remedies = yield from prescribe(case, diagnosis, sources, rerun=rerun, budget=left, steps=repeatable is None)
         diagnosis = msgspec.structs.replace(diagnosis, remedies=remedies)
     return Incident(

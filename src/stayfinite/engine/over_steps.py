@@ -28,25 +28,8 @@ SHARE = 0.1
 """How much of the way from the first loss to the least one may be missing for a run to have come as far."""
 
 
-def remembered(try_out: TryOut) -> TryOut:
-    """`try_out` that runs the script without a change once: experiments and remedies share their control."""
-    known: list[Trial] = []
-
-    def trying(
-        change: str, *, interventions: tuple[Intervention, ...] = (), sources: Mapping[str, str] | None = None, steps: int = 0,
-        seconds: float = 30.0,
-    ) -> Trial:
-        if change or interventions or sources:
-            return try_out(change, interventions=interventions, sources=sources, steps=steps, seconds=seconds)
-        if not known:
-            known.append(try_out("", steps=steps, seconds=seconds))
-        return known[0]
-
-    return trying
-
-
 class Rerun:
-    """The trials of one incident. The control is run once, when it is first asked for."""
+    """The trials of one incident, of its experiments and its cures. The control is run once, when it is first asked for."""
 
     def __init__(self, case: Case, try_out: TryOut) -> None:
         self._case = case

@@ -15,13 +15,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from stayfinite.frameworks.torch import hold
 from stayfinite.frameworks.torch.interventions.matching import name_of
-from stayfinite.frameworks.torch.interventions.performing import Given, Performer
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
 from stayfinite.frameworks.torch.marks import ITEM
 from stayfinite.frameworks.torch.tracing.counting import count_rows, has_time_first
 from stayfinite.frameworks.torch.tracing.leaves import tensors_in
@@ -53,7 +52,7 @@ class Substituted(Performer):
         return subjects.known | frozenset(map(id, (*subjects.parameters, *gradients, *moments)))
 
     def entered(self) -> AbstractContextManager[Any]:
-        return _Mode(self)
+        return Calls(self)
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What stands for `function(*args, **kwargs)`."""
@@ -107,17 +106,6 @@ class Substituted(Performer):
         """What stands for the `result` of the function `name`, none of whose arguments was changed, or ``None`` if it stays as it
         is: it may be the batch, cut out of something larger."""
         return None
-
-
-class _Mode(TorchFunctionMode):
-    """Hands every call to a performer."""
-
-    def __init__(self, owner: Substituted) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self._owner.call(func, args, kwargs or {})
 
 
 def _is_array(value: Any) -> bool:
@@ -217,7 +205,7 @@ class Changed(Substituted):
 
     def entered(self) -> AbstractContextManager[Any]:
         if self._known:
-            return _Mode(self)
+            return Calls(self)
         stack = ExitStack()
         for root in self.given.subjects.roots:
             stack.callback(root.register_forward_pre_hook(self._given_to, with_kwargs=True).remove)

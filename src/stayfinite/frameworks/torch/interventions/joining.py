@@ -7,9 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from stayfinite.frameworks.torch.interventions.performing import Given, Performer
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
 from stayfinite.records.intervention import Joined
 
 
@@ -22,7 +21,7 @@ class Rejoined(Performer):
         self._given = given
 
     def entered(self) -> AbstractContextManager[Any]:
-        return _Mode(self)
+        return Calls(self)
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What stands for `function(*args, **kwargs)`."""
@@ -41,14 +40,3 @@ _DATA_GETTER: Any = Tensor.data.__get__  # type: ignore[attr-defined]
 
 def _detaches(function: Any) -> bool:
     return function is Tensor.detach or function == _DATA_GETTER
-
-
-class _Mode(TorchFunctionMode):
-    """Hands every call to a performer."""
-
-    def __init__(self, owner: Rejoined) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self._owner.call(func, args, kwargs or {})

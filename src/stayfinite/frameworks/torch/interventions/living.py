@@ -15,11 +15,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from stayfinite.frameworks.torch.interventions.performing import Given, Performer, performer
+from stayfinite.frameworks.torch.interventions.performing import Performer, given_of, performer
 from stayfinite.frameworks.torch.passes import Scene
 from stayfinite.frameworks.torch.tracing.frames import Frames
 from stayfinite.records.intervention import Intervention, State, Update
-from stayfinite.rewrite.project import is_user_file
 
 
 class Living:
@@ -30,7 +29,8 @@ class Living:
     ) -> None:
         self._interventions = interventions
         self._name = name
-        self._frames = Frames(is_user_file, relative)
+        self._relative = relative
+        self._frames: Frames | None = None
         self._now: list[Performer] = []
         self._updating: list[Performer] = []
         """Those of the latest pass that change updates: a script may take one after its loop."""
@@ -55,8 +55,10 @@ class Living:
     def around(self, scene: Scene) -> Iterator[None]:
         """Entered round one pass through a loop."""
         frame = scene.frame
-        bound = {name: value for name, value in (*frame.f_globals.items(), *frame.f_locals.items()) if not name.startswith("__")}
-        given = Given(scene.window, scene.subjects, self._frames, self._name, bound)
+        given = given_of(
+            scene.window, scene.subjects, self._relative, self._name, {**frame.f_globals, **frame.f_locals}, self._frames,
+        )
+        self._frames = given.frames
         wanted = [one for one in self._interventions if not self._begun or _lasts(one)]
         self._now = [performer(one, given) for one in wanted]
         self._updating = [done for one, done in zip(wanted, self._now, strict=True) if isinstance(one, Update)]

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from stayfinite.frameworks.torch.interventions.matching import apart, dispatched, is_in_place, kinds_of
-from stayfinite.frameworks.torch.interventions.performing import Given, Performer
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
 from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.records.intervention import Effect, Place
 
@@ -48,7 +47,7 @@ class Operators(Performer):
         if self.place is not None and self.place.module is not None:
             stack.callback(register_module_forward_pre_hook(self._module_begins).remove)
             stack.callback(register_module_forward_hook(self._module_ends, always_call=True).remove)
-        stack.enter_context(_Mode(self))
+        stack.enter_context(Calls(self))
         return stack
 
     def places(self) -> tuple[Place, ...]:
@@ -163,17 +162,6 @@ class Operators(Performer):
                 self.changed += count
                 share = ((one - two).abs()[differs] / scale).nan_to_num(math.inf)
                 self.deviation = max(self.deviation, float(share.max()))
-
-
-class _Mode(TorchFunctionMode):
-    """Hands every call to a performer."""
-
-    def __init__(self, owner: Operators) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self._owner.call(func, args, kwargs or {})
 
 
 class Gradients:

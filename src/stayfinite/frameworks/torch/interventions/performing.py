@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
 
 from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects
@@ -54,11 +55,30 @@ class Given:
 
 
 def given_of(
-    window: Window, subjects: Subjects, relative: Callable[[str], str], name: Callable[[Tensor], str], names: dict[str, Any]
+    window: Window, subjects: Subjects, relative: Callable[[str], str], name: Callable[[Tensor], str], names: dict[str, Any],
+    frames: Frames | None = None,
 ) -> Given:
-    """What performers may know of a step whose frame binds `names`."""
+    """What performers may know of a step whose frame binds `names`. `frames`: one that has learned of earlier passes."""
     bound = {key: value for key, value in names.items() if not key.startswith("__")}
-    return Given(window, subjects, Frames(is_user_file, relative), name, bound)
+    return Given(window, subjects, frames or Frames(is_user_file, relative), name, bound)
+
+
+class SeesCalls(Protocol):
+    """A performer that changes calls."""
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What stands for `function(*args, **kwargs)`."""
+
+
+class Calls(TorchFunctionMode):
+    """Hands every call of a torch function or tensor method to `owner`, before automatic differentiation sees it."""
+
+    def __init__(self, owner: SeesCalls) -> None:
+        super().__init__()
+        self._owner = owner
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self._owner.call(func, args, kwargs or {})
 
 
 class Performer:

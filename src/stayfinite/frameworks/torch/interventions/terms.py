@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from stayfinite.frameworks.torch.interventions.matching import kinds_of
-from stayfinite.frameworks.torch.interventions.performing import Given, Performer
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
 from stayfinite.records.intervention import Term
 
 
@@ -24,7 +23,7 @@ class LeftOut(Performer):
         self._given = given
 
     def entered(self) -> AbstractContextManager[Any]:
-        return _Mode(self)
+        return Calls(self)
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What stands for `function(*args, **kwargs)`."""
@@ -46,14 +45,3 @@ class LeftOut(Performer):
         if self._what.expression and here.expression:
             return here.expression == self._what.expression
         return not place.kind or place.kind in kinds_of(function) | {"sum"}
-
-
-class _Mode(TorchFunctionMode):
-    """Hands every call to a performer."""
-
-    def __init__(self, owner: LeftOut) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self._owner.call(func, args, kwargs or {})
