@@ -9,6 +9,7 @@ tensors are never written.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any
@@ -32,7 +33,7 @@ _NO_BATCH = "no tensor of the step has as many rows as its batch"
 _UNEVEN = "the samples of this batch are of different sizes and lie one after the other: none can stand in the place of another"
 
 
-class Substituted(Performer):
+class Substituted(Performer, ABC):
     """Hands functions changed copies of what comes from outside, where `changed` gives one."""
 
     def __init__(self, given: Given) -> None:
@@ -98,9 +99,9 @@ class Substituted(Performer):
             return True
         return value.is_leaf and id(value) not in self._own and value not in self._made
 
+    @abstractmethod
     def changed(self, value: Any) -> Any:
         """The changed copy of a tensor or an array that comes from outside, or ``None`` if it stays as it is."""
-        raise NotImplementedError
 
     def cut(self, name: str, args: tuple[Any, ...], result: Tensor) -> Tensor | None:
         """What stands for the `result` of the function `name`, none of whose arguments was changed, or ``None`` if it stays as it

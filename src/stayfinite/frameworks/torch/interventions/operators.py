@@ -74,8 +74,8 @@ class Operators(Performer):
         return args, kwargs
 
     def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The changed call."""
-        raise NotImplementedError
+        """The changed call; as it is, for performers that only look on."""
+        return function(*args, **kwargs)
 
     def effect(self) -> Effect:
         return Effect(
