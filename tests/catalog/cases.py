@@ -105,6 +105,8 @@ def operations() -> list[Written]:
             gate=OpCall(20, "mul", "aten.mul.Tensor", "forward", PICKED, inputs=(GAPS, stats("off", min=0.0, max=1.0,
             zero=32))), scalars=(Scalar("exponent", 0.5),), near=("singular-gradient", "infinity-arithmetic",
             "domain-error")),
+        from_backward("log", [stats("p", min=6e-42, culprit=6e-42)], "inf", -0.03, "mul", name="log of what rounding left",
+            cause="log-of-zero", near=("singular-gradient", "domain-error", "unknown")),
         Written("log behind a where", case(origin("log", "backward", [P], stats("grad", nan=1), absorbed_at=PICKED),
             trace=taken, detector="nonfinite-gradient"), "where-gradient-trap", ("log-of-zero", "singular-gradient",
             "infinity-arithmetic")),

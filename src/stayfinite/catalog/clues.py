@@ -154,6 +154,16 @@ def edge_value(case: Case) -> float | None:
     return offending(case, lambda x: not here.in_domain(x))
 
 
+def steep_value(case: Case) -> float | None:
+    """The operand's value at which the backward pass left the format although the operator has a finite slope there: 1 / x for a
+    number below the smallest normal one. ``None`` if there is none, or if another value is singular."""
+    stats = operand(case)
+    if stats is None or not born_backward(case) or edge_value(case) is not None:
+        return None
+    here = kind(case)
+    return offending(case, lambda x: here.too_steep(x, stats.dtype))
+
+
 def overflowed(case: Case) -> bool:
     """True if finite inputs inside the domain gave a result beyond the format: the numbers were too large."""
     made, here = output(case), kind(case)

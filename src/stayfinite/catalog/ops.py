@@ -43,6 +43,14 @@ def _nowhere(x: float) -> bool:
     return False
 
 
+def _flat(x: float) -> float:
+    return 0.0
+
+
+def _one_over(x: float) -> float:
+    return 1.0 / abs(x) if x else math.inf
+
+
 def _no_limit(facts: DtypeFacts) -> float:
     return math.inf
 
@@ -68,7 +76,8 @@ class OpKind:
     - `name`: the canonical name. `operand`: index of the input that `in_domain`, `singular` and `limit` speak of.
     - `domain`: where the operator has a finite value, in words; `in_domain(x)`: the same for a finite float.
     - `singular(x)`: the operator may have a value at `x`, but its derivative has none or an infinite one;
-      `singular_at`: the same in words.
+      `singular_at`: the same in words. `slope(x)`: the magnitude of the derivative near a singular point where it grows
+      like 1/x: it leaves the format before `x` gets there, at the numbers below the smallest normal one.
     - `limit(facts)`: the largest magnitude of the argument for which the result is finite in that format, ``inf`` if
       the operator itself does not grow that far; `limit_formula`: where the number comes from.
     - `alternative`: what to write instead, in words; empty if there is nothing better.
@@ -81,6 +90,7 @@ class OpKind:
     operand: int = 0
     singular_at: str = ""
     singular: Callable[[float], bool] = _nowhere
+    slope: Callable[[float], float] = _flat
     limit: Callable[[DtypeFacts], float] = _no_limit
     limit_formula: str = ""
     alternative: str = ""
@@ -94,6 +104,11 @@ class OpKind:
         """The largest magnitude of the argument with a finite result in `dtype`; ``inf`` where there is none."""
         facts = dtype_facts(dtype)
         return self.limit(facts) if facts is not None else math.inf
+
+    def too_steep(self, x: float, dtype: str) -> bool:
+        """True if the operator has a value at `x` and `dtype` cannot hold its slope there."""
+        facts = dtype_facts(dtype)
+        return facts is not None and self.in_domain(x) and not self.singular(x) and self.slope(x) > facts.largest
 
 
 def _traits(*names: Trait) -> frozenset[Trait]:
@@ -129,7 +144,7 @@ _KINDS: tuple[OpKind, ...] = (
         alternative="stay in log space, or bound the argument", traits=_traits("exponentiates"),
     ),
     OpKind(
-        "log", domain="x > 0", in_domain=lambda x: x > 0.0, singular_at="0", singular=lambda x: x == 0.0,
+        "log", domain="x > 0", in_domain=lambda x: x > 0.0, singular_at="0", singular=lambda x: x == 0.0, slope=_one_over,
         alternative="compute the logarithm directly: log_softmax, logsigmoid, log1p, or a loss on logits",
     ),
     OpKind(
@@ -138,11 +153,11 @@ _KINDS: tuple[OpKind, ...] = (
     ),
     OpKind(
         "xlogy", operand=1, domain="y > 0, or x == 0", in_domain=lambda x: x >= 0.0,
-        singular_at="y = 0", singular=lambda x: x == 0.0, alternative="a loss on logits",
+        singular_at="y = 0", singular=lambda x: x == 0.0, slope=_one_over, alternative="a loss on logits",
     ),
     OpKind(
         "logit", domain="0 < x < 1", in_domain=lambda x: 0.0 < x < 1.0,
-        singular_at="0 and 1", singular=lambda x: x in (0.0, 1.0),
+        singular_at="0 and 1", singular=lambda x: x in (0.0, 1.0), slope=_one_over,
         alternative="keep the logits the probability came from",
     ),
     # powers and roots

@@ -32,7 +32,7 @@ mpariente/pytorch_stoi#7, chaddy1004/sobel-operator-pytorch#1, pyro-ppl/pyro#127
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import edge_value, hiding_calls, incoming_gradient, kind, masked_later, operand
+from stayfinite.catalog.clues import edge_value, hiding_calls, incoming_gradient, kind, masked_later, operand, steep_value
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.operator_predictions import inside_domain
@@ -80,6 +80,9 @@ def _point(case: Case) -> Evidence:
         count = f" in {argument.zero} of {argument.size} elements" if argument is not None and value == 0.0 else ""
         return Evidence(f"{name} is {show(value)}{count}; the slope of {here.name} is not finite at {here.singular_at}",
                         5.0, "operand-value")
+    near = steep_value(case)
+    if near is not None:
+        return Evidence(f"{name} is {show(near)}, where {here.name} has a slope that the format cannot hold", 1.0, "operand-value")
     if argument is not None and here.name == "std" and argument.min == argument.max:
         return Evidence(f"all values of {name} are equal: {here.singular_at}", 5.0, "operand-value")
     if here.name in ("distance", "tan", "std"):

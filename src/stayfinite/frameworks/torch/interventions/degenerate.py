@@ -195,3 +195,15 @@ def jitter(performer: Rewritten, call: Call, before: Any) -> Any:
             performer.did(value.numel() // (rows * columns))
             return function(performer.watched(value) + added, *args[1:], **kwargs)
     return NotImplemented
+
+
+def zeros(performer: Rewritten, call: Call, before: Any) -> Any:
+    """Memory that is reserved, written with zeros before anybody else writes or reads it."""
+    function, args, kwargs = call
+    result = function(*args, **kwargs)
+    if "empty" not in kinds_of(function) or not isinstance(result, Tensor):
+        return NotImplemented
+    performer.did(result.numel())
+    performer.compared = True  # what the memory holds by chance is nothing to be compared with
+    with torch.no_grad():
+        return result.zero_()

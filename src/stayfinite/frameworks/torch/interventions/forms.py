@@ -337,6 +337,6 @@ FORMS: dict[str, Callable[[Rewritten, Call, Any], Any]] = {
     "log-softmax": _in_log_space, "log-sigmoid": _in_log_space, "logits": _in_log_space, "epsilon-inside": _epsilon_inside,
     "double-where": _double_where, "safe-divide": _double_where, "safe-softmax": _safe_softmax, "hypot": _hypot,
     "zero-infinity": _zero_infinity, "unbiased-off": degenerate.unbiased_off, "mean-over-some": degenerate.mean_over_some,
-    "jitter": degenerate.jitter,
+    "jitter": degenerate.jitter, "zeros": degenerate.zeros,
 }
 """How each form is computed."""

@@ -36,6 +36,12 @@ class Limited(Operators):
         known = self._kept.get(id(value))
         return known[2] if known is not None and known[0] is value and known[1] == value._version else value
 
+    def _as_first(self, value: Any) -> Any:
+        """What a checkpoint computes once more is bounded as it was the first time: what stood for a tensor is the tensor again."""
+        if torch._C._current_graph_task_id() == -1:
+            return value
+        return next((known[0] for known in self._kept.values() if known[2] is value), value)
+
     def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         what = self._what
         if name_of(function) in ("getitem", "setitem") and what.operand > 0 and isinstance(args[1], (tuple, list)):
@@ -76,6 +82,7 @@ class Limited(Operators):
 
     def _bounded(self, value: Any) -> tuple[Any, Tensor | None]:
         """`value` inside the domain, and which of its elements were not; itself and ``None`` if all were."""
+        value = self._as_first(value)
         low, high, away = to_float(self._what.low), to_float(self._what.high), self._what.away
         if not isinstance(value, Tensor):
             nearest = min(max(float(value), low), high)

@@ -64,6 +64,8 @@ class Operators(Performer):
             try:
                 return self.change(function, args, kwargs)
             except Exception as error:  # what raises without the change too is the step's own affair
+                if type(error).__module__ == "torch.utils.checkpoint":  # how a checkpoint says that it has computed enough
+                    raise
                 result = function(*args, **kwargs)
                 self.refused = self.refused or f"the change itself raised {type(error).__name__}: {error}"
                 return result
@@ -86,8 +88,9 @@ class Operators(Performer):
     # -- which calls ---------------------------------------------------------------------------------------------
 
     def _where(self, kinds: frozenset[str]) -> tuple[str, int] | None:
-        spot = self.given.frames.spot(sys._getframe(3), False)
-        if spot.code is None:
+        backwards = torch._C._current_graph_task_id() != -1
+        spot = self.given.frames.spot(sys._getframe(3), backwards)
+        if spot.code is None or (backwards and spot.engine):  # what hooks compute belongs to no line of the step
             return None
         here = self.given.frames.location(spot)
         if len(self._seen) < _SEEN and kinds and kinds != {"move"}:

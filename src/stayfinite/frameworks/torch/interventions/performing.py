@@ -8,11 +8,12 @@ afterwards, names and items because copies were changed, everything else by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
@@ -71,14 +72,41 @@ class SeesCalls(Protocol):
 
 
 class Calls(TorchFunctionMode):
-    """Hands every call of a torch function or tensor method to `owner`, before automatic differentiation sees it."""
+    """Hands every call of a torch function or tensor method to `owner`, before automatic differentiation sees it.
+
+    A backward pass begins with such a call, and while a mode handles one it is switched off. It is switched on again for what the
+    user's own code computes in there: a derivative by hand, or what a checkpoint computes once more.
+    """
 
     def __init__(self, owner: SeesCalls) -> None:
         super().__init__()
         self._owner = owner
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self._owner.call(func, args, kwargs or {})
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("backward", "grad"):
+            with self._inside():
+                return self._owner.call(func, args, kwargs)
+        return self._owner.call(func, args, kwargs)
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """A block in which the engine that differentiates runs inside this mode."""
+        name = "_engine_run_backward"  # private, and the one place behind every check for modes
+        original = torch.autograd.__dict__.get(name)
+        if original is None:
+            yield
+            return
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self:
+                return original(*args, **kwargs)
+
+        setattr(torch.autograd, name, run)
+        try:
+            yield
+        finally:
+            setattr(torch.autograd, name, original)
 
 
 class Performer:
@@ -122,9 +150,9 @@ class Performer:
 def performer(intervention: Intervention, given: Given) -> Performer:
     """The performer of `intervention`. Modules are imported here: a run without experiments loads none."""
     if isinstance(intervention, Within):
-        from stayfinite.frameworks.torch.interventions import limits
+        from stayfinite.frameworks.torch.interventions import distributions, limits
 
-        return limits.Limited(intervention, given)
+        return (distributions.Allowed if intervention.place.kind == "distribution" else limits.Limited)(intervention, given)
     if isinstance(intervention, Precision):
         from stayfinite.frameworks.torch.interventions import formats
 

@@ -7,6 +7,7 @@ it the unshifted one is computed, and both are compared where it is finite. What
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from stayfinite.frameworks.torch.interventions.matching import kinds_of, name_of
 from stayfinite.frameworks.torch.interventions.operators import Operators
 from stayfinite.frameworks.torch.interventions.performing import Given
+from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.records.intervention import Stable
 
 _LINEAR = frozenset({"sum", "cumsum", "mean", "matmul", "move", "index", "dropout", "max", "min", "relu", "cast", "conv", "neg", "sort"})
@@ -25,7 +27,8 @@ _CHOOSING = frozenset({"sample", "compare"})
 _SMALL = 1e-3
 """Numbers up to which what is added is an epsilon."""
 _CLOSE = 1e-2
-"""How far the result may lie from that of the unshifted function where it is finite: rounding of float16."""
+"""How far the result may lie from that of the unshifted function where it is finite, as a share of its largest number: rounding of
+float16. A share of each number would call a result another one whose smallest parts underflow in one of the two."""
 
 
 class Shifted(Operators):
@@ -90,12 +93,26 @@ class Shifted(Operators):
 
     def _settled(self, shadow: Any, result: Tensor) -> Tensor:
         """The common factor is gone."""
-        before = self.deviation
-        self.compare(shadow, result)
-        if self.deviation > max(before, _CLOSE):
+        if self._apart(shadow, result) > _CLOSE:
             self.refused = "the exponentials are not summed over the axis that was shifted"
         self.applied += 1
         return result
+
+    def _apart(self, shadow: Any, result: Tensor) -> float:
+        """How far `result` lies from `shadow` where that is finite, as a share of its largest magnitude there."""
+        if not isinstance(shadow, Tensor) or shadow.shape != result.shape:
+            return 0.0
+        with quietly():
+            one, two = shadow.detach().double(), result.detach().double()
+            finite = torch.isfinite(one)
+            if not finite.any():
+                return 0.0
+            one, two = one[finite], two[finite]
+            apart, largest = (one - two).abs(), one.abs().amax()
+            self.changed += int((apart > 0).sum())
+            share = float(apart.amax() / largest) if largest > 0 else math.inf if apart.any() else 0.0
+            self.deviation = max(self.deviation, share)
+            return share
 
     def _shift_like(self, shift: Tensor, result: Tensor) -> Tensor | None:
         for one in (shift, shift.squeeze(self._axis)):
