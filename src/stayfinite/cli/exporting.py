@@ -19,8 +19,11 @@ MARK = "Made by `stayfinite replay --export`"
 _RUNTIME = ("reading", "step", "exported")
 
 
-def export(folder: Path, wanted: str | None, file: Path) -> None:
+def export(folder: Path, wanted: str | None, file: Path, *, smallest: float | None = None) -> None:
     """Write the step of the recording in `folder` to `file`, and its tensors beside it.
+
+    **Arguments**: `smallest`: seconds to look for the fewest passes and samples with which it still fails, by running it;
+    ``None`` for the whole step.
 
     **Raises**: `RecordingError` if no step was kept or it is damaged, `ReplayError` if the script's structure does not
     allow it, `UsageError` if `file` cannot be written or holds something else.
@@ -39,22 +42,49 @@ def export(folder: Path, wanted: str | None, file: Path) -> None:
         raise UsageError(f"{file} exists and was not made by --export: name another file")
     here = os.getcwd()
     try:
-        text = _script(chosen, layout, file)
+        if smallest is None:
+            _write(chosen, layout, disk.read_tensors(case), file, here)
+            note = ""
+        else:
+            note = _write_smallest(chosen, case, layout, file, smallest, here)
     except CannotExport as reason:
         raise ReplayError(f"this step cannot be exported: {reason}") from reason
     finally:
         os.chdir(here)
-    tensors = file.with_suffix(".safetensors")
+    if note:
+        print(f"stayfinite: {note}")
+    print(f"stayfinite: wrote {_near(file)} and {file.with_suffix('.safetensors').name}; next: python {_near(file)}")
+
+
+def _write(chosen: Chosen, layout: dict[str, Any], tensors: dict[str, Any], file: Path, here: str, note: str = "") -> None:
+    """The script and its tensors; `here` is the folder of the command, which making the script leaves."""
+    text = _script(chosen, layout, file, note)
+    os.chdir(here)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="\n")
-        disk.copy_tensors(case, layout, tensors)
+        disk.write_tensors(file.with_suffix(".safetensors"), layout, tensors)
     except OSError as error:
         raise UsageError(f"{error.filename or file} cannot be written: {error.strerror or error}") from error
-    print(f"stayfinite: wrote {_near(file)} and {tensors.name}; next: python {_near(file)}")
 
 
-def _script(chosen: Chosen, layout: dict[str, Any], file: Path) -> str:
+def _write_smallest(chosen: Chosen, case: Path, layout: dict[str, Any], file: Path, budget: float, here: str) -> str:
+    """Looks for the smallest step and writes it. **Returns** a sentence about what was left out."""
+    from stayfinite.cli.shrinking import Runs, told
+    from stayfinite.frameworks.torch.stored.smaller import Step, shrink
+
+    known = chosen.incident.case
+    size = known.trace.batch_size or known.batch_size
+    whole = Step(layout, disk.read_tensors(case))
+    runs = Runs(lambda step, place: _write(chosen, step.layout, step.tensors, place, here), budget)
+    runs.begin(whole)
+    found = shrink(whole, size, known.origin.samples if known.origin is not None else (), runs.fails)
+    note = told(found, size, len(layout["passes"]), runs)
+    _write(chosen, found.step.layout, found.step.tensors, file, here, note.partition(":")[0])
+    return note
+
+
+def _script(chosen: Chosen, layout: dict[str, Any], file: Path, note: str) -> str:
     manifest, target = chosen.recording.manifest, chosen.target
     go_there(manifest)
     try:
@@ -80,6 +110,7 @@ def _script(chosen: Chosen, layout: dict[str, Any], file: Path) -> str:
     lines = [
         f'"""Step {symptom.step} of {name} once more. It failed: {symptom.detector} ({show(symptom.value)}).',
         "",
+        *([f"Not the whole step: {note}.", ""] if note else []),
         f"{MARK}. Needs torch, safetensors, the tensors in {file.stem}.safetensors beside it, and what the",
         "script imports and opens. Exit code 1 if the step still fails, 0 if it does not, 2 if its state does not fit.",
         '"""',
@@ -111,5 +142,6 @@ def _script(chosen: Chosen, layout: dict[str, Any], file: Path) -> str:
 
 
 def _near(file: Path) -> str:
-    near = os.path.relpath(file)
-    return near if len(near) < len(str(file)) else str(file)
+    """`file` as it is shortest from here."""
+    close = os.path.relpath(file)
+    return close if len(close) < len(str(file)) else str(file)

@@ -17,11 +17,13 @@ class CannotReplay(click.ClickException):
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--incident", "wanted", metavar="ID", help="Which incident, by the beginning of its id.")
 @click.option("--budget", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",
-              help="Time for repetitions of the step.")
+              help="Time for repetitions of the step, or for runs of the exported script.")
 @click.option("--export", "file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Run nothing; write a Python script that repeats the step without stayfinite.")
+@click.option("--smallest", is_flag=True,
+              help="With --export: look for the fewest samples with which the step still fails, by running it.")
 @click.option("--no-color", is_flag=True, help="Plain text.")
-def command(folder: Path, wanted: str | None, budget: float, file: Path | None, no_color: bool) -> int:
+def command(folder: Path, wanted: str | None, budget: float, file: Path | None, smallest: bool, no_color: bool) -> int:
     """Repeat the failing step of a recording in a fresh process, and locate it again.
 
     DIR is a report folder that `stayfinite run` made. The script is run with the arguments and in the folder it was
@@ -35,11 +37,13 @@ def command(folder: Path, wanted: str | None, budget: float, file: Path | None, 
     """
     from stayfinite.errors import StayfiniteError
 
+    if smallest and file is None:
+        raise click.UsageError("--smallest is about what --export FILE writes: give both")
     try:
         if file is not None:
             from stayfinite.cli.exporting import export
 
-            export(folder, wanted, file)
+            export(folder, wanted, file, smallest=budget if smallest else None)
             return 0
         from stayfinite.cli.replaying import replay
 

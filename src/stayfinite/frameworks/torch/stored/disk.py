@@ -80,20 +80,30 @@ def write_case(folder: Path, layout: dict[str, Any], tensors: dict[str, Tensor])
         raise CaseNotKept(f"{folder} cannot be written: {error}") from error
 
 
-def copy_tensors(folder: Path, layout: dict[str, Any], file: Path) -> None:
-    """Write the tensors of the case in `folder` to `file`, with `layout` in the same file.
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The tensors of the case in `folder`; its layout is to be checked first.
 
-    **Raises**: `RecordingError` if they cannot be read, `OSError` if `file` cannot be written.
+    **Raises**: `RecordingError` if they cannot be read.
     """
     if not can_store():
         raise RecordingError("exporting a step needs safetensors: pip install 'stayfinite[torch]'")
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
     try:
-        tensors = load_file(folder / TENSORS)
+        return load_file(folder / TENSORS)
     except SafetensorError as error:
         raise _damaged(folder / TENSORS, str(error)) from error
+
+
+def write_tensors(file: Path, layout: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Write `tensors` to `file`, with `layout` in the same file.
+
+    **Raises**: `OSError` if it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     try:
         save_file(tensors, file, metadata={"schema": SCHEMA, "case": json.dumps(layout, separators=(",", ":"))})
     except SafetensorError as error:
