@@ -32,7 +32,15 @@ mpariente/pytorch_stoi#7, chaddy1004/sobel-operator-pytorch#1, pyro-ppl/pyro#127
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import edge_value, hiding_calls, incoming_gradient, kind, masked_later, operand, steep_value
+from stayfinite.catalog.clues import (
+    edge_value,
+    hiding_calls,
+    incoming_gradient,
+    kind,
+    masked_later,
+    operand,
+    steep_value,
+)
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.operator_predictions import inside_domain
