@@ -39,6 +39,9 @@ def operations() -> list[Written]:
         HERE, sources=(5, 6))))
     log_sum_exp = Trace(calls=(*softmax_by_hand.calls[:2], OpCall(7, "log", "aten.log.default", "forward", HERE,
         sources=(6,))))
+    weighed = Trace(calls=(softmax_by_hand.calls[0], OpCall(6, "mul", "aten.mul.Tensor", "forward", HERE, sources=(5,)),
+        *(OpCall(at, "sum", "aten.sum.dim_IntList", "forward", HERE, sources=(of,)) for at, of in ((7, 6), (8, 5))),
+        OpCall(9, "div", "aten.div.Tensor", "forward", HERE, sources=(7, 8))))
     masked = Trace(calls=(OpCall(3, "masked_fill", "aten.masked_fill.Scalar", "forward", HERE, sentinel=True),))
     taken = Trace(calls=(OpCall(9, "where", "aten.where.self", "forward", PICKED, absorbed=True),))
     divided = Trace(calls=(OpCall(9, "div", "aten.div.Tensor", "forward", PICKED, absorbed=True),))
@@ -90,6 +93,8 @@ def operations() -> list[Written]:
             "division-by-zero", "softmax-over-masked-row")),
         Written("log-sum-exp by hand", case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], inf_of()),
             trace=log_sum_exp), "naive-softmax-overflow", ("exp-overflow", "log-of-zero", "unknown")),
+        Written("a mixture weighed by hand", case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], inf_of()),
+            trace=weighed), "naive-softmax-overflow", ("exp-overflow", "division-by-zero", "unknown")),
         from_backward("sqrt", [GAPS], "inf", 0.031, "div", name="distance of equal points", cause="singular-gradient",
             near=("where-gradient-trap", "division-by-zero", "exploding-gradient")),
         from_backward("pow", [GAPS], "nan", 0.2, "mul", name="x ** 0.5", cause="singular-gradient",

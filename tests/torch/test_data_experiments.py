@@ -32,7 +32,7 @@ def report(folder: Path) -> dict[str, Any]:
     ("corrupt-checkpoint", "corrupt-checkpoint"), ("corrupt-optimizer-state", "corrupt-optimizer-state"),
     ("uninitialized-parameter", "uninitialized-parameter"), ("sunspot-warmup", "invalid-learning-rate-schedule"),
     ("star-luminosity", "unscaled-target"), ("progression-by-hand", "unscaled-input"), ("grid-load", "unscaled-target"),
-    ("plate-residual", "dominant-loss-term"),
+    ("plate-residual", "dominant-loss-term"), ("warehouse-actor-critic", "unscaled-target"),
 ])
 def test_the_cause_is_proven_and_the_step_is_held(case: str, cause: str, tmp_path: Path) -> None:
     folder = copied(case, tmp_path)
@@ -50,6 +50,7 @@ def test_the_cause_is_proven_and_the_step_is_held(case: str, cause: str, tmp_pat
 
 @pytest.mark.parametrize(("case", "cause"), [
     ("tidal-harmonics", "frozen-parameters"), ("borrowed-eyes", "frozen-parameters"), ("machine-hum", "dead-relu"),
+    ("defect-or-not", "activation-loss-mismatch"),
 ])
 def test_a_training_goes_on_as_if_nothing_had_been_tried(case: str, cause: str, tmp_path: Path) -> None:
     folder = copied(case, tmp_path)

@@ -125,3 +125,24 @@ def test_modules_are_met_inside_a_backward_pass_that_is_asked_for_by_grad() -> N
     with one.entered():
         torch.autograd.grad(Unwritten.apply(layer(value)).sum(), value)
     assert one.effect().applied == 2
+
+
+def test_shares_of_nothing_are_equal_shares() -> None:
+    weights = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 3.0]], requires_grad=True)
+    step: Callable[[Tensor], Tensor] = lambda x: x / x.sum(-1, keepdim=True)  # noqa: E731
+    one = performing(Stable(Place("div", HERE, step.__code__.co_firstlineno), "epsilon-inside"))
+    with one.entered():
+        result = step(weights)
+    assert torch.allclose(result, torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.25, 0.0, 0.75]])) and one.effect().applied == 1
+    torch.distributions.Categorical(probs=result)
+
+
+def test_a_softmax_over_one_number_becomes_a_sigmoid() -> None:
+    scores = torch.tensor([[2.0], [-1.0]], requires_grad=True)
+    step: Callable[[Tensor], Tensor] = lambda x: torch.softmax(x, dim=1)  # noqa: E731
+    change = Stable(Place("softmax", HERE, step.__code__.co_firstlineno), "sigmoid")
+    one = performing(change)
+    with one.entered():
+        result = step(scores)
+        both = step(torch.ones(2, 2))
+    assert torch.allclose(result, scores.sigmoid()) and torch.allclose(both, torch.full((2, 2), 0.5)) and one.effect().applied == 2

@@ -132,7 +132,8 @@ def softmax_by_hand(case: Case) -> Stable | None:
     for one in readers:
         if one.kind in ("sum", "mean") and one.inputs and one.output is not None:
             axis = _summed(one.inputs[0].shape, one.output.shape)
-    form: Form = "shifted-softmax" if any(one.kind == "div" for one in readers) or not readers else "log-sum-exp"
+    logs = any(after.kind == "log" for one in readers for after in consumers(case, one.index))
+    form: Form = "log-sum-exp" if logs else "shifted-softmax"
     return Stable(Place(here.kind if here.kind == "exp2" else "exp", here.file, here.line), form, axis)
 
 

@@ -74,14 +74,15 @@ class Within(msgspec.Struct, frozen=True, tag="within"):
 
 Form = Literal[
     "log-softmax", "log-sigmoid", "logits", "log-sum-exp", "shifted-softmax", "epsilon-inside", "double-where", "safe-softmax",
-    "safe-divide", "hypot", "unbiased-off", "mean-over-some", "jitter", "zero-infinity", "zeros",
+    "safe-divide", "hypot", "unbiased-off", "mean-over-some", "jitter", "zero-infinity", "zeros", "sigmoid",
 ]
 """Numerically stable forms of an operation: the logarithm of a softmax or sigmoid from its logits; a loss on logits; a
 log-sum-exp; a softmax that subtracts its largest argument; an epsilon inside the root or norm; the argument chosen before the
 operation where a `where` discards the result; a softmax that gives zeros for a row without an allowed entry; a divisor chosen
 before dividing; a hypot; a variance of one element as 0; a mean, maximum or pooling over nothing as 0; a matrix with a small
 multiple of the identity added before it is decomposed, no two of its entries alike; an alignment that does not exist as a loss
-of 0; memory that begins as zeros, where it was reserved and not written."""
+of 0; memory that begins as zeros, where it was reserved and not written; a
+softmax over a single number as a sigmoid."""
 
 
 class Stable(msgspec.Struct, frozen=True, tag="stable"):

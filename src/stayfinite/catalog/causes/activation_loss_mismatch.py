@@ -38,7 +38,7 @@ from stayfinite.catalog.operator_predictions import at
 from stayfinite.catalog.surveyed import MOSTLY, NOTHING_LEARNED, same_line, share_of_units, surveyed
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Bypassed, Prediction
+from stayfinite.records.intervention import Bypassed, Prediction, Stable
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.survey import LossInputs
@@ -126,8 +126,12 @@ def _out_of_range(loss: LossInputs) -> Evidence | None:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With the activation left out the loss reaches the weights. A loss on probabilities refuses what an activation did not bring
-    between 0 and 1."""
+    """With the activation left out the loss reaches the weights; with a sigmoid in the place of a softmax over a single number. A
+    loss on probabilities refuses what no activation brought between 0 and 1."""
     worst = _worst(case)
-    here = at(worst[0].made_by, worst[0].made_at) if worst is not None and worst[0].made_by and worst[0].kind != "bce" else None
-    return [Prediction(Bypassed(here))] if here is not None else []
+    here = at(worst[0].made_by, worst[0].made_at) if worst is not None and worst[0].made_by else None
+    if worst is None or here is None:
+        return []
+    if worst[0].made_over == 1 and worst[0].kind == "bce":
+        return [Prediction(Stable(here, "sigmoid"))]
+    return [Prediction(Bypassed(here))] if worst[0].kind != "bce" else []

@@ -36,6 +36,7 @@ from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
 from stayfinite.records.numbers import show
+from stayfinite.records.trace import OpCall
 
 TITLE = "Softmax written by hand"
 PRIOR = prior(threads=0)
@@ -70,11 +71,23 @@ def _path(case: Case) -> Evidence:
     sums = [reader for reader in readers if reader.kind in ("sum", "matmul", "mean")]
     if any(reader.kind == "div" for reader in readers) and sums:
         return Evidence("the exponentials are divided by their own sum", 7.0, "path")
+    if _is_weighted(case, readers):
+        return Evidence("what the exponentials weigh is divided by their sum", 7.0, "path")
     if any(after.kind == "log" for one in sums for after in consumers(case, one.index)):
         return Evidence("the logarithm of the sum of the exponentials is taken", 7.0, "path")
     if mentions(case, r"exp\(.*sum\("):
         return Evidence("the line divides exponentials by their sum", 6.0, "path")
     return Evidence("the exponentials are not divided by their sum", -6.0, "path")
+
+
+def _is_weighted(case: Case, readers: tuple[OpCall, ...]) -> bool:
+    """True for ``(e * v).sum() / e.sum()`` and ``(e @ v) / e.sum()``: a quotient both sides of which are sums of the exponentials."""
+    sums = {one.index for one in readers if one.kind in ("sum", "mean")}
+    weighed = {one.index for one in readers if one.kind == "matmul"}
+    for one in readers:
+        if one.kind == "mul":
+            weighed |= {after.index for after in consumers(case, one.index) if after.kind in ("sum", "mean")}
+    return any(one.kind == "div" and weighed & set(one.sources) for at in sums for one in consumers(case, at))
 
 
 def predict(case: Case) -> list[Prediction]:

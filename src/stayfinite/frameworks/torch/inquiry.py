@@ -91,6 +91,7 @@ class Inquiry:
         self._void = is_void(window)
         self._walked_back = False
         self._given_names: dict[str, Any] | None = None
+        self._births: dict[str, set[tuple[Any, ...]]] = {}
         try:
             self._arrive()
         except BaseException:
@@ -318,7 +319,9 @@ class Inquiry:
 
         if self._given_names is None:  # later repetitions leave changed tensors under these names
             self._given_names = {**self._frame.f_globals, **self._frame.f_locals}
-        return performer(intervention, given_of(self._window, self._subjects, self._relative, self._name, self._given_names))
+        return performer(intervention, given_of(
+            self._window, self._subjects, self._relative, self._name, self._given_names, births=self._births,
+        ))
 
     def differing_from_post(self) -> int:
         """After the repetition of a healthy step: how many parameters, buffers and moments differ from the live result."""

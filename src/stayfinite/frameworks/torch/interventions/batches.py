@@ -9,6 +9,7 @@ tensors are never written.
 from __future__ import annotations
 
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -182,7 +183,11 @@ class Replaced(Substituted):
 
 
 class Changed(Substituted):
-    """Performs `Values`: of tensors that are known by name, wherever they are made, or of all that models are given."""
+    """Performs `Values`: of tensors that are known by name, wherever they are made, or of all that models are given.
+
+    A tensor is known by what it holds. What the step itself makes may come out otherwise where earlier steps are taken with the
+    change: then it is known by the call that was seen to make it in the step as it was.
+    """
 
     def __init__(self, intervention: Values, given: Given) -> None:
         super().__init__(given)
@@ -190,7 +195,7 @@ class Changed(Substituted):
         bound = dict(_named(given.named))
         # what is an expression (`table[i : i + 50]`) is reached through the name it begins with
         names = [name if name in bound else _root(name) for name in (intervention.name, *intervention.also) if name]
-        self._known = [bound[name].detach().clone() for name in names if name in bound]
+        self._known = [(name, bound[name].detach().clone()) for name in names if name in bound]
         if len(self._known) < len(names):
             missing = next(name for name in names if name not in bound)
             self.refused = f"`{missing}` is no name of the code that takes the steps"
@@ -198,11 +203,12 @@ class Changed(Substituted):
     def rebind(self, names: dict[str, Any], items: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         if not self.refused:  # of several passes each has a batch of its own
             wanted = (self._what.name, *self._what.also)
-            self._known += [array.detach().clone() for name, array in _named(names) if name in wanted and not self._knows(array)]
+            self._known += [(name, array.detach().clone()) for name, array in _named(names) if name in wanted and not self._knows(array)]
         return names, items
 
-    def _knows(self, value: Tensor) -> bool:
-        return any(_is_same(value, known) for known in self._known)
+    def _knows(self, value: Tensor) -> str:
+        """The name under which `value` is known; empty if it is not."""
+        return next((name for name, known in self._known if _is_same(value, known)), "")
 
     def entered(self) -> AbstractContextManager[Any]:
         if self._known:
@@ -228,7 +234,17 @@ class Changed(Substituted):
         return new if isinstance(value, Tensor) or new is None else new.numpy()
 
     def cut(self, name: str, args: tuple[Any, ...], result: Tensor) -> Tensor | None:
+        called, births = self._knows(result), self.given.births
+        if called:
+            births.setdefault(called, set()).add(self._call(name, result))
+        elif births and any(self._call(name, result) in births.get(one, ()) for one, _ in self._known):
+            return self._new(result)
         return self.changed(result)
+
+    def _call(self, name: str, result: Tensor) -> tuple[Any, ...]:
+        """The call that made `result`: function, line, and what kind of tensor came of it."""
+        spot = self.given.frames.spot(sys._getframe(3), False)
+        return name, spot.line_key, result.dim(), result.dtype
 
     def _new(self, value: Tensor) -> Tensor | None:
         counts = self._what.how == "filled" and self._what.above and value.dtype in (torch.int64, torch.int32)

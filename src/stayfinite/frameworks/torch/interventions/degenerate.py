@@ -207,3 +207,18 @@ def zeros(performer: Rewritten, call: Call, before: Any) -> Any:
     performer.compared = True  # what the memory holds by chance is nothing to be compared with
     with torch.no_grad():
         return result.zero_()
+
+
+def sigmoid(performer: Rewritten, call: Call, before: Any) -> Any:
+    """A softmax over a single number, which is 1 whatever it is given, as one over that number and 0."""
+    function, args, kwargs = call
+    scores = args[0] if args else kwargs.get("input")
+    dim = args[1] if len(args) > 1 and isinstance(args[1], int) else kwargs.get("dim")
+    if name_of(function) not in ("softmax", "log_softmax") or not isinstance(scores, Tensor) or not scores.dim():
+        return NotImplemented
+    if scores.shape[-1 if dim is None else dim] != 1:
+        return NotImplemented
+    performer.did(scores.numel())
+    performer.compared = True  # it is another function, and is meant to be
+    scores = performer.watched(scores)
+    return torch.sigmoid(scores) if name_of(function) == "softmax" else F.logsigmoid(scores)

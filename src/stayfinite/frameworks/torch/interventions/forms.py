@@ -119,11 +119,21 @@ def _epsilon_inside(performer: Rewritten, call: Call, before: Any) -> Any:
         key = operand_key(function, args, kwargs, performer.kind, 1)
         divisor = args[key] if isinstance(key, int) else kwargs.get(str(key))
         if isinstance(divisor, Tensor) and isinstance(key, int) and bool((divisor.detach() >= 0).all()):
-            guarded = (zero(divisor).square() + epsilon).sqrt()
-            rooted = function(*(guarded if place == key else one for place, one in enumerate(args)), **kwargs)
+            if _is_own_sum(performer, divisor, args[0]):  # shares of nothing are equal shares
+                value = zero(value) + epsilon
+                rooted = function(value, performer.recipes.of(divisor).again(value))  # type: ignore[union-attr]
+            else:
+                guarded = (zero(divisor).square() + epsilon).sqrt()
+                rooted = function(*(guarded if place == key else one for place, one in enumerate(args)), **kwargs)
     if rooted is not NotImplemented:
         performer.did()
     return rooted
+
+
+def _is_own_sum(performer: Rewritten, divisor: Tensor, value: Any) -> bool:
+    """True for ``x / x.sum(...)`` of numbers that are not negative."""
+    recipe = performer.recipes.of(divisor)
+    return recipe is not None and recipe.name == "sum" and recipe.first is value and bool((value.detach() >= 0).all())
 
 
 def _length(value: Tensor, call: Call, epsilon: float) -> Any:
@@ -337,6 +347,6 @@ FORMS: dict[str, Callable[[Rewritten, Call, Any], Any]] = {
     "log-softmax": _in_log_space, "log-sigmoid": _in_log_space, "logits": _in_log_space, "epsilon-inside": _epsilon_inside,
     "double-where": _double_where, "safe-divide": _double_where, "safe-softmax": _safe_softmax, "hypot": _hypot,
     "zero-infinity": _zero_infinity, "unbiased-off": degenerate.unbiased_off, "mean-over-some": degenerate.mean_over_some,
-    "jitter": degenerate.jitter, "zeros": degenerate.zeros,
+    "jitter": degenerate.jitter, "zeros": degenerate.zeros, "sigmoid": degenerate.sigmoid,
 }
 """How each form is computed."""

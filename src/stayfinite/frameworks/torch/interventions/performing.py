@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -45,23 +45,25 @@ from stayfinite.rewrite.project import is_user_file
 @dataclass(frozen=True)
 class Given:
     """What performers may know of the step: the passes that are repeated, whose parameters and optimizers they train, how
-    places are spelled, what a parameter is called, and `named`: the names of the frame and its globals that were bound."""
+    places are spelled, what a parameter is called, and `named`: the names of the frame and its globals that were bound. `births`:
+    by name, the calls that were seen to make a tensor of the batch inside the step; performers of one step share them."""
 
     window: Window
     subjects: Subjects
     frames: Frames
     name: Callable[[Tensor], str]
     named: dict[str, Any]
-    batch_size: int | None = None
+    births: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
 
 
 def given_of(
     window: Window, subjects: Subjects, relative: Callable[[str], str], name: Callable[[Tensor], str], names: dict[str, Any],
-    frames: Frames | None = None,
+    frames: Frames | None = None, births: dict[str, set[tuple[Any, ...]]] | None = None,
 ) -> Given:
-    """What performers may know of a step whose frame binds `names`. `frames`: one that has learned of earlier passes."""
+    """What performers may know of a step whose frame binds `names`. `frames`: one that has learned of earlier passes; `births`: what
+    earlier performers have learned."""
     bound = {key: value for key, value in names.items() if not key.startswith("__")}
-    return Given(window, subjects, frames or Frames(is_user_file, relative), name, bound)
+    return Given(window, subjects, frames or Frames(is_user_file, relative), name, bound, {} if births is None else births)
 
 
 class SeesCalls(Protocol):
