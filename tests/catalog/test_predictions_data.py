@@ -55,3 +55,9 @@ def test_every_prediction_has_a_placebo_that_is_another_change(written: object) 
 def test_what_grew_over_steps_is_expected_of_all_of_them() -> None:
     steps = [one.steps for one in predictions("unscaled-target", CASES["unscaled-target", "house prices"])]
     assert steps[0] == 1 and steps[1] > 1
+
+
+def test_a_placebo_of_clipping_bounds_hardly_anything() -> None:
+    found = predictions("exploding-gradient", CASES["exploding-gradient", "a recurrent network"])[-1]
+    assert isinstance(found.placebo, Update) and isinstance(found.change, Update)
+    assert found.placebo.limit >= 1e3 * found.change.limit

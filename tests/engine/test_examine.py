@@ -11,6 +11,7 @@ from catalog.cases import WRITTEN
 
 from stayfinite.engine.examine import REPLAYS, examine
 from stayfinite.engine.ports import Examined, Listener, Outcome, ReplayRequest
+from stayfinite.records.diagnosis import Diagnosis, Hypothesis
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Effect, Intervention, State
 from stayfinite.records.survey import Survey
@@ -107,3 +108,14 @@ def test_what_one_survey_does_not_prove_is_tried_when_another_shows_it_too(monke
     assert examined.incident is not None and not examined.certain and len(asked) == 1
     _, asked = conduct(DEAD, lambda one: shows(DEAD.survey), suspected=(examined.incident.id,))
     assert len(asked) > 1
+
+
+def test_a_mechanism_that_an_experiment_disproves_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stayfinite.engine import rank
+
+    close = Diagnosis((Hypothesis("dead-relu", "", 2.0, 0.7), Hypothesis("unknown", "", 0.0, 0.2)))
+    monkeypatch.setattr(rank, "rank", lambda case: close)
+    examined, asked = conduct(DEAD, lambda one: shows(DEAD.survey))
+    assert examined.incident is None and len(asked) > 1
+    examined, _ = conduct(DEAD, lambda one: shows(DEAD.survey), budget=0.0)
+    assert examined.incident is not None

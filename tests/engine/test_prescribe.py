@@ -186,7 +186,7 @@ def test_order() -> None:
         Remedy("f", "", "safe", verdict="verified"), Remedy("g", "", "safe", verdict="verified", fix=fix),
         Remedy("h", "", "safe", verdict="inconclusive", fix=fix),
     ]
-    assert "".join(one.remedy for one in ordered(made)) == "gfehdcba"
+    assert "".join(one.remedy for one in ordered(made)) == "gfehdcab"
 
 
 def test_a_failure_in_the_first_step_has_no_losses_before_it() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from stayfinite.engine.prescribe import ordered
 from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, Remedy, Trial
 from stayfinite.records.finding import Warning
 from stayfinite.records.fix import Fix
@@ -168,7 +169,7 @@ def cured(step: int = 57) -> Incident:
                (Stable(Place("log", "train.py", 7), "log-softmax"),), Fix(diff=DIFF), after, Effect(1, gradient="finite"),
                "nothing: it is the same function, with less rounding"),
     )
-    return msgspec.structs.replace(found, diagnosis=Diagnosis(causes, remedies, 9, 1.8))
+    return msgspec.structs.replace(found, diagnosis=Diagnosis(causes, ordered(remedies), 9, 1.8))
 
 
 def where_trap(step: int = 3) -> Incident:

@@ -109,7 +109,7 @@ def test_a_diff_has_the_colours_people_know(here: Path) -> None:
 
 def test_what_a_diff_changes_is_there_in_full(here: Path) -> None:
     found = cured()
-    best = found.diagnosis.remedies[-1]
+    best = found.diagnosis.remedies[0]
     header = '--- a/train.py\n+++ b/train.py\n@@ -1,2 +1,2 @@\n'
     long = f"{header} {'c' * 99}\n-    x = y\n+    x = {' + '.join('abcdefghijklmnopqrstuvw')}\n \n"
     best = msgspec.structs.replace(best, fix=Fix(diff=long))
@@ -120,7 +120,7 @@ def test_what_a_diff_changes_is_there_in_full(here: Path) -> None:
 
 def test_a_long_diff_is_cut_on_the_terminal_and_whole_in_markdown(here: Path) -> None:
     found = cured()
-    best = found.diagnosis.remedies[-1]
+    best = found.diagnosis.remedies[0]
     assert best.fix is not None
     long = best.fix.diff + "".join(f" line {n}\n" for n in range(40))
     best = msgspec.structs.replace(best, fix=msgspec.structs.replace(best.fix, diff=long))
@@ -171,7 +171,7 @@ def test_json_holds_the_numbers(here: Path) -> None:
     incident = to_plain(build_report([manifest(here), cured(), closing()]))["incidents"][0]
     assert (incident["replays"], incident["tested_seconds"]) == (9, 1.8)
     assert incident["conclusion"].startswith("confirmed by experiment: log-of-zero at train.py:7; verified cure")
-    best = incident["remedies"][-1]
+    best = incident["remedies"][0]
     assert best["interventions"] == ["log at train.py:7 as log softmax"]
     assert best["trial"]["losses"][0] == 2.3 and len(best["trial"]["losses"]) == 60
     assert best["effect"]["gradient"] == "finite"

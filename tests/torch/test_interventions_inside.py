@@ -16,14 +16,14 @@ from stayfinite.frameworks.torch.interventions.performing import Given, Performe
 from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.frameworks.torch.tracing.frames import Frames
-from stayfinite.records.intervention import Intervention, Place, Stable, Within
+from stayfinite.records.intervention import Intervention, Place, Stable, Update, Within
 
 HERE = os.path.basename(__file__)
 
 
-def performing(change: Intervention) -> Performer:
+def performing(change: Intervention, *own: Tensor, by_hand: bool = False) -> Performer:
     frames = Frames(lambda file: file == __file__, os.path.basename)
-    return performer(change, Given(Window([]), Subjects((), [], namer({}, {})), frames, lambda tensor: "", {}))
+    return performer(change, Given(Window([], by_hand=by_hand), Subjects(own, [], namer({}, {})), frames, lambda tensor: "", {}))
 
 
 def line_in(function: Callable[..., Any], offset: int) -> int:
@@ -146,3 +146,34 @@ def test_a_softmax_over_one_number_becomes_a_sigmoid() -> None:
         result = step(scores)
         both = step(torch.ones(2, 2))
     assert torch.allclose(result, scores.sigmoid()) and torch.allclose(both, torch.full((2, 2), 0.5)) and one.effect().applied == 2
+
+
+@pytest.mark.parametrize(("change", "expected"), [
+    (Update(rate=0.1), [0.8, 0.8]), (Update(skipped=True), [1.0, 1.0]), (Update(rate=0.99), [-0.98, -0.98]),
+    (Update(clip="value", limit=0.5), [0.0, 0.0]), (Update(clip="norm", limit=2.0**0.5), [-1.0, -1.0]),
+])
+def test_an_update_by_hand_is_taken_otherwise(change: Update, expected: list[float]) -> None:
+    weight = torch.ones(2, requires_grad=True)
+    one = performing(change, weight, by_hand=True)
+    with one.entered():
+        one.rebind({}, [])
+        loss = (weight * 4.0 if change.clip else weight).sum()
+        for _ in range(1 if change.clip else 2):  # two passes, and in each the parameter is written twice
+            one.rebind({}, [])
+            (loss if change.clip else weight.sum()).backward()
+            assert weight.grad is not None
+            with torch.no_grad():
+                weight.sub_(0.5 * weight.grad)
+                weight.sub_(1.5 * weight.grad if change.clip else 0.5 * weight.grad)
+                weight.grad.zero_()
+    assert torch.allclose(weight.detach(), torch.tensor(expected), atol=1e-4) and one.effect().applied
+    weight.sum().backward()
+    assert weight.grad is not None and weight.grad.tolist() == [1.0, 1.0]
+
+
+def test_with_an_optimizer_what_a_script_writes_is_its_own() -> None:
+    weight = torch.ones(2, requires_grad=True)
+    one = performing(Update(rate=0.1), weight)
+    with one.entered(), torch.no_grad():
+        weight.sub_(1.0)
+    assert weight.tolist() == [0.0, 0.0] and one.effect().applied == 0

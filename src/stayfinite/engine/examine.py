@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from stayfinite.engine.ports import Examination, Examined, FindMakings, Listener, Outcome, ReplayRequest, TryOut
+from stayfinite.records.diagnosis import Diagnosis
 from stayfinite.records.incident import Case, Incident, ReplaySummary
 from stayfinite.records.trace import Trace
 
@@ -74,12 +75,20 @@ def examine(
     diagnosis = rank(case)
     if found is not None and budget > 0.0 and (found.certain or incident_id(case) in suspected):
         diagnosis = yield from experiment(case, diagnosis, budget=budget, replays=REPLAYS, judge=_judge(case, found))
+        if case.symptom.detector not in TOLD_ANYWAY and _disproven(diagnosis):
+            return Examined()  # the mechanism was read out of the survey, and it is not what does it
     elif found is None and budget > 0.0 and try_out is not None and case.symptom.detector == "divergence":
         diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, rerun=Rerun(case, try_out), runs_only=True)
     incident = Incident(
         id=incident_id(case), case=case, diagnosis=diagnosis, stopped=False, seconds=time.monotonic() - started
     )
     return Examined(incident, certain=found is None or found.certain, whole=found is not None and found.whole)
+
+
+def _disproven(diagnosis: Diagnosis) -> bool:
+    """True if experiments refuted what the mechanism stands for, and no known cause is left before the unknown ones."""
+    first = next(iter(diagnosis.hypotheses), None)
+    return first is not None and first.cause == "unknown" and any(one.verdict == "refuted" for one in diagnosis.hypotheses)
 
 
 def _judge(case: Case, found: Mechanism) -> Judge:

@@ -224,7 +224,7 @@ def _judged(
 ) -> Hypothesis:
     return msgspec.structs.replace(
         hypothesis, experiments=experiments, verdict=verdict, verdict_reason=claim, score=hypothesis.score + bits,
-        evidence=(Evidence(claim, bits, "experiment"), *hypothesis.evidence),
+        evidence=(Evidence(f"{verdict} by an experiment", bits, "experiment"), *hypothesis.evidence),
     )
 
 

@@ -55,7 +55,7 @@ def prescribe(
     - `budget`: seconds; nothing is begun once they are spent.
     - `steps`: the held step can be repeated.
 
-    **Returns** a generator of replay requests whose value are the remedies: verified safe ones first, refused ones last.
+    **Returns** a generator of replay requests whose value are the remedies, in the order of `ordered`.
     """
     until = time.monotonic() + budget
     steps = steps and case.replay.not_tested is None and bool(case.replay.attempts)
@@ -257,12 +257,12 @@ def _finite(losses: Sequence[Number]) -> list[float]:
 
 # -- order -------------------------------------------------------------------------------------------------------------------
 
-_ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, "failed": 3, "refused": 4}
+_ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, "refused": 3, "failed": 4}
 
 
 def ordered(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
     """Verified ones first, and of these safe ones with a patch, that with the least loss before others; then what nobody could
-    try; refused ones last."""
+    try; then refused ones, which people would try next, and last those that do not help."""
     def key(remedy: Remedy) -> tuple[int, int, bool, float]:
         applicability = ("safe", "unsafe", "display-only").index(remedy.applicability)
         return _ORDER[remedy.verdict], applicability, remedy.fix is None, _came_to(remedy)

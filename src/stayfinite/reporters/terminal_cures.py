@@ -21,7 +21,6 @@ MOST_REMEDIES = 5
 MOST_LINES = 16
 """Of a diff; the report has the rest."""
 
-_ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, "refused": 3, "failed": 4}
 _STYLE: dict[Judged, str] = {"verified": "green", "refused": "yellow", "failed": "dim", "inconclusive": "dim", "not_tested": "dim"}
 
 
@@ -80,12 +79,12 @@ def tell_narrowed(page: Page, report: Report, incident: IncidentReport) -> None:
 
 
 def tell_remedies(page: Page, report: Report, incident: IncidentReport) -> None:
-    """Remedies, the verified one first and in full, the others in a line each: a refused one says why."""
+    """Remedies in the order of the report, a verified one in full, the others in a line each: a refused one says why."""
     if not incident.remedies:
         return
-    remedies = sorted(incident.remedies, key=lambda remedy: _ORDER[remedy.verdict])
+    remedies = incident.remedies
     page.heading("cure" if len(remedies) == 1 else "cures")
-    shown = remedies[:MOST_REMEDIES]
+    shown = list(remedies[:MOST_REMEDIES])
     refused = next((remedy for remedy in remedies[MOST_REMEDIES:] if remedy.verdict == "refused"), None)
     if refused is not None and all(remedy.verdict != "refused" for remedy in shown):
         shown[-1] = refused  # what only hides the failure is what people would try next

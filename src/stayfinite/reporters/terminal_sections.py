@@ -261,7 +261,7 @@ def _cause(page: Page, report: Report, incident: IncidentReport, cause: CauseRep
     if cause.location is not None and cause.location.excerpt is not None:
         where = path(page, report, cause.location)
         page.put(Text.assemble(("look at ", "dim"), where, safe(_quote(cause.location), "dim")), indent=11, hang=2)
-    evidence = [x for x in cause.evidence if not cause.experiments or x.claim != cause.verdict_reason]  # said below
+    evidence = [x for x in cause.evidence if not cause.experiments or x.fact != "experiment"]  # said above and below
     told = evidence[: MOST_EVIDENCE if best else 1]
     for item in told:
         bits = (f"{item.bits:+.1f} bits  ", "green" if item.bits > 0 else "yellow")

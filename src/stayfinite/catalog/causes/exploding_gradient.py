@@ -128,11 +128,15 @@ def _jump(case: Case) -> list[Evidence]:
 
 def predict(case: Case) -> list[Prediction]:
     """With gradients that no call of the failing line enlarges the step passes; with gradients clipped from the start at the norm
-    they had before they grew (1 where none is known) the run does, and clipped far above it does not."""
+    they had before they grew (1 where none is known) the run does, and clipped by a hundredth of the dose, in orders of magnitude,
+    it does not."""
     here = place(case)
     damped = [Prediction(Damped(here, HUGE))] if here is not None and phase(case) == "backward" else []
-    norms = [value for step, value in readings(case, "gradient_norm").items() if step < case.symptom.step]
+    seen = readings(case, "gradient_norm")
+    norms = [value for step, value in seen.items() if step < case.symptom.step]
     calm = sorted(norms)[: max(1, len(norms) // 2)]
     usual = statistics.median(calm) if calm else 1.0
-    clipped = Prediction(Update(clip="norm", limit=usual), Update(clip="norm", limit=1e3 * usual), steps=0, breadth=1)
+    most = max(seen.values(), default=0.0)
+    slightly = most * (usual / most) ** 0.01 if usual > 0.0 and most > 1e3 * usual else 1e3 * usual
+    clipped = Prediction(Update(clip="norm", limit=usual), Update(clip="norm", limit=slightly), steps=0, breadth=1)
     return [*damped, clipped]

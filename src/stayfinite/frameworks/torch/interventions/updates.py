@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +16,11 @@ from stayfinite.records.intervention import Update
 
 class Otherwise(Performer):
     """Performs `Update` for the time of a step; afterwards every group has its own options again, so a schedule goes on from
-    what it knows."""
+    what it knows.
+
+    Where a script writes its parameters itself, a rate is performed on what it wrote: of the way that a parameter went in a pass it
+    keeps the share. Its gradients are clipped where they arrive, each by itself, which bounds their total norm as well.
+    """
 
     def __init__(self, intervention: Update, given: Given) -> None:
         super().__init__()
@@ -22,6 +28,54 @@ class Otherwise(Performer):
         self._given = given
         self._before: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self._hidden: list[tuple[Tensor, Tensor]] = []
+        self._by_hand = given.window.by_hand and intervention.optimizer < 0 and not intervention.options
+        self._share = 0.0 if intervention.skipped else intervention.rate
+        self._written: list[tuple[Tensor, Tensor, int]] = []
+        """Parameters with their values when the pass began, and their versions then."""
+
+    def rebind(self, names: dict[str, Any], items: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+        self._settle()
+        self._look()
+        return names, items
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        if not self._by_hand:
+            yield
+            return
+        hooks = [p.register_hook(self._clipped) for p in self._own() if self._what.clip in ("norm", "value")]
+        self._look()
+        try:
+            yield
+            self._settle()
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _own(self) -> list[Tensor]:
+        """The parameters that the script writes itself."""
+        return [p for p in self._given.subjects.parameters if p.is_leaf and p.requires_grad]
+
+    def _look(self) -> None:
+        if self._by_hand and self._share != 1.0:
+            self._written = [(p, p.detach().clone(), p._version) for p in self._own()]
+
+    def _settle(self) -> None:
+        """What was written since the pass began counts with its share."""
+        for parameter, before, version in self._written:
+            if parameter._version != version and parameter.shape == before.shape:
+                with torch.no_grad():
+                    parameter.copy_(torch.lerp(before, parameter.detach(), self._share) if self._share else before)
+                self.applied += 1
+        self._written = []
+
+    def _clipped(self, gradient: Tensor) -> Tensor:
+        """One gradient as it arrives."""
+        self.applied += 1
+        what = self._what
+        if what.clip == "value":
+            return gradient.clamp(-what.limit, what.limit)
+        return gradient * torch.clamp(what.limit / (gradient.norm() + 1e-6), max=1.0)
 
     def before_step(self, optimizer: Optimizer) -> None:
         what = self._what
