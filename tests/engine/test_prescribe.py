@@ -11,7 +11,7 @@ from catalog.writing import stats
 
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.prescribe import is_mask, learns, ordered, prescribe
+from stayfinite.engine.prescribe import is_mask, learns, moves, ordered, prescribe
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
 from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Case
@@ -66,6 +66,23 @@ def cured(
 
 def named(remedies: tuple[Remedy, ...], name: str) -> Remedy:
     return next(one for one in remedies if one.remedy == name)
+
+
+@pytest.mark.parametrize(("losses", "verdict"), [
+    ((2.3, 2.2, 1.9, 1.5, 1.2, 1.1), "verified"),
+    ((2.3, 2.31, 2.29, 2.3, 2.31, 2.29), "failed"),  # it moves, and nowhere
+    ((0.69, 0.6, 0.5, 0.4, 0.3, 0.3), "verified"),  # another loss has another scale
+    ((0.69, 0.7, 0.69, 0.7, 0.69, 0.69), "failed"),  # it is lower than the control from the start, and stands still
+    ((), "inconclusive"),
+])
+def test_what_stood_still_has_to_move(losses: tuple[float, ...], verdict: str) -> None:
+    control = Trial("", "failed", 20, "plateau", 20, (2.3, 2.29, 2.31, 2.3, 2.3))
+    assert moves(Trial("x", "finite", 40, losses=losses), control)[0] == verdict
+
+
+def test_a_run_that_died_late_is_measured_where_it_stood() -> None:
+    control = Trial("", "failed", 20, "dead-gradient", 20, (2.3, 1.0, 0.4, 2.3, 2.3, 2.3, 2.3))
+    assert moves(Trial("x", "finite", 40, losses=(2.3, 1.0, 0.6, 0.4, 0.38, 0.37)), control)[0] == "verified"
 
 
 def test_a_remedy_that_passes_both_is_verified() -> None:

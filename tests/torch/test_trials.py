@@ -65,6 +65,13 @@ def test_without_a_change_it_comes_to_the_same_losses_and_fails_alike(case: str,
     assert dict(enumerate(trial.losses)) == real
 
 
+def test_a_second_training_counts_on_from_the_first(tmp_path: Path) -> None:
+    """Its optimizer counts its own updates from 0; the trial knows how many the run has taken."""
+    trial = trial_of("corrupt-optimizer-state", tmp_path)
+    assert (trial.status, trial.step) == ("failed", 16), trial  # two epochs of eight, then the first after the resumption
+    assert len(trial.losses) >= 16
+
+
 def test_a_changed_source_is_tried_and_goes_on_learning(tmp_path: Path) -> None:
     trial = trial_of("log-of-zero", tmp_path, fixed=True)
     assert (trial.status, trial.steps) == ("finite", 15)

@@ -75,7 +75,7 @@ class Witness:
         """A loss was differentiated."""
         if os.getpid() != self._process:
             return
-        os.write(self._journal, f"{step} {value!r}\n".encode())
+        os.write(self._journal, f"{self.of_run(step)} {value!r}\n".encode())
         if time.monotonic() > self._deadline:
             self.end("time", f"the {self.request.seconds:.0f} s were over after {self._taken()} updates")
 
@@ -99,14 +99,22 @@ class Witness:
         elif self.living is not None and not self.living.applied and how not in ("refused", "error"):
             how, note, symptom = "refused", "the run has nothing there to change", None
         seen = symptom or self._finite
-        ended = Ended(how, self._taken(), seen.detector if seen else "", seen.step if seen else -1, note)
+        step = self.of_run(seen.step) if seen else -1
+        ended = Ended(how, self._taken(), seen.detector if seen else "", step, note)
         if how == "symptom" and seen is not None and seen.series.startswith("loss"):
             ended = msgspec.structs.replace(ended, loss=seen.value)
         os.write(self._journal, encode(ended) + b"\n")
         os._exit(0)  # threads and workers the script began are not waited for, and its handlers not asked
 
     def _taken(self) -> int:
-        return self.session.steps if self.session is not None else 0
+        """Updates so far, in all trainings of the run."""
+        return self.session.live.updates.rounds if self.session is not None else 0
+
+    def of_run(self, step: int) -> int:
+        """A step that the session counts, counted over all trainings of the run."""
+        if self.session is None:
+            return step
+        return self.session._scene.window.of_run(step) if self.session._scene is not None else self.session.live.updates.of_run(step)
 
     def refuse(self, wanted: str) -> None:
         """The script wants to do what a trial must not."""
@@ -162,7 +170,7 @@ class _Curve:
 
     def read(self, series: str, step: int, value: float) -> bool:
         if series.startswith("loss"):  # where a pass takes several updates, those of the later ones have numbers
-            if 0 < self._witness.request.steps <= step:  # a loop that is not wrapped has no other place to leave it
+            if 0 < self._witness.request.steps <= self._witness.of_run(step):  # a loop that is not wrapped has no other place to leave it
                 self._witness.close()
                 self._witness.end("steps")
             self._witness.note_loss(step, value)

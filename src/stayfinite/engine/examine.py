@@ -5,7 +5,7 @@ causes. The numbers of the step are finite, so nothing is held and nothing stops
 from __future__ import annotations
 
 import time
-from collections.abc import Container
+from collections.abc import Container, Generator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,24 +18,31 @@ from stayfinite.records.trace import Trace
 if TYPE_CHECKING:
     from stayfinite.engine.experiments import Judge
     from stayfinite.engine.mechanisms import Mechanism
+    from stayfinite.engine.over_steps import Rerun
+    from stayfinite.records.diagnosis import Diagnosis
 
 REPLAYS = 12
 """Repetitions that experiments on one finite failure may take: the training goes on, and a survey costs several steps."""
 RUNS = 0.5
 """Share of the budget that runs from the start may take after a divergence: the training waits, and may yet fail for good."""
+PATIENCE = 45
+"""Updates after its first sign within which a finite failure is told: two surveys 20 apart, and the 20 a gradient stays dead."""
 TOLD_ANYWAY = frozenset({"divergence", "loss-spike", "gradient-spike"})
 """Symptoms that are facts by themselves: they are told whatever the survey says."""
 
 
 def examine(
     case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
-    try_out: TryOut | None = None, suspected: Container[str] = (),
+    try_out: TryOut | None = None, suspected: Container[str] = (), sources: Mapping[str, str] | None = None,
+    tried: Container[str] = (),
 ) -> Examination:
     """Survey a step after the symptom of `case`.
 
     **Arguments**: `repeatable`: ``None`` if the step can be repeated, else why not. `makings`: finds the lines that made
     what failed. `budget`: seconds for experiments. `try_out`: runs the script again from its start, with one change. `suspected`:
     ids of incidents that an earlier survey showed: what a single survey does not prove is tried when a second one shows it too.
+    `sources`: text of the user's files, by file as in `Location`; ``None``: no remedies are looked for.
+    `tried`: ids of incidents that were experimented on before: several symptoms may be one failure.
 
     **Returns** a generator of replay requests whose value says what there is to tell.
     """
@@ -73,12 +80,19 @@ def examine(
     if makings is not None:
         case = msgspec.structs.replace(case, makings=makings(case))
     diagnosis = rank(case)
-    if found is not None and budget > 0.0 and (found.certain or incident_id(case) in suspected):
+    rerun = Rerun(case, try_out, patience=PATIENCE) if try_out is not None else None
+    settled = found is None or found.certain or incident_id(case) in suspected
+    if not settled or incident_id(case) in tried:
+        budget = 0.0
+    if found is not None and budget > 0.0:
         diagnosis = yield from experiment(case, diagnosis, budget=budget, replays=REPLAYS, judge=_judge(case, found))
         if case.symptom.detector not in TOLD_ANYWAY and _disproven(diagnosis):
             return Examined()  # the mechanism was read out of the survey, and it is not what does it
-    elif found is None and budget > 0.0 and try_out is not None and case.symptom.detector == "divergence":
-        diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, rerun=Rerun(case, try_out), runs_only=True)
+    elif found is None and budget > 0.0 and rerun is not None and case.symptom.detector == "divergence":
+        diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, rerun=rerun, runs_only=True)
+    if sources is not None and rerun is not None:
+        left = RUNS * (budget - (time.monotonic() - started))
+        diagnosis = yield from _prescribed(case, diagnosis, sources, rerun, left)
     incident = Incident(
         id=incident_id(case), case=case, diagnosis=diagnosis, stopped=False, seconds=time.monotonic() - started
     )
@@ -89,6 +103,18 @@ def _disproven(diagnosis: Diagnosis) -> bool:
     """True if experiments refuted what the mechanism stands for, and no known cause is left before the unknown ones."""
     first = next(iter(diagnosis.hypotheses), None)
     return first is not None and first.cause == "unknown" and any(one.verdict == "refuted" for one in diagnosis.hypotheses)
+
+
+def _prescribed(
+    case: Case, diagnosis: Diagnosis, sources: Mapping[str, str], rerun: Rerun, budget: float
+) -> Generator[ReplayRequest, Outcome, Diagnosis]:
+    """`diagnosis` with remedies that runs from the start have judged: a single step whose numbers are finite cannot."""
+    from stayfinite.engine.prescribe import prescribe
+
+    if budget <= 0 or not diagnosis.hypotheses:
+        return diagnosis
+    remedies = yield from prescribe(case, diagnosis, sources, rerun=rerun, budget=budget, steps=False)
+    return msgspec.structs.replace(diagnosis, remedies=remedies)
 
 
 def _judge(case: Case, found: Mechanism) -> Judge:

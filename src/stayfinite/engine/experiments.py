@@ -317,8 +317,8 @@ def _compare_runs(prediction: Prediction, lab: _Lab) -> tuple[Experiment, Verdic
     if not outcome:
         return told("not performed" if trial.status == "not_run" else "finite", "", note), \
             "not_tested" if trial.status == "not_run" else "inconclusive"
-    if outcome == "failed" and trial.step > lab.case.symptom.step + 1 and trial.symptom != lab.case.symptom.detector:
-        return told("elsewhere", "", f"it gets past step {lab.case.symptom.step}, and fails in another way: {note}", steps=trial.steps), \
+    if outcome == "failed" and trial.step > lab.case.step_of_run + 1 and trial.symptom != lab.case.symptom.detector:
+        return told("elsewhere", "", f"it gets past step {lab.case.step_of_run}, and fails in another way: {note}", steps=trial.steps), \
             "inconclusive"
     if outcome == "failed":
         return told("failed", "", note, steps=trial.steps), "refuted"

@@ -29,9 +29,13 @@ SHARE = 0.1
 
 
 class Rerun:
-    """The trials of one incident, of its experiments and its cures. The control is run once, when it is first asked for."""
+    """The trials of one incident, of its experiments and its cures. The control is run once, when it is first asked for.
 
-    def __init__(self, case: Case, try_out: TryOut) -> None:
+    `patience`: updates from a symptom until it is told, and with that ends a trial: a suspicion is looked into first.
+    """
+
+    def __init__(self, case: Case, try_out: TryOut, *, patience: int = 0) -> None:
+        self._patience = patience
         self._case = case
         self._try_out = try_out
         self._control: Trial | None = None
@@ -40,14 +44,13 @@ class Rerun:
     @property
     def limit(self) -> int:
         """Updates after which a run that still is finite has passed."""
-        failed_at = max(self._case.symptom.step, 0)
-        return int(MARGIN * failed_at) + LEAST_MARGIN
+        return int(MARGIN * self._case.step_of_run) + LEAST_MARGIN + self._patience
 
     def control(self, seconds: float) -> Trial:
         """The script without a change."""
         if self._control is None:
             self.count += 1
-            self._control = self._try_out("", steps=self._case.symptom.step + 2, seconds=seconds)
+            self._control = self._try_out("", steps=self._case.step_of_run + 2 + self._patience, seconds=seconds)
         return self._control
 
     def changed(self, change: Intervention, seconds: float, *, steps: int = 0) -> Trial:
@@ -72,14 +75,14 @@ class Rerun:
     def doubt(self, seconds: float) -> str:
         """Why nothing can be concluded from trials, in words; empty if they can be relied on."""
         control = self.control(seconds)
-        if control.status == "failed" and control.step <= self._case.symptom.step + 1:
+        if control.status == "failed" and control.step <= self._case.step_of_run + 1 + self._patience:
             return ""
         if control.status == "not_run":
             return control.note
         if control.status == "failed":
-            return f"the script, run again without a change, failed at step {control.step} instead of {self._case.symptom.step}"
-        if control.steps <= self._case.symptom.step:
-            return f"the script, run again, had not come to step {self._case.symptom.step} after {seconds:.0f} s"
+            return f"the script, run again without a change, failed at step {control.step} instead of {self._case.step_of_run}"
+        if control.steps <= self._case.step_of_run:
+            return f"the script, run again, had not come to step {self._case.step_of_run} after {seconds:.0f} s"
         return "the script, run again without a change, does not fail: it draws other numbers each time, or the fault has gone"
 
     def verdict(self, trial: Trial) -> tuple[str, str]:
@@ -88,8 +91,8 @@ class Rerun:
             return "failed", f"{trial.symptom} at step {trial.step}"
         if trial.status in ("broken", "not_run"):
             return "", trial.note
-        if trial.steps <= self._case.symptom.step:
-            return "", f"it had not come past step {self._case.symptom.step}: {trial.note or trial.status}"
+        if trial.steps <= self._case.step_of_run:
+            return "", f"it had not come past step {self._case.step_of_run}: {trial.note or trial.status}"
         before = self._control.losses if self._control is not None else ()
         if not as_far(trial.losses, before):
             return "", f"it stayed finite for {trial.steps} steps, but had not come as far as the run that failed"

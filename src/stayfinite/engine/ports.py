@@ -131,7 +131,8 @@ class Examine(Protocol):
 
     def __call__(
         self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
-        try_out: TryOut | None = None, suspected: Container[str] = (),
+        try_out: TryOut | None = None, suspected: Container[str] = (), sources: Mapping[str, str] | None = None,
+        tried: Container[str] = (),
     ) -> Examination:
         """Begin the examination of a step whose numbers are finite."""
 

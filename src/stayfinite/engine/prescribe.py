@@ -37,6 +37,11 @@ FIRST = 2
 ENOUGH = 2
 """Verified remedies after which no further trial is begun: the user needs one, and a second opinion."""
 
+STUCK = frozenset({"dead-gradient", "plateau", "stalled-update"})
+"""Symptoms of a training that stands still: a cure is one with which it moves."""
+FALL = 0.05
+"""Share of the first loss by which the loss has to fall to count as learning."""
+
 HIDES = "it hides the failure: no gradient passes where it replaces a value, so nothing is learned from these elements"
 """Why a mask is refused although the run goes on with it."""
 
@@ -212,7 +217,10 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
     other = _another_function(trial, control)
     if other and getattr(pages.load("remedies", remedy.remedy), "SAME_FUNCTION", False):
         return _with(remedy, "refused", f"it claims to be the same function, and {other}")
-    verdict, reason = learns(trial, control, max(control.step, 0))
+    if control.symptom in STUCK:
+        verdict, reason = moves(trial, control)
+    else:
+        verdict, reason = learns(trial, control, max(control.step, 0))
     return _with(remedy, verdict, reason)
 
 
@@ -249,6 +257,21 @@ def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
     if len(after) < 3:
         return "verified", f"{passed}, where the run ends"
     return "verified", f"{passed}; {told}"
+
+
+def moves(trial: Trial, control: Trial) -> tuple[Judged, str]:
+    """Whether a run learns where the control stood still: it ends below where the control stood, and below where it began itself
+    (another loss has another scale)."""
+    ours, other = _finite(trial.losses), _finite(control.losses)
+    if not ours or not other:
+        return "inconclusive", f"no {control.symptom} is seen with it in {trial.steps} steps; no loss was read"
+    reached, stuck = (statistics.median(losses[-max(3, len(losses) // 4) :]) for losses in (ours, other))
+    comparable = abs(ours[0] - other[0]) <= abs(other[0]) / 2
+    base = min(ours[0], stuck) if comparable else ours[0]
+    told = f"the loss goes from {show(ours[0])} to {show(reached)}, without the change to {show(stuck)}"
+    if base - reached < FALL * max(abs(ours[0]), abs(base)):
+        return "failed", f"{told}: it does not learn either"
+    return "verified", f"{trial.steps} steps without {control.symptom}; {told}"
 
 
 def _finite(losses: Sequence[Number]) -> list[float]:

@@ -182,6 +182,14 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     """What the step looked like, where a detector of finite symptoms asked for it."""
     makings: tuple[Making, ...] = ()
     """Lines that make what the failing operation, the loop and the optimizers were given; the nearest first for each."""
+    run_step: int = -1
+    """The step counted over the whole run, from 0: a script may train several times, and each optimizer counts its own. -1: the
+    step of the symptom is all that is known."""
+
+    @property
+    def step_of_run(self) -> int:
+        """The step as a run from the start counts it."""
+        return self.run_step if self.run_step >= 0 else max(self.symptom.step, 0)
 
     def window(self, series: str) -> Window:
         """The readings of `series`, oldest first; an empty window if it was never read."""

@@ -181,7 +181,7 @@ class Incidents:
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
                 makings=lambda located: self.makings(located, scene.frame),
                 look_back=None if look is None else lambda located: look(located, scene, left),
-                try_out=trier(self._options, case.symptom, took=time.monotonic() - self._began - self._spent, budget=left),
+                try_out=trier(self._options, case, took=time.monotonic() - self._began - self._spent, budget=left),
                 sources=user_sources(self._options),
             )
             incident = yield from self.conduct(investigation, inquiry)
@@ -368,5 +368,5 @@ class Incidents:
             configuration=part("configuration", lambda: self._configuration(subjects, scene.frame), Configuration()),
             exception=part("exception", lambda: describe.exception_info(error, self._relative), None) if error else None,
             overwritten=part("parameters", lambda: describe.overwritten(subjects, versions), ()),
-            outlying=part("state", lambda: outlying(subjects), ()),
+            outlying=part("state", lambda: outlying(subjects), ()), run_step=scene.window.of_run(failure.step),
         )

@@ -27,7 +27,7 @@ def open_window(
     although it is healthy."""
     window = Window([generators, *light_undo(subjects, written.undo())], versions=[p._version for p in subjects.parameters])
     window.kept = written.kept
-    window.block, window.first = block.id, live.updates.coming
+    window.block, window.first, window.round = block.id, live.updates.coming, live.updates.rounds
     window.accumulates = block.id in habits.accumulate
     window.by_hand = block.by_hand or not subjects.optimizers
     window.zeroes = live.clearing.zeroes

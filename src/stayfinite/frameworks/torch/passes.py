@@ -152,10 +152,16 @@ class Window:
     """Id of the block whose passes these are."""
     first: int = 0
     """The number of the first update it may take."""
+    round: int = 0
+    """The same, counted over all trainings of the run."""
     rates: list[list[dict[str, Any]]] = field(default_factory=list)
     """The scalars of each optimizer's groups when it began, where windows are remembered."""
     kept: frozenset[int] = frozenset()
     """`id` of what `undo` puts back although it is a parameter: averaged weights, whatever no optimizer owns."""
+
+    def of_run(self, step: int) -> int:
+        """An update of this window, counted over all trainings of the run. An optimizer of a later one counts from 0 again."""
+        return self.round + max(0, step - self.first)
 
     def keep_copy(self, undo: Undo, optimizer: Optimizer) -> None:
         """`undo` is a copy of all that `optimizer` is about to write. If that is the first update of this window, the window can

@@ -27,6 +27,7 @@ from stayfinite.frameworks.torch.rehearsal import ReplayLog
 from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
 from stayfinite.frameworks.torch.subjects import Subjects
+from stayfinite.frameworks.torch.trying import user_sources
 from stayfinite.frameworks.torch.undoing import is_void
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.numbers import to_float
@@ -74,6 +75,8 @@ class Surveys:
         self._parts: dict[str, int] = {}
         """Incidents of a part of the network: when the first survey found them."""
         self._told: set[str] = set()
+        self._tried: set[str] = set()
+        """Incidents on which experiments were made."""
         self._taken = 0
         self._not_before = 0
         self._spent = 0.0
@@ -150,6 +153,8 @@ class Surveys:
             for case in cases:
                 examined, outcome = yield from self._conduct(case, scene, inquiry.unrepeatable, inquiry, outcome)
                 results.append((case.symptom, examined))
+                if examined.incident is not None and (examined.certain or examined.incident.id in self._parts):
+                    self._tried.add(examined.incident.id)
         finally:
             wrong = inquiry.finish()
         self._spent += time.monotonic() - started
@@ -158,11 +163,11 @@ class Surveys:
         for symptom, examined in results:
             self._conclude(symptom, examined)
 
-    def _trier(self, symptom: Symptom) -> TryOut | None:
+    def _trier(self, case: Case) -> TryOut | None:
         from stayfinite.frameworks.torch.trying import trier  # a run without suspicions is not run again
 
         left = max(0.0, self._options.budget - self._spent)
-        return trier(self._options, symptom, took=time.monotonic() - self._began - self._spent, budget=left)
+        return trier(self._options, case, took=time.monotonic() - self._began - self._spent, budget=left)
 
     def _conduct(
         self, case: Case, scene: Scene, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None, *, trial: bool = False
@@ -173,7 +178,8 @@ class Surveys:
         work = self._examine(
             case, self._listener, repeatable=reason, makings=lambda located: self._makings(located, scene.frame),
             budget=max(0.0, self._options.budget - self._spent) if inquiry is not None and not trial else 0.0,
-            try_out=None if trial else self._trier(case.symptom), suspected=self._parts,
+            try_out=None if trial else self._trier(case), suspected=self._parts,
+            sources=None if trial else user_sources(self._options), tried=self._tried,
         )
         answer: Outcome | None = None
         while True:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from stayfinite.engine.ports import TryOut
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.records.diagnosis import Trial
-from stayfinite.records.incident import Symptom
+from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Intervention
 from stayfinite.rewrite.files import UserFiles
 
@@ -21,8 +21,8 @@ def user_sources(options: Options) -> Mapping[str, str]:
     return UserFiles(options.folder)
 
 
-def trier(options: Options, symptom: Symptom, *, took: float, budget: float) -> TryOut | None:
-    """What tries out the script that failed with `symptom`; ``None`` if there is none to run.
+def trier(options: Options, case: Case, *, took: float, budget: float) -> TryOut | None:
+    """What tries out the script that failed as `case` says; ``None`` if there is none to run.
 
     **Arguments**: `took`: seconds until it failed; `budget`: seconds for all experiments.
     """
@@ -43,8 +43,8 @@ def trier(options: Options, symptom: Symptom, *, took: float, budget: float) -> 
 
         texts = {files.path(file): text for file, text in (sources or {}).items()}
         return run_trial(TrialRequest(
-            program, change, sources=texts, interventions=interventions, steps=steps, seconds=seconds, watch_for=symptom.detector,
-            failed_at=symptom.step, every=options.every,
+            program, change, sources=texts, interventions=interventions, steps=steps, seconds=seconds, watch_for=case.symptom.detector,
+            failed_at=case.step_of_run, every=options.every,
         ))
 
     return try_out

@@ -25,6 +25,9 @@ class Updates:
         """The number of each optimizer's latest update, in the order of their first ones."""
         self.last = -1
         """The highest number so far."""
+        self.rounds = 0
+        """Updates in all trainings of the run. Those of optimizers that take turns are one."""
+        self._round: set[int] = set()
         self.loose_gradients = 0
         """Gradients that were computed outside of any step we know of, by `torch.autograd.grad` or `torch.func`."""
 
@@ -32,6 +35,10 @@ class Updates:
     def coming(self) -> int:
         """The number the coming update will have."""
         return self.last + 1
+
+    def of_run(self, step: int) -> int:
+        """A step near the latest one, counted over all trainings of the run."""
+        return max(0, self.rounds + step - self.coming)
 
     def unseen(self) -> list[Warning]:
         """What to say of a script that computed gradients all the time and never took an update we could see."""
@@ -43,12 +50,17 @@ class Updates:
     def count_by_hand(self) -> int:
         """Updates by hand are counted by passes that made gradients; returns the number of this one."""
         self.last += 1
+        self.rounds += 1
         return self.last
 
     def count(self, optimizer: Optimizer) -> int:
         """`optimizer` is about to step: returns the number of the update, and reads the rates it is made with."""
         number = self.of[optimizer] = self.of.get(optimizer, -1) + 1
         self.last = max(self.last, number)
+        if id(optimizer) in self._round or not self._round:
+            self._round.clear()
+            self.rounds += 1
+        self._round.add(id(optimizer))
         groups = 0
         for one in self.of:
             if one is optimizer:
