@@ -61,3 +61,8 @@ def test_a_placebo_of_clipping_bounds_hardly_anything() -> None:
     found = predictions("exploding-gradient", CASES["exploding-gradient", "a recurrent network"])[-1]
     assert isinstance(found.placebo, Update) and isinstance(found.change, Update)
     assert found.placebo.limit >= 1e3 * found.change.limit
+
+
+def test_what_is_thrown_away_is_changed_in_its_operator_alone_too() -> None:
+    told = [(one.change.told, one.used) for one in predictions("where-gradient-trap", CASES["where-gradient-trap", "sqrt masked later"])]
+    assert told == [("operand 0 of sqrt at train.py:33 kept at x >= 1e-06", False), ("sqrt at train.py:33 as double where", False)]

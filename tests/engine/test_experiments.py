@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stayfinite.engine import experiments as module
-from stayfinite.engine.experiments import REPLAYS, experiment, ranked_again
+from stayfinite.engine.experiments import REPLAYS, experiment
 from stayfinite.engine.placebos import DRAWS, placebos
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.rank import rank
+from stayfinite.engine.rank import CONFIRMED_ODDS, rank, ranked_again
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis
 from stayfinite.records.incident import Case, ExceptionInfo
 from stayfinite.records.intervention import (
@@ -25,6 +25,7 @@ from stayfinite.records.intervention import (
     Prediction,
     Rows,
     Stable,
+    State,
     Term,
     Update,
     Within,
@@ -160,11 +161,18 @@ def test_a_placebo_stands_on_another_line_also_for_the_whole_step() -> None:
     assert all(isinstance(one, Term) and one.name != "kl" for one in placebos(Term(HERE, "kl"), case, seen))
 
 
-@given(st.lists(st.tuples(st.floats(-20, 20), st.floats(0.01, 0.3)), min_size=1, max_size=6))
-def test_ranking_again_shares_out_what_there_was(pairs: list[tuple[float, float]]) -> None:
-    again = ranked_again([Hypothesis(f"c{n}", "", score, share) for n, (score, share) in enumerate(pairs)])
-    assert sum(one.probability for one in again) == pytest.approx(sum(share for _, share in pairs))
-    assert [one.score for one in again] == sorted((score for score, _ in pairs), reverse=True)
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=6), st.floats(0.0, 0.3), st.floats(0.5, 6))
+def test_ranking_again_leaves_what_belongs_to_no_cause_its_share(scores: list[float], kept: float, proof: float) -> None:
+    total = sum(2.0**score for score in scores)
+    before = [Hypothesis(f"c{n}", "", score, (1.0 - kept) * 2.0**score / total) for n, score in enumerate(scores)]
+    same = ranked_again(before, before)
+    assert sum(one.probability for one in same) == pytest.approx(1.0 - kept)
+    assert [one.score for one in same] == sorted(scores, reverse=True)
+    lifted = [msgspec.structs.replace(one, score=one.score + proof) for one in before]  # a proof that tells none of them apart
+    together = sum(one.probability for one in ranked_again(lifted, before, proof))
+    assert together == pytest.approx(CONFIRMED_ODDS * (1.0 - kept) / (CONFIRMED_ODDS * (1.0 - kept) + kept))
+    lowered = [msgspec.structs.replace(one, score=one.score - 6.0) for one in before]
+    assert sum(one.probability for one in ranked_again(lowered, before)) <= 1.0 - kept + 1e-9
 
 
 def test_one_experiment_confirms_one_cause_and_speaks_as_much_for_its_rival(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,3 +257,21 @@ def test_of_two_changes_that_cure_one_is_the_proof(replayed: Case, monkeypatch: 
     after, _ = conduct(replayed, Diagnosis(hypotheses=(first, rival)), step)
     assert [one.verdict for one in after.hypotheses] == ["confirmed", "inconclusive"]
     assert first.cause in after.hypotheses[1].verdict_reason and after.hypotheses[1].experiments[0].outcome == "finite"
+
+
+def test_what_was_not_finite_before_the_step_needs_no_run(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = rank(replayed).hypotheses[0].cause
+    monkeypatch.setattr(module, "since_it_grew", lambda _case: 6)
+    verdicts = []
+    for change in (CHANGE, State("moments", "mended", ("exp_avg of w",))):
+        monkeypatch.setattr(
+            module, "predictions", lambda cause, _case, change=change: [Prediction(change)] if cause == first else []
+        )
+
+        def step(one: Intervention, change: Intervention = change) -> Outcome:
+            ok = one == change
+            return Outcome(failed=not ok, fingerprint="", losses=(0.5 if ok else "nan",), effect=Effect(applied=1))
+
+        after, _ = conduct(replayed, rank(replayed), step)
+        verdicts.append(next(one.verdict for one in after.hypotheses if one.cause == first))
+    assert verdicts == ["inconclusive", "confirmed"]

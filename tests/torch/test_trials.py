@@ -7,11 +7,14 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from forkserver import run_bare, run_cli
 
+from stayfinite.frameworks.torch.clock import Clock
+from stayfinite.frameworks.torch.surveys import Surveys
 from stayfinite.records.diagnosis import Trial
 from stayfinite.rewrite import trials as rewrite_trials
 from stayfinite.rewrite.births.second_run import Program
@@ -427,3 +430,16 @@ for step in range(20):
     (tmp_path / "compare.py").write_text(COMPARE)
     losses = {run_bare(["compare.py"], tmp_path, fresh=True).stdout for _ in range(2)}
     assert losses == {"equal\n"}
+
+
+def test_the_time_that_a_survey_takes_is_none_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that diverges first and overflows later is tried both times, however long the first look took."""
+    now = [100.0]
+    monkeypatch.setattr("stayfinite.frameworks.torch.clock.time.monotonic", lambda: now[0])
+    clock = Clock()
+    nothing: Any = None
+    cases: Any = SimpleNamespace(clock=clock, finite_case=None, makings=None)
+    surveys = Surveys(nothing, nothing, nothing, nothing, nothing, nothing, cases, nothing)
+    now[0] += 30.0
+    surveys._clock.away += 25.0
+    assert clock.ran == 5.0

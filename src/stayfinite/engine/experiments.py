@@ -18,6 +18,7 @@ from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.placebos import enough, over_steps, placebos
 from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.engine.rank import ranked_again
 from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, VerdictName
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
@@ -26,6 +27,7 @@ from stayfinite.records.intervention import (
     Prediction,
     Rows,
     Stable,
+    State,
     Term,
     Update,
     Values,
@@ -85,6 +87,11 @@ class _Lab:
             self.passes, self.fails = f"the {self.control} is gone", "it is still there"
 
     @property
+    def proof(self) -> float:
+        """Bits of the strongest proof; 0 if nothing was confirmed."""
+        return max((bits for _, bits in self.shown.values()), default=0.0)
+
+    @property
     def seconds(self) -> float:
         """What is left of the budget."""
         return max(0.0, self.until - time.monotonic())
@@ -123,7 +130,8 @@ def experiment(
         tested.append((yield from _test(hypothesis, lab)) if likely else hypothesis)
     tested = _shared(tested, lab)
     return msgspec.structs.replace(
-        diagnosis, hypotheses=_one_proof(ranked_again(tested)), replays=lab.done, seconds=time.monotonic() - started
+        diagnosis, hypotheses=_one_proof(ranked_again(tested, diagnosis.hypotheses, lab.proof)), replays=lab.done,
+        seconds=time.monotonic() - started,
     )
 
 
@@ -155,7 +163,7 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
             if lab.runs_only:
                 continue
             with_one, verdict = yield from _compare(prediction, lab)
-            if verdict == "confirmed" and lab.grew:
+            if verdict == "confirmed" and lab.grew and not _was_bad_before(prediction.change):
                 with_one, verdict = _holds(prediction, with_one, lab)
         else:
             with_one, verdict = _compare_runs(prediction, lab)
@@ -191,6 +199,11 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
         return _judged(hypothesis, told, "refuted", f"with {one.change} {still}", REFUTED_BITS)
     reason = next(one.note for _, one, verdict in performed if verdict == "inconclusive")
     return msgspec.structs.replace(hypothesis, experiments=told, verdict="inconclusive", verdict_reason=reason)
+
+
+def _was_bad_before(change: Intervention) -> bool:
+    """True for a change that mends what was not finite when the step began: however the loss had run, the step fails by that."""
+    return isinstance(change, State) and change.how == "mended"
 
 
 def _shared(tested: list[Hypothesis], lab: _Lab) -> list[Hypothesis]:
@@ -378,12 +391,3 @@ def _word(outcome: Outcome, lab: _Lab) -> str:
         return outcome.exception.type
     bad = [loss for loss in outcome.losses if isinstance(loss, str)]
     return str(bad[0]) if bad else "nonfinite" if outcome.failed else "finite"
-
-
-def ranked_again(hypotheses: Sequence[Hypothesis]) -> tuple[Hypothesis, ...]:
-    """`hypotheses` in the order of their scores; the probability they had together is shared out anew."""
-    together = sum(one.probability for one in hypotheses)
-    top = max((one.score for one in hypotheses), default=0.0)
-    total = sum(2.0 ** (one.score - top) for one in hypotheses)
-    again = [msgspec.structs.replace(one, probability=together * 2.0 ** (one.score - top) / total) for one in hypotheses]
-    return tuple(sorted(again, key=lambda one: -one.score))

@@ -71,6 +71,8 @@ def _path(case: Case) -> Evidence:
     sums = [reader for reader in readers if reader.kind in ("sum", "matmul", "mean")]
     if any(reader.kind == "div" for reader in readers) and sums:
         return Evidence("the exponentials are divided by their own sum", 7.0, "path")
+    if any(reader.kind == "sample" for reader in readers):
+        return Evidence("the exponentials are the weights of a draw, which divides them by their sum", 7.0, "path")
     if _is_weighted(case, readers):
         return Evidence("what the exponentials weigh is divided by their sum", 7.0, "path")
     if any(after.kind == "log" for one in sums for after in consumers(case, one.index)):

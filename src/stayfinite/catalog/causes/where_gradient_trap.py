@@ -86,7 +86,6 @@ def _hidden(case: Case) -> Evidence | None:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With another argument where the result is thrown away the step passes, and the loss does not depend on it."""
-    return inside_domain(case, used=False) or [
-        msgspec.structs.replace(one, used=False) for one in stable(case, "double-where")
-    ]
+    """With another argument where the result is thrown away the step passes, and the loss does not depend on it; in this operator
+    alone, where what throws it away looks at the argument as well."""
+    return [*inside_domain(case, used=False), *(msgspec.structs.replace(one, used=False) for one in stable(case, "double-where"))]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator
 from types import FrameType
 
@@ -13,6 +12,7 @@ from stayfinite.engine.ports import Investigate, Investigation, Listener, Outcom
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.births.finding import Births
+from stayfinite.frameworks.torch.clock import Clock
 from stayfinite.frameworks.torch.describing import (
     INVESTIGATION,
     WITHOUT,
@@ -77,7 +77,7 @@ class Incidents:
         self._sensors = sensors
         self._relative = relative
         self._spent = 0.0
-        self._began = time.monotonic()
+        self.clock = Clock()
         self._known: dict[tuple[str, ...], tuple[int, Incident]] = {}
         self._told = False
         self._kept: set[str] = set()
@@ -181,7 +181,7 @@ class Incidents:
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
                 makings=lambda located: self.makings(located, scene.frame),
                 look_back=None if look is None else lambda located: look(located, scene, left),
-                try_out=trier(self._options, case, took=time.monotonic() - self._began - self._spent, budget=left),
+                try_out=trier(self._options, case, took=self.clock.ran, budget=left),
                 sources=user_sources(self._options),
             )
             incident = yield from self.conduct(investigation, inquiry)
@@ -190,6 +190,7 @@ class Incidents:
         elif incident.case.origin is None and failure.finite is None and shield.is_off(INVESTIGATION):
             incident = msgspec.structs.replace(incident, case=msgspec.structs.replace(incident.case, not_located=broke()))
         self._spent += incident.seconds
+        self.clock.away += incident.seconds
         again = previous is not None and previous.id == incident.id
         self._known[key] = (seen + 1 if again else 1, incident)
         return incident
@@ -290,6 +291,7 @@ class Incidents:
         except StopIteration as finished:
             incident: Incident = finished.value
         self._spent += incident.seconds
+        self.clock.away += incident.seconds
         self._tell(msgspec.structs.replace(incident, stopped=False, harmless=True, outcome="continued"))
 
     def outside_any_block(self, failure: Failure, subjects: Subjects, *, ended: bool = False) -> None:

@@ -19,6 +19,7 @@ from stayfinite import shield
 from stayfinite.engine.ports import Examine, Examined, Listener, Outcome, Readings, TryOut
 from stayfinite.errors import TrainingHalted
 from stayfinite.frameworks.torch import describe
+from stayfinite.frameworks.torch.clock import Clock
 from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
@@ -45,7 +46,9 @@ SUSPICIONS = frozenset({"dead-gradient", "stalled-update", "gradient-explosion",
 
 
 class Cases(Protocol):
-    """Describes the step a survey is taken of."""
+    """Describes the step a survey is taken of. `clock`: of the session."""
+
+    clock: Clock
 
     def finite_case(self, symptom: Symptom, scene: Scene) -> Case:
         """The step of `scene`, after `symptom`."""
@@ -80,7 +83,7 @@ class Surveys:
         self._taken = 0
         self._not_before = 0
         self._spent = 0.0
-        self._began = time.monotonic()
+        self._clock = cases.clock
 
     @property
     def busy(self) -> bool:
@@ -157,7 +160,8 @@ class Surveys:
                     self._tried.add(examined.incident.id)
         finally:
             wrong = inquiry.finish()
-        self._spent += time.monotonic() - started
+        self._spent += (took := time.monotonic() - started)
+        self._clock.away += took
         if wrong:
             self._taken = MOST
         for symptom, examined in results:
@@ -167,7 +171,7 @@ class Surveys:
         from stayfinite.frameworks.torch.trying import trier  # a run without suspicions is not run again
 
         left = max(0.0, self._options.budget - self._spent)
-        return trier(self._options, case, took=time.monotonic() - self._began - self._spent, budget=left)
+        return trier(self._options, case, took=self._clock.ran, budget=left)
 
     def _conduct(
         self, case: Case, scene: Scene, reason: str | None, inquiry: Inquiry | None, outcome: Outcome | None, *, trial: bool = False
