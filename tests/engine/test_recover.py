@@ -15,6 +15,7 @@ from stayfinite.engine.recover import (
     IN_A_ROW,
     LATER,
     MENDS,
+    MOST_REMEDIES,
     MOST_REWINDS,
     PATIENCE,
     PROBATION,
@@ -170,3 +171,28 @@ def test_the_limit_of_a_gradient_is_a_norm_that_was_seen(norms: list[float]) -> 
     limit = typical(norms)
     assert limit in norms if any(norms) else limit is None
     assert limit is None or math.isfinite(limit)
+
+
+def test_a_run_goes_on_with_a_change_at_once_and_with_each_only_once() -> None:
+    policy = Policy()
+    what = {"remedies": ("a: stable", "a: wide")}
+    first, second, third = (policy.decide(Trouble(50 + n, "nonfinite-loss", **what), PAST) for n in range(3))
+    assert [(one.kind, one.remedy, one.back_to) for one in (first, second)] == [("remedy", "a: stable", -1), ("remedy", "a: wide", -1)]
+    assert (third.kind, policy.remedied, policy.rewound, policy.goal) == ("leave-out", 2, 0, 1.0)
+    for step in range(60, 60 + PROBATION):
+        told = policy.passed(step, 0.02)
+    assert told == "overcome"
+    assert policy.decide(Trouble(90, "nonfinite-loss", **what), PAST).kind == "leave-out"
+
+
+def test_what_only_the_run_can_tell_begins_at_a_state_from_before_the_failure_and_at_the_full_rate() -> None:
+    policy = Policy()
+    action = policy.decide(Trouble(48, "nonfinite-loss", untried=("a: gradients zeroed",)), PAST)
+    assert (action.kind, action.back_to, policy.rate) == ("remedy", 32, 1.0)
+    assert "only the run can tell" in action.told
+
+
+def test_changes_come_to_an_end_as_well() -> None:
+    policy = Policy()
+    actions = [policy.decide(Trouble(48, "nonfinite-loss", remedies=(f"{n}: x",)), PAST) for n in range(MOST_REMEDIES + 1)]
+    assert [one.kind for one in actions] == ["remedy"] * MOST_REMEDIES + ["leave-out"]

@@ -532,3 +532,21 @@ def test_a_stable_form_is_predicted_for_the_line_of_the_origin() -> None:
     case = case_of(step, ZERO)
     (predicted,) = stable(case, "mean-over-some")
     assert predicted.change == Stable(at(step, "mean"), "mean-over-some")
+
+
+def test_what_is_kept_inside_its_domain_for_a_whole_run_is_driven_back_into_it() -> None:
+    step: Step = lambda value: torch.log(value)  # noqa: E731
+    value, slope, effect, _ = perform(Within(at(step, "log"), 0, low=0.125, passes=True), step, ZERO)
+    assert torch.equal(value, ZERO.clamp(min=0.125).log())
+    assert torch.equal(slope, 1.0 / ZERO.clamp(min=0.125)) and effect.gradient == "finite"
+    _, dead, effect, _ = perform(Within(at(step, "log"), 0, low=0.125), step, ZERO)
+    assert dead[2] == 0.0 and effect.gradient == "zero"
+
+
+def test_whole_numbers_are_left_as_they_are_where_the_gradient_would_have_to_go_on() -> None:
+    labels = torch.tensor([0, 5])
+    step: Step = lambda value: F.cross_entropy(value, labels, reduction="none")  # noqa: E731
+    one = performer(Within(at(step, "cross_entropy"), 1, low=0.0, high=1.0, passes=True), given_for())
+    with one.entered(), pytest.raises(IndexError):
+        step(torch.zeros(2, 2))
+    assert one.effect().applied == 0

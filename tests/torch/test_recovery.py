@@ -76,11 +76,63 @@ for epoch in range(20):
 """
 
 
-def test_one_dirty_sample_costs_its_batch_in_each_epoch_and_nothing_else(tmp_path: Path) -> None:
+def test_the_gaps_of_one_dirty_sample_are_filled_and_no_update_is_lost(tmp_path: Path) -> None:
     done, report = recovered(tmp_path, DIRTY)
     assert done.exit_code == 0 and final(done) < 0.5
-    assert (report["status"], report["recovery"]["left_out"], report["recovery"]["rewound"]) == ("recovered", 20, 0)
-    assert report["recovery"]["told"] == "20 updates left out"
+    recovery = report["recovery"]
+    assert (report["status"], recovery["left_out"], recovery["rewound"], recovery["remedied"]) == ("recovered", 0, 0, 1)
+    assert recovery["measures"][0]["told"].endswith("`x` filled: the step that failed passes with it; the step is taken after all")
+
+
+def test_a_dirty_target_costs_its_batch_in_each_epoch_and_nothing_is_made_up_for_it(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, DIRTY.replace("x[37] =", "y[37] ="))
+    recovery = report["recovery"]
+    assert done.exit_code == 0 and "finite True" in done.stdout
+    assert (report["status"], recovery["left_out"], recovery["rewound"], recovery["remedied"]) == ("recovered", 20, 0, 0)
+    assert recovery["told"] == "20 updates left out"
+
+
+BY_HAND = """
+labels = (y > 0).long().squeeze(1)
+model = nn.Linear(4, 2)
+seen = []
+optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+for step in range(60):
+    probability = torch.softmax(300.0 * model(x), 1)
+    loss = -probability.gather(1, labels[:, None]).log().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    seen.append(loss.item())
+print("steps", len(seen), all(value == value for value in seen))
+"""
+
+
+def test_a_run_whose_every_step_fails_goes_on_with_the_change_that_lets_it_pass(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, BY_HAND)
+    recovery = report["recovery"]
+    assert done.exit_code == 0 and "steps 60 True" in done.stdout  # nor is a step lost
+    assert (report["status"], recovery["left_out"], recovery["rewound"]) == ("recovered", 0, 0)
+    assert 1 <= recovery["remedied"] <= 2 and recovery["measures"][-1]["kind"] == "overcome"
+    assert all("the step is taken after all" in one["told"] for one in recovery["measures"] if one["kind"] == "remedied")
+
+
+ADDED_UP = """
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+for step in range(400):
+    rows = torch.randint(0, 320, (32,))
+    loss = (model(x[rows]) - y[rows]).square().mean()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_gradients_that_add_up_are_cleared_from_an_earlier_state_on(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, ADDED_UP)
+    assert done.exit_code == 0 and final(done) < 1e-3
+    told = [one["told"] for one in report["recovery"]["measures"] if one["kind"] == "remedied"]
+    assert any("gradients zeroed" in one and "back to the state before step" in one for one in told), told
 
 
 POISONED = """

@@ -9,7 +9,8 @@ declares
   it rests on: of several pieces on one fact only the heaviest counts;
 - `locate(case)`: where to change something, which need not be where the bad number was born;
 - `EXAMPLES`: names of gallery cases that show it;
-- `predict(case)`, if an experiment can tell it from others: the changes with which the step, or the run, would pass.
+- `predict(case)`, if an experiment can tell it from others: the changes with which the step, or the run, would pass;
+- `treat(case)`, if there is more that a run could go on with, which only the run can tell.
 
 Bits are log2 of how much more often a fact is seen with this cause than with the others together. They are judgements,
 made on one scale so that they can be added: about 8 where the fact all but settles it (255 to 1), 4 for a strong sign,

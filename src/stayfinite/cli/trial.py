@@ -216,7 +216,7 @@ class _Counted:
 
 def _judge(
     case: Case, live: Outcome, listener: Listener, *, repeatable: str | None, budget: float, birth: FindBirth | None = None,
-    look_back: Any = None, makings: FindMakings | None = None, try_out: TryOut | None = None, sources: Any = None,
+    look_back: Any = None, makings: FindMakings | None = None, try_out: TryOut | None = None, sources: Any = None, treat: bool = False,
 ) -> Investigation:
     """In the place of an investigation: an exception is traced once, because only that tells whose it is; nothing else is."""
     from stayfinite.engine.investigate import incident_id, investigate

@@ -20,6 +20,8 @@ from stayfinite.records.trace import Trace
 
 EXPERIMENTS, NARROWING = 0.6, 0.1
 """Shares of the budget that experiments may take, and the bisection of what they left open; the rest is for trying cures."""
+TREATING, CURES = 0.2, 0.5
+"""For what a run may go on with: the share of the budget that is there in any case, and the share of what experiments left."""
 CONTROLS = 2
 """Control replays before anything is concluded: one could agree by luck with a race, two rarely do."""
 
@@ -36,6 +38,7 @@ def investigate(
     makings: FindMakings | None = None,
     try_out: TryOut | None = None,
     sources: Mapping[str, str] | None = None,
+    treat: bool = False,
 ) -> Investigation:
     """Replay the held step of `case` and say where and why it failed.
 
@@ -49,6 +52,7 @@ def investigate(
     - `makings`: finds the lines that made what failed.
     - `try_out`: runs the script again from its start, with one change.
     - `sources`: text of the user's files, by file as in `Location`; ``None``: no remedies are looked for.
+    - `treat`: the run is to go on, so changes are looked for that it may go on with.
 
     **Returns** a generator of replay requests whose value is the incident, `held` and `stopped` still open.
     """
@@ -59,6 +63,8 @@ def investigate(
     from stayfinite.engine.over_steps import Rerun
     from stayfinite.engine.prescribe import prescribe
     from stayfinite.engine.rank import rank
+    from stayfinite.engine.treat import REPLAYS as TREATED
+    from stayfinite.engine.treat import treatments
 
     started = time.monotonic()
     listener.stage(incident_id(case), "replay")
@@ -118,6 +124,11 @@ def investigate(
         diagnosis = yield from experiment(case, diagnosis, budget=EXPERIMENTS * left, rerun=rerun)
         narrowed = yield from narrow(case, diagnosis, budget=NARROWING * left, replays=REPLAYS - diagnosis.replays)
         diagnosis = msgspec.structs.replace(diagnosis, narrowed=narrowed)
+    if treat:
+        left = max(TREATING * budget, CURES * (budget - (time.monotonic() - started)))
+        able = repeatable is None and case.replay.not_tested is None and bool(outcomes)
+        treated = yield from treatments(case, diagnosis, sources or {}, budget=left, replays=TREATED if able else 0)
+        diagnosis = msgspec.structs.replace(diagnosis, treatments=treated)
     left = budget - (time.monotonic() - started)
     if sources is not None and left > 0 and diagnosis.hypotheses:
         listener.stage(incident_id(case), "cure")

@@ -121,6 +121,7 @@ class Investigate(Protocol):
         makings: FindMakings | None = None,
         try_out: TryOut | None = None,
         sources: Mapping[str, str] | None = None,
+        treat: bool = False,
     ) -> Investigation:
         """Begin the investigation of a held step. `look_back`: adds to a located case what the framework knows of the time
         before the step."""
@@ -141,8 +142,8 @@ class Trouble(msgspec.Struct, frozen=True):
     """A step that must not stay as it is, as a policy of recovery sees it.
 
     `state`: parameters, buffers or moments are themselves not finite, or the rate is not. `grows`: every number is finite, and
-    the loss has left what it was. `data`: the batch itself is bad. `remedies`: ids of those that passed their trial on this
-    step, best first.
+    the loss has left what it was. `data`: the batch itself is bad. `remedies`: keys of the
+    treatments with which this step was seen to pass, best first; `untried`: of those that only the run can tell.
     """
 
     step: int
@@ -151,6 +152,7 @@ class Trouble(msgspec.Struct, frozen=True):
     grows: bool = False
     data: bool = False
     remedies: tuple[str, ...] = ()
+    untried: tuple[str, ...] = ()
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -163,7 +165,8 @@ class Past(msgspec.Struct, frozen=True):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """What to do next. `back_to`: one of the snapshots. `remedy`: id of the one to apply. `told`: the reason, in words."""
+    """What to do next. `back_to`: one of the snapshots; of a remedy, -1 where the state stays. `remedy`: key of the
+    treatment to apply. `told`: the reason, in words."""
 
     kind: Literal["leave-out", "mend", "rewind", "remedy", "stop"]
     told: str

@@ -1,6 +1,7 @@
 """What to do about a step that went bad so that the training can go on: an escalating, bounded policy.
 
-    a bad step       left out; if the next ones are healthy, that was enough
+    a bad step       left out; if the next ones are healthy, that was enough. Where a change is known with which the step passes,
+                     the run goes on with it
     several          back to a state from before it began, with a lower learning rate and clipped gradients, on fresh data
     again            further back, lower
     at last          an honest stop, which says what was tried
@@ -45,6 +46,8 @@ FRUITLESS = 2
 """Rewinds after which not one update was healthy: then it is not the state that fails."""
 PATIENCE = 50
 """Bad updates in a row that are left out where it is the data that are bad: a sensor may be silent for a while."""
+MOST_REMEDIES = 12
+"""Changes that one run goes on with, or tries to."""
 MENDS = 3
 """Times in one failure that a state is mended in place before it is taken from a snapshot as a whole."""
 QUANTILE = 0.9
@@ -84,6 +87,9 @@ class Policy:
         """Where the first rewind of this failure went: what was kept since is not known to be good."""
         self._used: set[int] = set()
         self._tried: list[str] = []
+        """Changes that the run went on with: what was withdrawn is not tried again."""
+        self._applied = 0
+        """Changes since the latest failure was overcome."""
         self._void: list[tuple[int, int]] = []
         """Updates that were rewound: after the first one, to the last."""
 
@@ -124,7 +130,8 @@ class Policy:
             self._raise()
             return ""
         self._open, self._healthy, self._level = False, 0, statistics.median(self._since)
-        return "overcome" if self._rewinds or self._mends or self._tried else ""
+        answered, self._applied = bool(self._rewinds or self._mends or self._applied), 0
+        return "overcome" if answered else ""
 
     def _raise(self) -> None:
         """Raise the rate, if the loss was no worse for it the last time; else go back to the one before, for good."""
@@ -144,15 +151,13 @@ class Policy:
             self._row_began = trouble.step
         self._row += 1
         self._healthy = 0
-        remedy = next((one for one in trouble.remedies if one not in self._tried), None)
-        if remedy is not None:
-            self._tried.append(remedy)
-            self.remedied += 1
-            return Action("remedy", "it passed its trial on this step", remedy=remedy)
+        if trouble.state and not self._mends:
+            return self._mend()
+        remedy = next((one for one in (*trouble.remedies, *trouble.untried) if one not in self._tried), None)
+        if remedy is not None and self.remedied < MOST_REMEDIES:
+            return self._apply(remedy, trouble, past)
         if trouble.state and self._mends < MENDS:
-            self._mends += 1
-            self.mended += 1
-            return Action("mend", "the state itself is not finite")
+            return self._mend()
         if trouble.data and not trouble.state:
             if self._row > PATIENCE:
                 return Action("stop", f"{PATIENCE} batches in a row are bad themselves; {self._what_was_done()}")
@@ -163,6 +168,29 @@ class Policy:
         if not trouble.state and not trouble.grows and not is_far(losses) and not self._is_lasting(past):
             return self._leave_out("the next ones may be healthy")
         return self._go_back(trouble, past, losses)
+
+    def _mend(self) -> Action:
+        self._mends += 1
+        self.mended += 1
+        return Action("mend", "the state itself is not finite")
+
+    def _apply(self, remedy: str, trouble: Trouble, past: Past) -> Action:
+        """Go on with a change; from a state before the loss left where it was, if it has."""
+        self._tried.append(remedy)
+        self.remedied += 1
+        self._applied += 1
+        losses = self._kept(past.losses)
+        back_to = -1
+        untried = remedy in trouble.untried
+        if trouble.grows or is_far(losses) or untried:
+            left = min(where_it_left(losses), self._row_began - 1)
+            back_to = next((one for one in reversed(past.snapshots) if one <= left), next(iter(past.snapshots), -1))
+            self._void.append((back_to, trouble.step))
+        self._row = 0
+        self._latest.clear()
+        self._losses.clear()
+        told = "only the run can tell whether it helps" if untried else "the step that failed passes with it"
+        return Action("remedy", told, back_to, remedy)
 
     def _leave_out(self, why: str) -> Action:
         self.left_out += 1
@@ -180,7 +208,6 @@ class Policy:
         self._base = None
         self._latest.clear()
         self._used.clear()
-        self._tried.clear()
 
     def _go_back(self, trouble: Trouble, past: Past, losses: list[tuple[int, float]]) -> Action:
         if self._rewinds and not self._since_rewind and not trouble.grows:
@@ -231,7 +258,7 @@ class Policy:
         done = [f"{self._rewinds} rewind{'s' * (self._rewinds > 1)} with the rate down to {self.goal:.3g} of its own"]
         done = done if self._rewinds else []
         done += [f"the state mended {self._mends} times"] if self._mends else []
-        done += [f"remedies: {', '.join(self._tried)}"] if self._tried else []
+        done += [f"{len(self._tried)} changes with which the failing step passed"] if self._tried else []
         done += [f"{self.left_out} updates left out"] if self.left_out else []
         return "tried: " + ", ".join(done) if done else "nothing could be tried"
 

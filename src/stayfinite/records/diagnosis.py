@@ -102,6 +102,28 @@ class Remedy(msgspec.Struct, frozen=True):
     cost: str = ""
 
 
+class Treatment(msgspec.Struct, frozen=True):
+    """A change that a run may go on with, performed in every step: with it the held step passes, and nothing is hidden by it.
+
+    `origin`: id of the cause or remedy that asks for it, ``""`` where the failing operator does. `steps`: how many steps have to be
+    taken anew with it; 0: nobody knows. `tried`: it was seen on the held step, or on those; else only the run can tell. `exact`: it
+    trains as before wherever that was finite. `sure`: it need not wait for a second failure: it is exact, or its cause is
+    confirmed.
+    """
+
+    origin: str
+    interventions: tuple[Intervention, ...]
+    steps: int = 1
+    tried: bool = True
+    exact: bool = False
+    sure: bool = False
+
+    @property
+    def told(self) -> str:
+        """The change in words."""
+        return "; ".join(one.told for one in self.interventions)
+
+
 class Diagnosis(msgspec.Struct, frozen=True, tag="diagnosis"):
     """Hypotheses, best first; remedies, best first; `replays`, `seconds`: what the experiments took."""
 
@@ -111,3 +133,5 @@ class Diagnosis(msgspec.Struct, frozen=True, tag="diagnosis"):
     seconds: float = 0.0
     narrowed: tuple[Experiment, ...] = ()
     """What the held step still fails with, where no cause could be confirmed."""
+    treatments: tuple[Treatment, ...] = ()
+    """What a run that recovers may go on with, best first; looked for only in one."""

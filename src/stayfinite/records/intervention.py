@@ -50,8 +50,10 @@ class Precision(msgspec.Struct, frozen=True, tag="precision"):
 class Within(msgspec.Struct, frozen=True, tag="within"):
     """One operand is kept inside a domain: elements below `low`, above `high` or with a magnitude below `away` are replaced
     by the nearest allowed number. A diagnosis and no cure: what is replaced gets no gradient. `operand`: counted as the
-    operator's kind counts its inputs; -1 means all of them. `others`: as many elements that lie inside the domain are moved by
-    a thousandth instead (whole numbers by one, inside it), which is its placebo."""
+    operator's kind counts its inputs; -1 means all of them. `passes`: the gradient goes on to what was replaced, with the slope
+    of the allowed number, so that it is driven back; numbers that are not floating point are then left as they are. `others`: as
+    many elements that lie inside the domain are moved by a thousandth instead (whole numbers by one, inside it), which is its
+    placebo."""
 
     place: Place
     operand: int = 0
@@ -59,6 +61,7 @@ class Within(msgspec.Struct, frozen=True, tag="within"):
     high: Number = "+inf"
     away: float = 0.0
     others: bool = False
+    passes: bool = False
 
     @property
     def told(self) -> str:
@@ -69,7 +72,8 @@ class Within(msgspec.Struct, frozen=True, tag="within"):
         limits = [f"|x| >= {show(self.away)}"] if self.away else []
         limits += [f"x >= {show(self.low)}"] if self.low != "-inf" else []
         limits += [f"x <= {show(self.high)}"] if self.high != "+inf" else []
-        return f"{what} of {self.place.told} kept at {', '.join(limits) or 'finite values'}"
+        through = ", the gradient going on to what is replaced" if self.passes else ""
+        return f"{what} of {self.place.told} kept at {', '.join(limits) or 'finite values'}{through}"
 
 
 Form = Literal[
@@ -236,7 +240,7 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
 
 class State(msgspec.Struct, frozen=True, tag="state"):
     """Parameters, buffers, moments or gradients change before the step: drawn again as their layer's class draws them
-    (`redrawn`), drawn with a deviation of 1/sqrt(fan in) (`scaled-draw`), their elements in another order (`shuffled`), set to 0
+    (`redrawn`), drawn with a deviation of sqrt(2/fan in) (`scaled-draw`), their elements in another order (`shuffled`), set to 0
     (`zeroed`), given no gradient (`frozen`) or one (`thawed`), or to an optimizer (`adopted`); gradients as the backward pass
     delivered them (`kept`), whatever the step does to them before the update; only their non-finite elements set to what a fresh model or
     optimizer has there (`mended`), and with them those of a magnitude of `above` and more. `names`: dotted, as in reports, those

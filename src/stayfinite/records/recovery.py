@@ -13,8 +13,9 @@ class Measure(msgspec.Struct, frozen=True, tag="measure"):
     """One thing that was done, or came of it.
 
     - `kind`: ``left-out``: the update was not taken; ``mended``: what was not finite in parameters, buffers, moments or rates
-      was replaced; ``rewound``: the state is that of an earlier step again, the data goes on; ``remedied``: a remedy that
-      passed its trial is applied from here on; ``overcome``: enough healthy steps followed; ``gave-up``: nothing helped.
+      was replaced; ``rewound``: the state is that of an earlier step again, the data goes on; ``remedied``: a change with which the
+      held step passes, or of which only the run can tell, is made from here on; ``overcome``: enough healthy steps followed;
+      ``gave-up``: nothing helped.
     - `step`: the update at which it was done; `back_to`: the update before which the state now is, where it was rewound.
     - `incident`: id of the failure it answers. `told`: what was done, in words.
     - `rate`: the share of the script's own learning rate that updates end up with; `clip`: the limit of their gradient norm.

@@ -39,7 +39,7 @@ from stayfinite.catalog.clues import finite, optimizer_location, overflowed, pha
 from stayfinite.catalog.histories import growth, rate_ratio
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import LossScale, Prediction, Update
+from stayfinite.records.intervention import Intervention, LossScale, Prediction, Update
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.scaling import LossScaling, Misuse
@@ -130,6 +130,11 @@ def locate(case: Case) -> Location:
         misuses += [scaling.misuse("clipped-scaled"), scaling.misuse("unscaled-loss")]
     place = next((one.location for one in misuses if one is not None and one.location.file), scaling.location)
     return place if place.file else optimizer_location(case)
+
+
+def treat(case: Case) -> list[Intervention]:
+    """Losses that are not scaled: nothing of a scale can be left then."""
+    return [LossScale(1.0)] if case.configuration.loss_scaling is not None else []
 
 
 def predict(case: Case) -> list[Prediction]:

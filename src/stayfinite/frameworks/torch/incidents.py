@@ -40,6 +40,7 @@ from stayfinite.frameworks.torch.undoing import copies_needed, hold_back, moved_
 from stayfinite.records.finding import Warning
 from stayfinite.records.incident import Case, Configuration, Incident, Symptom
 from stayfinite.records.numbers import to_float, to_number
+from stayfinite.records.recovery import Measure
 from stayfinite.records.survey import Birth, Making
 from stayfinite.rewrite.runtime import Attempt
 
@@ -152,7 +153,15 @@ class Incidents:
         if undone is not None:
             held, note = False, undone
         if explained:  # else it is the user's own exception, and none of our business
-            self._conclude(incident, failure, scene, held, note)
+            measure = self._conclude(incident, failure, scene, held, note)
+            if measure is not None and self.recovery is not None:
+                retaken = False
+                if inquiry is not None and self.recovery.to_retake is not None and held:
+                    with shield.shielded("taking a step after all", "it is left out"):
+                        retaken = yield from inquiry.retake(self.recovery.around(scene), self._sensors, self._live)
+                        inquiry.finish()
+                        scene.here.attempt.error = None  # it is taken, or left out
+                self.recovery.say_of(measure, retaken=retaken)
 
     def _examine(
         self, failure: Failure, scene: Scene, inquiry: Inquiry | None, no_room: str | None
@@ -182,7 +191,7 @@ class Incidents:
                 makings=lambda located: self.makings(located, scene.frame),
                 look_back=None if look is None else lambda located: look(located, scene, left),
                 try_out=trier(self._options, case, took=self.clock.ran, budget=left),
-                sources=user_sources(self._options),
+                sources=user_sources(self._options), treat=self.recovery is not None,
             )
             incident = yield from self.conduct(investigation, inquiry)
         if incident is None:
@@ -211,7 +220,8 @@ class Incidents:
                     outcome = yield from inquiry.repeat(request, self._sensors, self._live)
             outcome = outcome or Outcome(True, "", unrepeatable=broke())
 
-    def _conclude(self, incident: Incident, failure: Failure, scene: Scene, held: bool, note: str) -> None:
+    def _conclude(self, incident: Incident, failure: Failure, scene: Scene, held: bool, note: str) -> Measure | None:
+        """Do something about the step, if that is wanted, and tell it. **Returns** what was done, which is still to be told."""
         stops = self._options.on_incident == "stop" and not failure.committed and failure.error is None
         stops = stops or (failure.finite is not None and failure.detector in self._options.stop_on)
         came_of_it, measure, why = ending(failure, stops), None, ""
@@ -227,10 +237,11 @@ class Incidents:
             harmless=failure.harmless, outcome=came_of_it,
         )
         self._tell(incident)
-        if self.recovery is not None and measure is not None:
-            self.recovery.say(measure)
         if stops:
+            if self.recovery is not None and measure is not None:
+                self.recovery.say(measure)
             raise TrainingHalted(". ".join(filter(None, (describe.summary(incident), why))), incident)
+        return measure
 
     def _announce(self, case: Case) -> None:
         with shield.shielded("telling an incident"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +71,7 @@ class Inquiry:
         self._name = name
         self._relative = relative
         self._frame = frame
-        self._block = scene.block
+        self._block, self._plan, self._objects = scene.block, plan, objects
         self.ring: Ring | None = None
         """What is remembered of earlier steps."""
         self._past: dict[int, Past | str] = {}
@@ -322,6 +322,44 @@ class Inquiry:
         return performer(intervention, given_of(
             self._window, self._subjects, self._relative, self._name, self._given_names, births=self._births,
         ))
+
+    def retake(self, changed: AbstractContextManager[Any], sensors: Sensors, live: Watcher) -> Generator[Attempt, None, bool]:
+        """After `finish`: take the held step after all, inside of `changed`, updates included. The value is true if it came to finite
+        numbers; then that is the state to go on from. `finish` is due once more either way."""
+        attempt, failure = self._here.attempt, self._failure
+        if failure is None or self._post is not None or self.unrepeatable or self._doubt or (self._void and self._stop_at):
+            return False
+        watcher = Repeat(None, 0, void=False, tracer=None, name=self._name)
+        known, errors = set(shield.failures), []
+
+        def on_exit(error: BaseException | None) -> bool:
+            errors.append(error)
+            return isinstance(error, Exception)
+
+        self.on_exit, self._walked_back = on_exit, True
+        try:
+            self._to_start()
+            with changed, shield.told_afterwards(), quiet() as silence:
+                for turn in self._turns(watcher):
+                    sensors.watcher = turn.watcher
+                    turn.restore()
+                    self.items = turn.items
+                    attempt.names, attempt.again = turn.names, True
+                    attempt.exit, attempt.value, attempt.error = 0, None, None
+                    yield attempt
+            watcher.note_state([*self._subjects.parameters, *self._subjects.buffers])
+        except Unrepeatable:
+            return False
+        finally:
+            sensors.watcher = live
+            self.items = self.on_exit = None
+        if any(errors) or watcher.is_bad or silence.refused is not None or known != set(shield.failures):
+            return False
+        self._post = Snapshot(self._subjects)
+        self._post_python = Saved(self._plan, self._frame.f_locals, self._frame.f_globals, self._objects)
+        self._post_generators = generator_states()
+        self._exit = attempt.exit, attempt.value, attempt.error
+        return True
 
     def differing_from_post(self) -> int:
         """After the repetition of a healthy step: how many parameters, buffers and moments differ from the live result."""

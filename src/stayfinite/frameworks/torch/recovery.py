@@ -6,10 +6,12 @@ keep their own numbers.
 
 from __future__ import annotations
 
+import collections
 import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,6 +31,7 @@ from stayfinite.frameworks.torch.looks import SAVED
 from stayfinite.frameworks.torch.mending import Mending
 from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.subjects import successors
+from stayfinite.records.diagnosis import Treatment
 from stayfinite.records.incident import Incident, Outcome
 from stayfinite.records.numbers import show, to_float
 from stayfinite.records.recovery import Measure, MeasureKind, Toll
@@ -38,6 +41,16 @@ if TYPE_CHECKING:
 
 LISTED = 100
 """Measures that are recorded one by one; further ones are only counted."""
+
+
+@dataclass
+class _Applied:
+    """A change that the run goes on with, since `incident`. `sure`: enough healthy updates were taken with it."""
+
+    told: str
+    incident: str
+    living: Living
+    sure: bool = False
 
 
 class Recovery:
@@ -56,8 +69,12 @@ class Recovery:
         self._mending = mending
         self._scene = scene
         self._relative = relative
-        self._remedies: list[tuple[str, Living]] = []
-        """Those that are applied, with their titles."""
+        self._applied: list[_Applied] = []
+        """Changes that the run goes on with."""
+        self.to_retake: _Applied | None = None
+        """The change with which the step that is held now may be taken after all: it was seen to pass, and the state is as it was."""
+        self._failures: collections.Counter[str] = collections.Counter()
+        """Incident -> how often it came."""
         self._counts: dict[MeasureKind, int] = {}
         self._changed: dict[int, tuple[Optimizer, list[tuple[dict[str, Any], Any]]]] = {}
         """Optimizers in the middle of a step with our rate, and their own."""
@@ -94,8 +111,8 @@ class Recovery:
 
         def detach() -> None:
             self.settle()
-            for _, living in self._remedies:
-                living.close()
+            for one in self._applied:
+                one.living.close()
             torch.autograd.backward, torch.autograd.grad = backward, grad
             for hook in hooks:
                 hook.remove()
@@ -112,35 +129,54 @@ class Recovery:
     def treat(self, failure: Failure, incident: Incident, scene: Scene, *, held: bool) -> tuple[Outcome, Measure]:
         """Do something about a step that was held. **Returns** what became of it (``"stopped"`` if nothing can be done) and what
         was done, to be told by `say`."""
-        self._last = incident
+        self._last, self.to_retake = incident, None
+        self._failures[incident.id] += 1
+        withdrawn = self._withdraw(incident.id)
         bad = self._mending.of_pass(scene)
-        remedies = {one.remedy: one for one in incident.diagnosis.remedies if one.verdict == "verified" and one.interventions}
+        again = self._failures[incident.id] > 1
+        # what trains otherwise from now on is for what a single step left out did not end
+        offered = [one for one in incident.diagnosis.treatments if one.sure or again or (not one.tried and failure.finite is not None)]
+        treatments = {f"{incident.id}: {one.told}": one for one in offered}
         trouble = Trouble(
             failure.step, failure.detector, bool(bad) or failure.detector == "nonfinite-learning-rate",
-            failure.finite is not None or not held, _is_data(incident), tuple(remedies),
+            failure.finite is not None or not held, _is_data(incident),
+            tuple(key for key, one in treatments.items() if one.tried), tuple(key for key, one in treatments.items() if not one.tried),
         )
         action = self._policy.decide(trouble, self._past(scene))
         if action.kind == "remedy":
-            remedy = remedies[action.remedy]
-            from stayfinite.frameworks.torch.interventions.living import (
-                Living,  # a run without remedies loads no performers
-            )
-
-            self._remedies.append((remedy.title, Living(remedy.interventions, self._mending.name, self._relative)))
-            told = "; ".join(one.told for one in remedy.interventions)
-            said = f"from the next step on, {remedy.title[:1].lower()}{remedy.title[1:]} ({told}): {action.told}"
-            return "recovered", self._measure("remedied", failure, incident, said)
+            said = self._go_on_with(treatments[action.remedy], action, incident, scene)
+            return "recovered", self._measure("remedied", failure, incident, withdrawn + said)
         if action.kind == "leave-out":
-            return "skipped", self._measure("left-out", failure, incident, f"the update is left out: {action.told}")
+            return "skipped", self._measure("left-out", failure, incident, f"{withdrawn}the update is left out: {action.told}")
         if action.kind == "mend":
             told = self._mending.mend(bad, self._ring.kept) if bad else "the last rate that could be used is used"
-            return "recovered", self._measure("mended", failure, incident, f"{action.told}: {told}")
+            return "recovered", self._measure("mended", failure, incident, f"{withdrawn}{action.told}: {told}")
         if action.kind == "rewind":
             told = self._rewind(action, scene)
             if told:
-                return "recovered", self._measure("rewound", failure, incident, told, action.back_to)
+                return "recovered", self._measure("rewound", failure, incident, withdrawn + told, action.back_to)
             action = Action("stop", "the remembered states are not finite either")
         return "stopped", self._measure("gave-up", failure, incident, f"given up: {action.told}")
+
+    def _withdraw(self, incident: str) -> str:
+        """Do not go on with what the failure came back with. **Returns** what was withdrawn, in words that others may follow."""
+        vain = [one for one in self._applied if one.incident == incident and not one.sure]
+        for one in vain:
+            one.living.close()
+            self._applied.remove(one)
+        return f"it came back with {'; '.join(one.told for one in vain)}, which is withdrawn; " if vain else ""
+
+    def _go_on_with(self, treatment: Treatment, action: Action, incident: Incident, scene: Scene) -> str:
+        from stayfinite.frameworks.torch.interventions.living import Living  # only here: others load no performers
+
+        step = self._live.updates.last - treatment.steps + 1 if treatment.steps > 1 else -1
+        back_to = action.back_to if step < 0 else step if action.back_to < 0 else min(step, action.back_to)
+        kept = self._finite_one(max(back_to, 0)) if back_to >= 0 else None
+        whence = self._back_to(kept, scene) if kept is not None else ""
+        living = Living(treatment.interventions, self._mending.name, self._relative)
+        self._applied.append(_Applied(treatment.told, incident.id, living))
+        self.to_retake = self._applied[-1] if kept is None else None
+        return f"from here on{whence}, {treatment.told}: {action.told}"
 
     def _past(self, scene: Scene) -> Past:
         alike = identity(scene.subjects)
@@ -153,6 +189,15 @@ class Recovery:
         kept = self._finite_one(action.back_to)
         if kept is None:
             return ""
+        whence = self._back_to(kept, scene)
+        clipped = f", gradients clipped at a norm of {show(self._policy.clip)}" if self._policy.clip is not None else ""
+        return (
+            f"{action.told}: {whence.removeprefix(', ')}, with the learning rate times "
+            f"{show(self._policy.rate)}, rising to {show(self._policy.goal)}{clipped}"
+        )
+
+    def _back_to(self, kept: Kept, scene: Scene) -> str:
+        """Go back to `kept`. **Returns** where that is, in words."""
         kept.rewind()
         self._ring.forget_after(kept.step)
         if kept.names:  # an update by hand may make parameters anew: those of then are the state
@@ -160,11 +205,7 @@ class Recovery:
             roots = {path.partition("[")[0] for path, _ in successors(kept.names, scene.frame.f_locals)}
             attempt.names = {**attempt.names, **{name: kept.names[name] for name in roots}}
             attempt.again = True
-        clipped = f", gradients clipped at a norm of {show(self._policy.clip)}" if self._policy.clip is not None else ""
-        return (
-            f"{action.told}: back to the state before step {kept.step}, with the learning rate times "
-            f"{show(self._policy.rate)}, rising to {show(self._policy.goal)}{clipped}"
-        )
+        return f", back to the state before step {kept.step}"
 
     def _finite_one(self, step: int) -> Kept | None:
         """What is kept from before `step`; the next older one, if that was bad already."""
@@ -185,6 +226,8 @@ class Recovery:
         came = self._policy.passed(step, losses[0].value if losses else math.nan)
         name = self._last.id if self._last is not None else ""
         if came == "overcome":
+            for one in self._applied:
+                one.sure = True
             told = "overcome: the updates since are healthy"
             self.say(Measure("overcome", step, told, name, rate=self._policy.goal, clip=self._policy.clip))
         elif came == "leaving":
@@ -221,6 +264,13 @@ class Recovery:
     def _measure(self, kind: MeasureKind, failure: Failure, incident: Incident, told: str, back_to: int | None = None) -> Measure:
         return Measure(kind, failure.step, told, incident.id, back_to, self._policy.goal, self._policy.clip)
 
+    def say_of(self, measure: Measure, *, retaken: bool) -> None:
+        """Tell what was done about a held step; `retaken`: it was taken after all."""
+        if measure.kind == "remedied":
+            told = f"{measure.told}; the step is {'taken after all' if retaken else 'left out'}"
+            measure = msgspec.structs.replace(measure, told=told)
+        self.say(measure)
+
     def say(self, measure: Measure) -> None:
         """Tell what was done, and count it."""
         count = self._counts[measure.kind] = self._counts.get(measure.kind, 0) + 1
@@ -255,19 +305,19 @@ class Recovery:
     def around(self, scene: Scene) -> Iterator[None]:
         """Entered round a pass and its repetitions: remedies that are applied are performed."""
         with ExitStack() as stack:
-            for title, living in [*self._remedies]:
-                with shield.shielded(f"the remedy {title}", "it is not applied any more"):
-                    stack.enter_context(living.around(scene))
+            for one in [*self._applied]:
+                with shield.shielded(f"the change {one.told}", "it is not made any more"):
+                    stack.enter_context(one.living.around(scene))
             yield
-        for title, living in [*self._remedies]:
-            if living.refused or shield.is_off(f"the remedy {title}"):
-                self._remedies.remove((title, living))
-                living.close()
+        for one in [*self._applied]:
+            if one.living.refused or shield.is_off(f"the change {one.told}"):
+                self._applied.remove(one)
+                one.living.close()
 
     def note_item(self, item: Any) -> None:
         """`next` gave `item` in this pass."""
-        for _, living in self._remedies:
-            living.note_item(item)
+        for one in self._applied:
+            one.living.note_item(item)
 
     def settle(self) -> None:
         """Give rates back to optimizers whose step was left by an exception."""

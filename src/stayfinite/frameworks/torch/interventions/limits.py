@@ -17,6 +17,18 @@ from stayfinite.records.intervention import Within
 from stayfinite.records.numbers import to_float
 
 
+class Onwards(torch.autograd.Function):
+    """`nearest` in the place of a value, and to the value the gradient that it gets."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, nearest: Tensor) -> Tensor:
+        return nearest.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0], None
+
+
 class Limited(Operators):
     """Performs `Within`. Elements that are NaN already are left: no bound makes a number of them. A tensor that was kept inside
     its domain once is so for every later operator of the step: a variance is divided by as well as its logarithm is taken."""
@@ -84,6 +96,8 @@ class Limited(Operators):
         """`value` inside the domain, and which of its elements were not; itself and ``None`` if all were."""
         value = self._as_first(value)
         low, high, away = to_float(self._what.low), to_float(self._what.high), self._what.away
+        if self._what.passes and not (isinstance(value, Tensor) and value.is_floating_point()):
+            return value, None
         if not isinstance(value, Tensor):
             nearest = min(max(float(value), low), high)
             nearest = math.copysign(away, nearest) if abs(nearest) < away else nearest
@@ -102,7 +116,11 @@ class Limited(Operators):
         if not count:
             return value, None
         self.applied += count
-        bounded = torch.where(wrong, nearest, self.watches.at(value, wrong))
+        if self._what.passes and bool(torch.isfinite(value.detach()[wrong]).all()):
+            # the value is the allowed one, and its slope there is what comes back
+            bounded = Onwards.apply(self.watches.at(value, wrong), nearest)
+        else:
+            bounded = torch.where(wrong, nearest, self.watches.at(value, wrong))
         if not value.is_inference():
             self._kept[id(value)] = value, value._version, bounded
         return bounded, wrong

@@ -65,7 +65,7 @@ class Living:
         try:
             with ExitStack() as stack:
                 for one in self._now:
-                    one.living = True
+                    one.living, one.fresh = True, not self._begun
                     one.begin()
                     one.rebind({}, [])
                     stack.enter_context(one.entered())

@@ -114,10 +114,11 @@ class Calls(TorchFunctionMode):
 class Performer:
     """Changes nothing. `applied` counts what was changed; see the module for when each method is called. `compiled`: what the
     script has compiled runs compiled. `living`: a run goes on with the change, one performer for each pass; else a step is
-    repeated."""
+    repeated. `fresh`: this is the first of these passes."""
 
     compiled = False
     living = False
+    fresh = False
 
     def __init__(self) -> None:
         self.applied = 0

@@ -103,7 +103,8 @@ class Restated(Performer):
     def rebind(self, names: dict[str, Any], items: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         if not self._begun:  # and not earlier: what a pass is given back may be the state itself
             self._begun = True
-            if not self.living or self._what.what != "gradients":  # of a run they are changed after its updates, not between micro-batches
+            # in a run gradients are changed after its updates, not between micro-batches
+            if not self.living or self.fresh or self._what.what != "gradients":
                 self._look()
                 self._change()
         return names, items
@@ -178,8 +179,8 @@ class Restated(Performer):
         return torch.full_like(one.tensor, float(any(part in one.attribute for part in _ONES)))
 
     def _drawn(self, one: _Held, *, plainly: bool) -> Tensor:
-        """`one` drawn again, as its layer's class does it; `plainly`, or where that is not known, with a deviation of
-        1/sqrt(fan in), vectors of normalising layers and biases as they begin."""
+        """`one` drawn again, as its layer's class does it; where that is not known, with a deviation of 1/sqrt(fan in), `plainly` with
+        sqrt(2/fan in), vectors of normalising layers and biases as they begin."""
         made = None if plainly else _made_anew(one)
         if made is not None:
             return made
@@ -187,7 +188,8 @@ class Restated(Performer):
         if "Norm" in type(one.owner).__name__ or (tensor.dim() < 2 and "bias" in one.attribute):
             return torch.full_like(tensor, float("bias" not in one.attribute))
         fan_in = tensor[0].numel() if tensor.dim() > 1 else tensor.numel()
-        drawn = torch.randn(tensor.shape, generator=self._random) / math.sqrt(max(fan_in, 1))
+        gain = 2.0 if plainly else 1.0  # He et al. 2015, arXiv:1502.01852: half-linear units pass on half of it; others bear it
+        drawn = torch.randn(tensor.shape, generator=self._random) * math.sqrt(gain / max(fan_in, 1))
         return drawn.to(tensor.device, tensor.dtype)
 
     def _shuffled(self, tensor: Tensor) -> Tensor:

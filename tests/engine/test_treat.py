@@ -1,0 +1,108 @@
+"""What a run may go on with: what lets the held step pass, is to be had for more than a step, and hides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from catalog.patching import ZERO, born, marked
+from catalog.writing import stats
+
+from stayfinite.engine.ports import Outcome, ReplayRequest
+from stayfinite.engine.treat import ENOUGH, REPLAYS, lasting, passes, treatments
+from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Treatment
+from stayfinite.records.incident import Case
+from stayfinite.records.intervention import (
+    Effect,
+    Intervention,
+    LossScale,
+    Place,
+    Precision,
+    Rows,
+    Stable,
+    State,
+    Term,
+    Update,
+    Values,
+    Within,
+)
+from stayfinite.records.scaling import LossScaling
+from stayfinite.records.series import Window
+
+TEXT, PLACE = marked("import torch\n\n\ndef scale(x):\n    return «x / x.std(0)»\n")
+CASE: Case = born(PLACE, "div", ZERO, stats("x.std(0)", (10,), zero=1, min=0.0, culprit=0.0), step=20)
+AT = Place("log", "train.py", 3)
+
+
+def blamed(cause: str) -> Diagnosis:
+    return Diagnosis((Hypothesis(cause, cause, 5.0, 0.9),))
+
+
+def passed(**effect: object) -> Outcome:
+    return Outcome(False, "", (0.5,), effect=Effect(**{"applied": 1, "gradient": "finite", **effect}))  # type: ignore[arg-type]
+
+
+FAILED = Outcome(True, "", ("nan",), effect=Effect(applied=1))
+
+
+def treated(
+    answer: Callable[[Intervention | None], Outcome], case: Case = CASE, diagnosis: Diagnosis | None = None, replays: int = REPLAYS
+) -> tuple[tuple[Treatment, ...], list[ReplayRequest]]:
+    asked: list[ReplayRequest] = []
+    running = treatments(case, diagnosis or blamed("division-by-zero"), {"train.py": TEXT}, budget=60.0, replays=replays)
+    sent: Outcome | None = None
+    while True:
+        try:
+            request = running.send(sent) if sent is not None else next(running)
+        except StopIteration as finished:
+            return finished.value, asked
+        asked.append(request)
+        sent = answer(request.intervention)
+
+
+def test_nothing_is_gone_on_with_that_hides_the_failure_or_is_for_one_step() -> None:
+    for change in (Rows((1,), 8), Term(AT, "loss"), Update(rate=0.1), Update(skipped=True), State("parameters", "frozen", ("w",))):
+        assert lasting(change, CASE) is None
+    for change in (Stable(AT, "log-softmax"), Precision("float64", AT), Update(options=(("eps", 1e-3),)), State("gradients", "zeroed")):
+        assert lasting(change, CASE) == change
+    kept = lasting(Within(AT, 0, low=1e-6), CASE)
+    assert isinstance(kept, Within) and kept.passes
+
+
+def test_a_target_is_not_made_up() -> None:
+    case = msgspec.structs.replace(CASE, batch=(stats("x", (8, 4)), stats("target", (8, 1), nan=1)))
+    assert lasting(Values("target", "filled"), case) is None
+    assert lasting(Values("x", "filled"), case) is not None
+    labels = msgspec.structs.replace(CASE, batch=(stats("labels", (8,), dtype="int64"),))
+    assert lasting(Values("labels", "filled", 2.0), labels) is None
+
+
+def test_a_dead_or_a_bad_gradient_or_a_ruined_state_is_no_pass() -> None:
+    stable = Stable(AT, "log-softmax")
+    assert passes(CASE, stable, passed()) and passes(CASE, stable, passed(gradient="zero", arrived="finite"))
+    assert not passes(CASE, stable, passed(gradient="nonfinite")) and not passes(CASE, stable, FAILED)
+    assert not passes(CASE, stable, passed(applied=0)) and not passes(CASE, stable, passed(refused="no"))
+    assert not passes(CASE, Within(AT, 0, low=0.1), passed(gradient="zero", arrived="finite"))
+    chosen = Stable(AT, "double-where")
+    assert passes(CASE, chosen, passed(gradient="zero", arrived="zero"))
+    assert not passes(CASE, chosen, passed(gradient="zero", arrived="finite"))
+    calm = msgspec.structs.replace(CASE, windows=(Window("loss", tuple(range(6)), (0.05, 0.04, 0.05, 0.04, 0.05, 0.04)),))
+    assert not passes(calm, stable, passed())  # 0.5 is that of other weights
+
+
+def test_other_forms_come_before_an_operand_kept_inside_and_the_search_ends() -> None:
+    found, asked = treated(lambda change: passed())
+    assert len(found) == ENOUGH and len(asked) < REPLAYS and not any(isinstance(one.interventions[0], Within) for one in found)
+    found, asked = treated(lambda change: passed() if isinstance(change, Within) else FAILED)
+    assert [type(one.interventions[0]) for one in found] == [Within] and len(asked) <= REPLAYS
+    assert not found[0].sure and found[0].tried
+    assert treated(lambda change: FAILED)[0] == ()
+
+
+def test_what_no_step_can_tell_is_offered_for_the_run_where_its_cause_leads() -> None:
+    scaling = LossScaling(scale=65536.0)
+    case = msgspec.structs.replace(CASE, configuration=msgspec.structs.replace(CASE.configuration, loss_scaling=scaling))
+    found, asked = treated(lambda change: FAILED, case, blamed("loss-scale-misuse"), replays=0)
+    assert asked == [] and [(one.interventions, one.tried) for one in found] == [((LossScale(1.0),), False)]
+    unlikely = Diagnosis((Hypothesis("unknown", "", 5.0, 0.8), Hypothesis("loss-scale-misuse", "", 1.0, 0.1)))
+    assert treated(lambda change: FAILED, case, unlikely, replays=0)[0] == ()
