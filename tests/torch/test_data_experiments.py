@@ -50,7 +50,7 @@ def test_the_cause_is_proven_and_the_step_is_held(case: str, cause: str, tmp_pat
 
 @pytest.mark.parametrize(("case", "cause"), [
     ("tidal-harmonics", "frozen-parameters"), ("borrowed-eyes", "frozen-parameters"), ("machine-hum", "dead-relu"),
-    ("defect-or-not", "activation-loss-mismatch"),
+    ("defect-or-not", "activation-loss-mismatch"), ("trigram-amp", "loss-scale-misuse"),
 ])
 def test_a_training_goes_on_as_if_nothing_had_been_tried(case: str, cause: str, tmp_path: Path) -> None:
     folder = copied(case, tmp_path)

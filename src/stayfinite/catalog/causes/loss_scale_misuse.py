@@ -138,7 +138,8 @@ def treat(case: Case) -> list[Intervention]:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With a loss that is not scaled the gradients are finite; with a rate that takes out what was left of the scale the run is."""
+    """With a loss that is not scaled the gradients are finite, and not too small; with a rate that takes out what was left of the
+    scale the run is finite."""
     scaling = case.configuration.loss_scaling
     if scaling is None:
         return []
@@ -148,4 +149,6 @@ def predict(case: Case) -> list[Prediction]:
     scale = finite(scaling.scale)
     if scaling.in_a_row and scale is not None and case.replay.unscaled == "finite":
         found.insert(0, Prediction(LossScale(1.0), placebo=LossScale(0.9 * scale)))
+    if scale is not None and (scaling.misuse("clipped-scaled") or scaling.misuse("unscaled-loss")) is not None:
+        found.append(Prediction(LossScale(1.0), placebo=LossScale(0.9 * scale)))
     return found
