@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 from catalog.cases import WRITTEN
+from catalog.writing import case, origin, stats
 
+from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.engine.experiments import predictions
 from stayfinite.engine.placebos import placebos
+from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Place, Update
+from stayfinite.records.tensor import TensorStats
 
 CASES = {(written.cause, written.name): written.case for written in WRITTEN}
 SEEN = (Place("matmul", "train.py", 5), Place("relu", "train.py", 6))
@@ -66,3 +70,17 @@ def test_a_placebo_of_clipping_bounds_hardly_anything() -> None:
 def test_what_is_thrown_away_is_changed_in_its_operator_alone_too() -> None:
     told = [(one.change.told, one.used) for one in predictions("where-gradient-trap", CASES["where-gradient-trap", "sqrt masked later"])]
     assert told == [("operand 0 of sqrt at train.py:33 kept at x >= 1e-06", False), ("sqrt at train.py:33 as double where", False)]
+
+
+def test_a_failure_among_ordinary_numbers_needs_no_level_to_be_calm() -> None:
+    """In the first steps nothing can be called calm; what is exactly 0 among numbers of ordinary size has not grown into that."""
+    before = [3.0, 2.5, 2.8]
+    zero = stats("p", min=0.0, max=1.0, zero=1, culprit=0.0)
+    def of(value: TensorStats, loss: list[float]) -> Case:
+        return case(origin("log", "loss", [value], stats("out", neginf=1)), 3, loss=loss)
+
+    assert since_it_grew(of(zero, before)) == 1
+    assert since_it_grew(of(zero, [3.0, 400.0, 2e5])) == 4
+    large = stats("z", min=0.0, max=4e4, zero=1, culprit=0.0)
+    assert since_it_grew(of(large, before)) == 4
+    assert since_it_grew(case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], stats("e", posinf=1)), 3, loss=before)) == 4

@@ -7,6 +7,9 @@ import torch
 from torch import nn
 from tracing import check, marked_line, some, train
 
+from stayfinite.catalog.clues import incoming_gradient, masked_later
+from stayfinite.records.incident import Case, Symptom
+
 torch.set_num_threads(1)
 
 
@@ -125,3 +128,23 @@ def test_a_trap_whose_infinity_comes_back_through_a_saved_result(kind: str) -> N
         train(Saved(), x, torch.sum), Saved, "backward", op, module="Saved", samples=(2,), detector="nonfinite-gradient"
     )
     assert origin.absorbed_at is not None and origin.absorbed_at.line == marked_line(Saved, "# <- absorbed")
+
+
+def test_a_power_whose_result_is_thrown_away_is_met_by_an_exact_zero() -> None:
+    """Its slope is made first, times the exponent, and then multiplied with what arrives: the selection is two products away."""
+    class Shrunk(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            size = (x * self.head(x)).abs()
+            root = size ** 0.3  # <- origin
+            return torch.where(size > 0, root, size)
+
+    x = some()
+    x[3] = 0
+    traced = train(Shrunk(), x, torch.sum)
+    origin = check(traced, Shrunk, "backward", "pow", module="Shrunk", samples=(3,), detector="nonfinite-gradient")
+    case = Case(Symptom("nonfinite-gradient", 0, "gradient", "nan"), origin=origin, trace=traced.trace)
+    assert incoming_gradient(case) == 0.0 and masked_later(case)

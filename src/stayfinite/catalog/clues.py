@@ -293,14 +293,23 @@ def incoming_gradient(case: Case) -> float | None:
         if seen is None and call.output is not None and call.output.nan and not call.output.nonfinite - call.output.nan:
             return 0.0 if call.inputs[0].zero else None
         return seen
-    for reader in consumers(case, call.index):
-        if reader.kind != "mul":
-            continue
+    for reader in _multiplied(case, call):
         for stats in reader.inputs:
             if not stats.nonfinite:
                 seen = finite(stats.culprit)
                 return 0.0 if seen is None and stats.zero == stats.size else seen
     return None
+
+
+def _multiplied(case: Case, call: OpCall) -> tuple[OpCall, ...]:
+    """The products that what `call` made goes into, those by a plain number followed: ``grad * (n * x**(n - 1))``."""
+    found: list[OpCall] = []
+    wave = [call]
+    while wave and len(found) < 8:
+        wave = [reader for one in wave for reader in consumers(case, one.index) if reader.kind == "mul" and reader not in found]
+        found += wave
+        wave = [one for one in wave if all(stats.nonfinite for stats in one.inputs)]
+    return tuple(found)
 
 
 def hiding_calls(case: Case) -> tuple[OpCall, ...]:
@@ -318,7 +327,7 @@ def masked_later(case: Case) -> bool:
     A zero may have other sources: a flat part (`clamp`), or the slope of what follows (a root that is squared again).
     """
     call = backward_call(case)
-    reached = (call, *consumers(case, call.index)) if call is not None else ()
+    reached = (call, *consumers(case, call.index), *_multiplied(case, call)) if call is not None else ()
     for gate in (case.trace.call(one.gate) for one in reached):
         if gate is not None and gate.kind in ("where", "masked_fill", "index", "scatter", "nan_to_num"):
             return True

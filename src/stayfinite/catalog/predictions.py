@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stayfinite.catalog.histories import growth
+from stayfinite.catalog.clues import HUGE, edge_value, largest_amplitude
+from stayfinite.catalog.histories import growth, readings
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
     Intervention,
@@ -26,6 +27,8 @@ What = Literal["parameters", "buffers", "moments", "gradients"]
 
 FEW = 4
 """Steps after which a loss has a level that it may leave."""
+RISEN = 10.0
+"""How many times the least of a few losses the largest one is where something may have begun to grow: batches differ by less."""
 
 def without_samples(case: Case) -> list[Prediction]:
     """With the samples of the origin replaced by others, the step passes."""
@@ -80,8 +83,15 @@ def here_and_before(case: Case, change: Intervention, *, breadth: Breadth = 0) -
 
 def since_it_grew(case: Case) -> int:
     """How many steps back the failure began, by the loss: 1 where it was calm up to the failing step; all of them where there were
-    so few that nothing can be called calm."""
+    so few that nothing can be called calm, unless the step itself shows that nothing had grown."""
     loss, step = growth(case, "loss"), case.symptom.step
     if 0 < step <= FEW:
-        return step + 1
+        return 1 if _is_ordinary(case) else step + 1
     return loss.steps + 1 if loss.grew else 1
+
+
+def _is_ordinary(case: Case) -> bool:
+    """True if the origin was given numbers of ordinary size, one of them where it has no value or slope, and no loss stands out."""
+    losses = readings(case, "loss").values()
+    calm = max(losses, default=0.0) <= RISEN * min(losses, default=0.0)
+    return edge_value(case) is not None and largest_amplitude(case) < HUGE and calm

@@ -25,6 +25,7 @@ from stayfinite.frameworks.torch.stats import (
     is_bad,
     is_number,
 )
+from stayfinite.frameworks.torch.tracing.backward import Forward
 from stayfinite.frameworks.torch.tracing.belonging import Belonging
 from stayfinite.frameworks.torch.tracing.crossings import Crossings
 from stayfinite.frameworks.torch.tracing.drafts import Call, Draft, Input
@@ -201,6 +202,8 @@ class Judge:
             draft.flushed = self.flushes.behind([one.part for one in inputs])
         if draft.born and call.joined is not None and draft.forward >= 0:
             self._join(draft, call, inputs, at, shown)
+        elif call.joined is not None and not draft.born and not draft.passes:  # an infinite slope meets what arrives
+            self._sent(draft, call.joined, inputs, at, shown)
         self.link(draft)
 
     def _carries_rows(self, call: Call, part: torch.Tensor) -> bool:
@@ -256,6 +259,12 @@ class Judge:
                 joined.inputs = tuple(map(self.makers.told, joined.inputs, kept))
         if draft.flushed < 0:
             draft.flushed = self.flushes.behind([kept.tensor for kept in forward.kept if kept.unchanged])
+        self._sent(draft, forward, inputs, at, shown)
+
+    def _sent(
+        self, draft: Draft, forward: Forward, inputs: Sequence[Input], at: tuple[int, ...], shown: torch.Tensor
+    ) -> None:
+        """Keep the selection that sent an exact zero to where `draft` went bad."""
         for one in inputs:
             gate = one.record.gate if one.record is not None else None
             place = aligned_index(at, one.part.shape, shown.shape)
