@@ -84,3 +84,8 @@ def test_a_failure_among_ordinary_numbers_needs_no_level_to_be_calm() -> None:
     large = stats("z", min=0.0, max=4e4, zero=1, culprit=0.0)
     assert since_it_grew(of(large, before)) == 4
     assert since_it_grew(case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], stats("e", posinf=1)), 3, loss=before)) == 4
+
+
+def test_a_softmax_by_hand_whose_logarithm_is_taken_is_tried_without_the_exponential() -> None:
+    told = [one.change.told for one in predictions("naive-softmax-overflow", CASES["naive-softmax-overflow", "log-sum-exp by hand"])]
+    assert told == ["exp at train.py:33 as log sum exp", "log at train.py:33 as log softmax"]

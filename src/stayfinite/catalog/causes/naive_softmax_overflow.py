@@ -31,7 +31,7 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import candidates, consumers, inputs, kind, mentions, offending, origin_call, output
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
-from stayfinite.catalog.operator_predictions import softmax_by_hand
+from stayfinite.catalog.operator_predictions import softmax_by_hand, stable
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -93,6 +93,11 @@ def _is_weighted(case: Case, readers: tuple[OpCall, ...]) -> bool:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With the largest score subtracted before the exponential the step passes."""
+    """With the largest score subtracted before the exponential the step passes; where its logarithm is taken later, with that taken
+    of the scores: a quotient that no longer overflows may still be 0."""
     change = softmax_by_hand(case)
-    return [Prediction(change)] if change is not None else []
+    call = origin_call(case)
+    later = [one for one in case.trace.calls if call is not None and one.index > call.index and one.phase != "backward"]
+    taken = next((one.location for one in later if one.kind == "log"), None)
+    logs = stable(case, "log-softmax", "log", taken) if taken is not None else []
+    return [*([Prediction(change)] if change is not None else ()), *logs]
