@@ -16,7 +16,7 @@ from stayfinite.frameworks.torch.interventions.performing import Given, Performe
 from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.frameworks.torch.tracing.frames import Frames
-from stayfinite.records.intervention import Intervention, Place, Stable, Update, Within
+from stayfinite.records.intervention import Intervention, Place, Stable, State, Update, Within
 
 HERE = os.path.basename(__file__)
 
@@ -177,3 +177,22 @@ def test_with_an_optimizer_what_a_script_writes_is_its_own() -> None:
     with one.entered(), torch.no_grad():
         weight.sub_(1.0)
     assert weight.tolist() == [0.0, 0.0] and one.effect().applied == 0
+
+
+def test_a_negative_mean_of_squares_is_mended() -> None:
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.Adam([weight], 0.1)
+    weight.sum().backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    optimizer.state[weight]["exp_avg_sq"][1] = -0.5
+    optimizer.state[weight]["exp_avg"][0] = -0.25
+    subjects = Subjects([], [optimizer], namer({}, {}))
+    (name,) = subjects.parameter_names.values()
+    frames = Frames(lambda file: True, os.path.basename)
+    change = State("moments", "mended", (f"exp_avg_sq of {name}", f"exp_avg of {name}"))
+    one = performer(change, Given(Window([]), subjects, frames, lambda tensor: "", {}))
+    with one.entered():
+        one.rebind({}, [])
+        optimizer.step()
+    assert one.effect().applied == 1 and torch.isfinite(weight).all()
+    assert optimizer.state[weight]["exp_avg"][0] != 0.0

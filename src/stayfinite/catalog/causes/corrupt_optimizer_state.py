@@ -29,14 +29,30 @@ NVIDIA-NeMo/RL#3544, NVIDIA/apex#480, NVIDIA/apex#180, EvolvingLMMs-Lab/OneVisio
 from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
-from stayfinite.catalog.clues import bad_leaf, birth, birth_location, made_by, optimizer_location, phase, state_born
+from stayfinite.catalog.clues import (
+    bad_leaf,
+    birth,
+    birth_location,
+    finite,
+    inputs,
+    kind,
+    made_by,
+    optimizer_location,
+    phase,
+    state_born,
+)
 from stayfinite.catalog.places import made, saved_in_half
 from stayfinite.catalog.predictions import mended
 from stayfinite.catalog.scales import lone_element, lone_mended, told_alone
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Prediction
+from stayfinite.records.intervention import Prediction, State
 from stayfinite.records.location import Location
+from stayfinite.records.numbers import show
+from stayfinite.records.tensor import TensorStats
+
+_SQUARES = ("avg_sq", "square_avg", "sum")
+"""How the names of such moments end: `exp_avg_sq`, `square_avg`, `max_exp_avg_sq`, Adagrad's `sum`."""
 
 TITLE = "Corrupt optimizer state"
 PRIOR = prior(threads=4)
@@ -59,7 +75,18 @@ def evidence(case: Case) -> list[Evidence]:
     alone = lone_element(case, "moment")
     if alone is not None:
         return [Evidence(told_alone(alone), 12.0, "origin-leaf")]
+    square = _negative(case)
+    if square is not None:
+        return [Evidence(f"`{square.name}`, a running mean of squares, is {show(square.min)} at its least", 10.0, "origin-leaf")]
     return [Evidence("no moment was bad before the step", -9.0, "origin-leaf")]
+
+
+def _negative(case: Case) -> TensorStats | None:
+    """A moment that sums or averages squares and is below 0 somewhere: no update makes one."""
+    if kind(case).name != "optimizer_update":
+        return None
+    squares = [stats for stats in inputs(case) if stats.name.endswith(_SQUARES)]
+    return next((stats for stats in squares if (finite(stats.min) or 0.0) < 0.0), None)
 
 
 def locate(case: Case) -> Location:
@@ -77,5 +104,8 @@ def predict(case: Case) -> list[Prediction]:
     """With the bad elements of the moments set to what a fresh optimizer has, the step passes."""
     if bad_leaf(case, "moment") is not None:
         return mended(case, "moments")
+    square = _negative(case)
+    if square is not None:
+        return [Prediction(State("moments", "mended", tuple(f"{square.name} of {name}" for name in case.symptom.names)))]
     # an update that was made with it has left it in the weights as well: mending one of them alone would prove nothing
     return lone_mended(case, "moment", "moments") if lone_element(case, "parameter") is None else []

@@ -20,6 +20,9 @@ _SEED = 0
 _ONES = ("var", "std", "scale", "weight", "sigma", "spread")
 """Parts of the names of buffers that are 1 where nothing was measured yet; all others are 0."""
 
+_SQUARES = ("avg_sq", "square_avg", "sum")
+"""How the names of moments end that are never negative."""
+
 
 class _Held(NamedTuple):
     """A tensor of the state under its name, and the module that has it as `attribute`; ``None`` for what has no module."""
@@ -147,7 +150,8 @@ class Restated(Performer):
         bad = ~torch.isfinite(tensor)
         if self._what.above:
             bad |= tensor.abs() >= self._what.above
-        return bad | (tensor < 0) if "var" in one.attribute and not isinstance(one.tensor, nn.Parameter) else bad
+        squares = one.attribute.endswith(_SQUARES) if self._what.what == "moments" else "var" in one.attribute
+        return bad | (tensor < 0) if squares and not isinstance(one.tensor, nn.Parameter) else bad
 
     def _count_bad(self, one: _Held) -> int:
         return int(self._is_bad(one).sum()) if one.tensor.is_floating_point() else 0
