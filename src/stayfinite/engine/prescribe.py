@@ -39,6 +39,8 @@ ENOUGH = 2
 
 STUCK = frozenset({"dead-gradient", "plateau", "stalled-update"})
 """Symptoms of a training that stands still: a cure is one with which it moves."""
+LATEST = 5
+"""Losses of the control, at its end, that tell where it stood still: a gradient that is 0 three times is a dead one."""
 FALL = 0.05
 """Share of the first loss by which the loss has to fall to count as learning."""
 
@@ -218,7 +220,8 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
     if other and getattr(pages.load("remedies", remedy.remedy), "SAME_FUNCTION", False):
         return _with(remedy, "refused", f"it claims to be the same function, and {other}")
     if control.symptom in STUCK:
-        verdict, reason = moves(trial, control)
+        module = pages.load("remedies", remedy.remedy)
+        verdict, reason = moves(trial, control, other_loss=getattr(module, "OTHER_LOSS", False))
     else:
         verdict, reason = learns(trial, control, max(control.step, 0))
     return _with(remedy, verdict, reason)
@@ -259,14 +262,15 @@ def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
     return "verified", f"{passed}; {told}"
 
 
-def moves(trial: Trial, control: Trial) -> tuple[Judged, str]:
-    """Whether a run learns where the control stood still: it ends below where the control stood, and below where it began itself
-    (another loss has another scale)."""
+def moves(trial: Trial, control: Trial, *, other_loss: bool = False) -> tuple[Judged, str]:
+    """Whether a run learns where the control stood still: it ends below where the control stood, and below where it began itself.
+    Where the first losses are far apart, or `other_loss` says so, the two have other scales, and only the second counts."""
     ours, other = _finite(trial.losses), _finite(control.losses)
     if not ours or not other:
         return "inconclusive", f"no {control.symptom} is seen with it in {trial.steps} steps; no loss was read"
-    reached, stuck = (statistics.median(losses[-max(3, len(losses) // 4) :]) for losses in (ours, other))
-    comparable = abs(ours[0] - other[0]) <= abs(other[0]) / 2
+    reached = statistics.median(ours[-max(3, len(ours) // 4) :])
+    stuck = statistics.median(other[-LATEST:])  # it may have learned before it stopped
+    comparable = not other_loss and abs(ours[0] - other[0]) <= abs(other[0]) / 2
     base = min(ours[0], stuck) if comparable else ours[0]
     told = f"the loss goes from {show(ours[0])} to {show(reached)}, without the change to {show(stuck)}"
     if base - reached < FALL * max(abs(ours[0]), abs(base)):

@@ -175,6 +175,22 @@ class Source:
         """`node` becomes `text`."""
         return self.edit_span(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0, text)
 
+    def delete(self, statement: ast.stmt) -> Edit | None:
+        """`statement` is taken out, with its lines; where nothing else is in its block, ``pass`` stands for it. ``None`` where it
+        shares a line with another one."""
+        indentation = self.indentation(statement)
+        first, last = statement.lineno, statement.end_lineno or 0
+        rest = self.lines[last - 1].rstrip("\r\n").encode()[statement.end_col_offset or 0 :].decode().strip()
+        if indentation is None or (rest and not rest.startswith("#")):
+            return None
+        siblings = next(
+            (block for block in (getattr(self.parents.get(statement), name, None) for name in ("body", "orelse", "finalbody"))
+             if isinstance(block, list) and statement in block), [],
+        )
+        if len(siblings) < 2:
+            return self.replace(statement, "pass")
+        return self.edit_span(first, 0, last + 1, 0, "") if last < len(self.lines) else self.replace(statement, "pass")
+
     def insert_before(self, statement: ast.stmt, text: str) -> Edit | None:
         """The line(s) `text` before `statement`, with its indentation; ``None`` where it does not begin its line."""
         indentation = self.indentation(statement)

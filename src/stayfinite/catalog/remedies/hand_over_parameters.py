@@ -2,13 +2,11 @@
 
 What it changes
 ---------------
-The optimizer is built after the model is complete, from the parameters of the model that is trained; nothing detaches what is
-between.
+Layers that were built after the optimizer are added to it, or the optimizer is built after the model is complete.
 
 When it helps
 -------------
-A layer was replaced after the optimizer was made, gradients are cleared before the update, or the rate is too small for the
-format.
+A layer was replaced after the optimizer was made; a model was built anew for each fold, and its optimizer was not.
 
 What it may cost
 ----------------
@@ -19,27 +17,98 @@ Example
 ::
 
     model[4] = nn.Linear(32, 5)
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.add_param_group({"params": model[4].parameters()})
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog import pages
+from stayfinite.catalog.edits.seeking import Step, assigned_names, statement_at, steps
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
+from stayfinite.records.intervention import State
 
 TITLE = "Hand the parameters to the optimizer"
 CURES = ("frozen-parameters",)
-APPLICABILITY = "display-only"
+APPLICABILITY = "unsafe"
+BREADTH = 1
 ON_STEP = False
-EXAMPLES = ()
-NO_EXAMPLE = "the order of lines is changed, which no patch here does"
+EXAMPLES = ("borrowed-eyes", "fold-trainer")
+
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """A sentence with the parameters that stand still."""
-    still = [one.name for one in case.survey.parameters if one.change == 0.0][:4] if case.survey is not None else []
-    names = f" ({', '.join(still)})" if still else ""
-    return [offered(__name__, sources, None, says=f"build the optimizer after the model is complete, from the parameters that are trained"
-                    f"{names}, and clear gradients after the update: the order of these lines is yours to choose")]
+    """Behind the line that builds what no optimizer has; else the optimizer is built before the loop instead of where it was."""
+    still = [one.name for one in case.survey.parameters if one.change == 0.0 and not one.owned] if case.survey is not None else []
+    if not still:
+        return []
+    change = State("parameters", "adopted", tuple(still))
+    project = Project(sources)
+    at = pages.load("causes", "frozen-parameters").locate(case)
+    source = project.get(at.file)
+    for name in _names(project, case, at.file):
+        edit = _given(source, at.line, name) if source is not None else None
+        if edit is not None:
+            return [offered(__name__, sources, [edit], change)]
+    for step in steps(project, case):
+        edits = _moved(step.source, step)
+        if edits:
+            return [offered(__name__, sources, edits, change, says="Build the optimizer after the model is complete")]
+    return [offered(__name__, sources, None, change, says=f"build the optimizer after the model is complete, from the parameters that are "
+                    f"trained ({', '.join(still[:4])}): the order of these lines is yours to choose")]
+
+
+def _names(project: Project, case: Case, file: str) -> list[str]:
+    """What the optimizers are called in `file`: where they are built, and where they step."""
+    found = []
+    for info in case.configuration.optimizers:
+        source = project.get(info.location.file) if info.location.file == file else None
+        if source is not None:
+            found += [source.segment(one) for one in assigned_names(statement_at(source, info.location.line))]
+    found += [step.optimizer for step in steps(project, case) if step.source.file == file]
+    return list(dict.fromkeys(found))
+
+
+def _given(source: Source, line: int, optimizer: str) -> Edit | None:
+    """The new layers, added to the optimizer behind the statement that binds them."""
+    statement = statement_at(source, line)
+    targets = assigned_names(statement)
+    if statement is None or len(targets) != 1 or not isinstance(getattr(statement, "value", None), ast.Call):
+        return None
+    bound = source.segment(targets[0])
+    if bound == optimizer or not _visible(source, optimizer, statement):
+        return None
+    return source.insert_after(statement, f'{optimizer}.add_param_group({{"params": {bound}.parameters()}})')
+
+
+def _visible(source: Source, name: str, statement: ast.stmt) -> bool:
+    """True if `name` is bound before `statement`: earlier in its function, or as an attribute anywhere in its class."""
+    owner: ast.AST | None = source.class_of(statement) if name.startswith("self.") else source.scope(statement)
+    if owner is None:
+        return False
+    bound = [
+        one for one in ast.walk(owner) if isinstance(one, (ast.Assign, ast.AnnAssign))
+        and any(source.segment(target) == name for target in assigned_names(one))
+    ]
+    return any(name.startswith("self.") or one.lineno < statement.lineno for one in bound)
+
+
+def _moved(source: Source, step: Step) -> list[Edit | None]:
+    """The statement that builds the optimizer, directly before the loop that steps it, where nothing uses it in between."""
+    loops = [one for one in source.above(step.statement) if isinstance(one, (ast.For, ast.While))]
+    loop = loops[-1] if loops else None
+    body = next((block for block in (getattr(source.parents.get(loop), "body", None),) if isinstance(block, list)), []) if loop else []
+    built = next((one for one in body if isinstance(one, ast.Assign) and source.segment(one.targets[0]) == step.optimizer), None)
+    if loop is None or built is None or body.index(built) >= body.index(loop):
+        return []
+    between = body[body.index(built) + 1 : body.index(loop)]
+    root = step.optimizer.partition(".")[0]
+    if not between or any(root in source.names_in(one) for one in between):
+        return []
+    return [source.delete(built), source.insert_before(loop, source.segment(built))]

@@ -22,13 +22,15 @@ Example
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.seeking import node_at
+from stayfinite.catalog.edits.seeking import node_at, statement_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
 from stayfinite.catalog.places import rate
-from stayfinite.catalog.remedy import offered
+from stayfinite.catalog.remedy import location, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Update
@@ -50,6 +52,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     place = rate(case)
     change = Update(rate=0.1)
     if place is None:
+        by_hand = _by_hand(case, sources)
+        if by_hand:
+            return by_hand
         if not case.configuration.optimizers:
             return []
         return [offered(__name__, sources, None, change, says="the source does not show which number the rate is: make it a tenth")]
@@ -61,12 +66,37 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     offers = []
     for factor in (0.1, 0.01):
         says = f"Lower the learning rate from {show(value)} to {show(value * factor)}"
-        offers.append(offered(__name__, sources, [source.replace(node, _written(value * factor))], Update(rate=factor), says=says,
+        offers.append(offered(__name__, sources, [source.replace(node, written(value * factor))], Update(rate=factor), says=says,
                               cost="training takes longer to come as far"))
     return offers
 
 
-def _written(value: float) -> str:
+def written(value: float) -> str:
     """`value` as people write rates: ``0.012``, ``1.2e-05``."""
     text = f"{value:.6g}"
     return text if "e" in text or "." in text else f"{text}.0"
+
+
+_RATE = re.compile(r"(^|_)(lr|rate|eta|alpha|step_?size|learning_?rate)$", re.IGNORECASE)
+
+
+def _by_hand(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
+    """For an update that is written by hand: the number that its line is made with under the name of a rate."""
+    at = location(case)
+    source = Project({at.file: sources[at.file]}).get(at.file) if at.file in sources else None
+    statement = statement_at(source, at.line) if source is not None else None
+    written_there = ast.walk(statement) if statement is not None else ()
+    names = {one.id for one in written_there if isinstance(one, ast.Name) and _RATE.search(one.id)}
+    offers = []
+    for node in ast.walk(source.tree) if source is not None else ():
+        if not isinstance(node, ast.Assign) or source is None:
+            continue
+        for target in node.targets:
+            pairs = zip(target.elts, node.value.elts, strict=False) if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple) \
+                else [(target, node.value)]
+            for name, given in pairs:
+                value = number(given)
+                if isinstance(name, ast.Name) and name.id in names and value:
+                    says = f"Lower the learning rate from {show(value)} to {show(value * 0.1)}"
+                    offers.append(offered(__name__, sources, [source.replace(given, written(value * 0.1))], says=says))
+    return offers if len(offers) == 1 else []

@@ -30,6 +30,7 @@ from stayfinite.records.incident import Case
 
 TITLE = "Give the target mean 0 and deviation 1"
 CURES = ("unscaled-target", "dominant-loss-term", "masked-failure", "optimizer-arithmetic")
+OTHER_LOSS = True
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False

@@ -40,6 +40,7 @@ from stayfinite.records.intervention import Stable
 
 TITLE = "Give the loss logits instead of probabilities"
 CURES = ("log-of-zero", "domain-error", "activation-loss-mismatch", "half-precision-underflow")
+OTHER_LOSS = True
 APPLICABILITY = "safe"
 SAME_FUNCTION = True
 EXAMPLES = ("log-of-zero",)

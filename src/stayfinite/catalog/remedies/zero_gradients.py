@@ -24,9 +24,10 @@ Example
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.seeking import steps
+from stayfinite.catalog.edits.seeking import Step, called, steps
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
@@ -34,15 +35,18 @@ from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 
 TITLE = "Clear the gradients after each update"
-CURES = ("missing-zero-grad",)
+CURES = ("missing-zero-grad", "frozen-parameters")
 APPLICABILITY = "unsafe"
 ON_STEP = False
-EXAMPLES = ("missing-zero-grad",)
+EXAMPLES = ("missing-zero-grad", "ising-sheet")
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """After every update whose optimizer is cleared nowhere in the function."""
     found = steps(Project(sources), case)
+    if case.survey is not None and case.symptom.detector in ("dead-gradient", "stalled-update", "plateau"):
+        return [offered(__name__, sources, moved, says="Clear the gradients after the update, not before it")
+                for step in found if (moved := _cleared_later(step))][:1]
     edits: list[Edit | None] = []
     for step in found:
         clears = f"{step.optimizer}.zero_grad("
@@ -53,3 +57,14 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return [offered(__name__, sources, None, says="gradients are cleared somewhere, but not between this update and the next "
                         "backward pass: call zero_grad there")]
     return [offered(__name__, sources, edits)]
+
+
+def _cleared_later(step: Step) -> list[Edit | None]:
+    """Edits for a call that clears between the backward pass and the update: it moves behind the update."""
+    body = next((block for block in (getattr(step.source.parents.get(step.statement), "body", None),) if isinstance(block, list)), [])
+    before = body[: body.index(step.statement)] if step.statement in body else []
+    backward = max((number for number, one in enumerate(before) if any(called(node) == "backward" for node in ast.walk(one))), default=-1)
+    for one in before[backward + 1 :] if backward >= 0 else ():
+        if isinstance(one, ast.Expr) and called(one.value) == "zero_grad":
+            return [step.source.delete(one), step.source.insert_after(step.statement, step.source.segment(one))]
+    return []

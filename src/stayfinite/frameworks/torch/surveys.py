@@ -80,6 +80,8 @@ class Surveys:
         self._told: set[str] = set()
         self._tried: set[str] = set()
         """Incidents on which experiments were made."""
+        self._cured = False
+        """A remedy was verified: what is told later may be the same failure in another guise, and no time is spent on it."""
         self._taken = 0
         self._not_before = 0
         self._spent = 0.0
@@ -158,6 +160,7 @@ class Surveys:
                 results.append((case.symptom, examined))
                 if examined.incident is not None and (examined.certain or examined.incident.id in self._parts):
                     self._tried.add(examined.incident.id)
+                    self._cured = self._cured or any(one.verdict == "verified" for one in examined.incident.diagnosis.remedies)
         finally:
             wrong = inquiry.finish()
         self._spent += (took := time.monotonic() - started)
@@ -183,7 +186,7 @@ class Surveys:
             case, self._listener, repeatable=reason, makings=lambda located: self._makings(located, scene.frame),
             budget=max(0.0, self._options.budget - self._spent) if inquiry is not None and not trial else 0.0,
             try_out=None if trial else self._trier(case), suspected=self._parts,
-            sources=None if trial else user_sources(self._options), tried=self._tried,
+            sources=None if trial or self._cured else user_sources(self._options), tried=self._tried,
         )
         answer: Outcome | None = None
         while True:

@@ -1,0 +1,76 @@
+"""Divide by 1 where a column has no spread.
+
+What it changes
+---------------
+Where data are divided by their deviation or range, a deviation of 0 becomes 1: the column stays at 0 instead of 0 / 0.
+
+When it helps
+-------------
+A sensor that hangs, a feature that is constant in one group or one fold.
+
+What it may cost
+----------------
+Nothing: where the deviation is not 0, the values are the same.
+
+Example
+-------
+::
+
+    spread = x.std(axis=0)
+    x = (x - x.mean(axis=0)) / (spread + (spread == 0))
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog import pages
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.catalog.remedy import chosen, location, offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.incident import Case
+
+TITLE = "Divide by 1 where there is no spread"
+CURES = ("zero-variance-feature", "degenerate-normalization", "division-by-zero", "single-element-variance")
+APPLICABILITY = "safe"
+SAME_FUNCTION = True
+ON_STEP = False
+EXAMPLES = ("engine-wear",)
+
+_SPREADS = frozenset({"std", "ptp", "var", "amax", "max", "nanstd", "mad", "sem", "quantile", "iqr", "sum", "norm"})
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """Where the line that the cause names divides by a spread, before any tensor operator saw it."""
+    project = Project(sources)
+    if case.origin is not None and case.origin.op == "div" and case.origin.phase not in ("data", "load"):
+        return []  # there the divisor of the very operator is chosen
+    for name in CURES[:2]:
+        at = pages.load("causes", name).locate(case)
+        for place in (at, location(case)):
+            source = project.get(place.file)
+            divisor = _divisor(source, project, place.line) if source is not None else None
+            if source is not None and divisor is not None:
+                return [offered(__name__, sources, chosen(source, divisor, "({x} + ({x} == 0))", "spread", "scale"))]
+    return []
+
+
+def _divisor(source: Source, project: Project, line: int) -> ast.expr | None:
+    """What is divided by on that line, if it is a spread."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and node.lineno <= line <= (node.end_lineno or 0):
+            for made in project.made(source, node.right):
+                if any(_spread(one) for one in ast.walk(made.value)):
+                    return node.right
+    return None
+
+
+def _spread(node: ast.AST) -> bool:
+    """True for a deviation or range: a method or function of such a name, or pandas' ``transform("std")``."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    words = [one.value for one in node.args if isinstance(one, ast.Constant)]
+    return name in _SPREADS or any(isinstance(word, str) and word in _SPREADS for word in words)

@@ -1,0 +1,78 @@
+"""Leave out an activation that the output cannot use.
+
+What it changes
+---------------
+The activation behind the last layer is taken away; a softmax over a single score becomes a sigmoid.
+
+When it helps
+-------------
+A regression ends with a ReLU and its targets are negative; each layer of a loop is followed by an activation, the last one
+too; a softmax over one unit is 1 whatever the network says.
+
+What it may cost
+----------------
+The output is no longer bound to the range of the activation.
+
+Example
+-------
+::
+
+    return self.out(hidden).squeeze(-1)              # was torch.relu(self.out(hidden))
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.catalog.edits.views import attribute_value, view
+from stayfinite.catalog.remedy import offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.fix import Edit
+from stayfinite.records.incident import Case
+
+TITLE = "Leave out the activation of the output"
+CURES = ("activation-loss-mismatch",)
+APPLICABILITY = "unsafe"
+BREADTH = 1
+ON_STEP = False
+EXAMPLES = ("winter-nights",)
+
+_ACTIVATIONS = frozenset({"relu", "sigmoid", "tanh", "softmax", "softplus", "elu", "leaky_relu", "gelu", "silu", "hardtanh"})
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """Where the activation at the origin is called, or built."""
+    if case.origin is None or case.origin.op not in _ACTIVATIONS:
+        return []
+    source = Project(sources).get(case.origin.location.file)
+    if source is None:
+        return []
+    line = case.origin.location.line
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Call) or not node.lineno <= line <= (node.end_lineno or 0):
+            continue
+        built = attribute_value(source, node.func) if isinstance(node.func, ast.Attribute) else None
+        if isinstance(built, ast.Call):
+            edits = _rebuilt(source, built, case.origin.op)
+            if edits:
+                return [offered(__name__, sources, edits, cost="it is another network: train it again")]
+        seen = view(source, node)
+        if seen is not None and seen.name == case.origin.op and seen.first is not None and seen.spelled in ("function", "method"):
+            kept = source.operand(seen.first) if seen.spelled == "function" else source.segment(seen.first)
+            text = kept if case.origin.op != "softmax" else f"{source.operand(seen.first)}.sigmoid()"
+            return [offered(__name__, sources, [source.replace(node, text)], cost="it is another network: train it again")]
+    return [offered(__name__, sources, None, says="the source does not show where this activation is chosen: leave it out")]
+
+
+def _rebuilt(source: Source, built: ast.Call, kind: str) -> list[Edit | None]:
+    """The constructor of the activation, or of a chain that ends with it."""
+    dotted = source.qualified(built.func)
+    if dotted == "torch.nn.Sequential" and built.args and isinstance(built.args[-1], ast.Call):
+        return _rebuilt(source, built.args[-1], kind)
+    if dotted.startswith("torch.nn.") and dotted.rpartition(".")[2].lower() == kind.replace("_", ""):
+        name, imports = source.spelled(f"torch.nn.{'Sigmoid' if kind == 'softmax' else 'Identity'}", built)
+        return [source.replace(built, f"{name}()"), *imports]
+    return []

@@ -1,0 +1,62 @@
+"""Normalise what an activation is given.
+
+What it changes
+---------------
+The argument of the activation is brought to mean 0 and deviation 1 over the features of each sample (layer normalisation
+without parameters of its own), so that it falls where the activation has a slope.
+
+When it helps
+-------------
+A sigmoid or tanh is saturated, or a stack of them hands back next to nothing; units of a ReLU are below 0 for every sample.
+
+What it may cost
+----------------
+The scale of each sample is lost, which may carry information. It is another network: train it again.
+
+Example
+-------
+::
+
+    x = torch.sigmoid(F.layer_norm(layer(x), layer(x).shape[-1:]))
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.catalog.edits.views import view
+from stayfinite.catalog.remedy import chosen, offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.fix import Edit
+from stayfinite.records.incident import Case
+
+TITLE = "Normalise what the activation is given"
+CURES = ("vanishing-gradient", "saturated-activation", "dead-relu")
+APPLICABILITY = "unsafe"
+BREADTH = 1
+ON_STEP = False
+EXAMPLES = ("point-cloud-sets",)
+
+_ACTIVATIONS = frozenset({"relu", "sigmoid", "tanh", "elu", "gelu", "silu", "softplus"})
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """Every activation that is called at the line of the origin, on more than one feature."""
+    if case.origin is None or case.origin.op not in _ACTIVATIONS:
+        return []
+    shapes = [one.shape for one in case.origin.inputs if one.shape]
+    source = Project(sources).get(case.origin.location.file)
+    if source is None or (shapes and shapes[0][-1] < 2):
+        return []
+    edits: list[Edit | None] = []
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Call) or node.lineno != case.origin.location.line:
+            continue
+        seen = view(source, node)
+        if seen is not None and seen.name == case.origin.op and seen.first is not None and seen.spelled in ("function", "method"):
+            name, imports = source.spelled("torch.nn.functional.layer_norm", node)
+            normed = chosen(source, seen.first, name + "({x}, {x}.shape[-1:])")
+            edits += [*normed, *imports]
+    return [offered(__name__, sources, edits, cost="it is another network: train it again")] if edits else []

@@ -1,0 +1,145 @@
+"""Patches for trainings that stand still, and for state that was bad before: word for word."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from catalog.finite_cases import barrier, finite, weight
+from catalog.patching import ZERO, born, changed_lines, marked, proposals
+from catalog.writing import configuration, stats
+
+from stayfinite.catalog.edits.changes import patched
+from stayfinite.records.incident import Case, Configuration, OptimizerInfo, Symptom
+from stayfinite.records.location import Location
+from stayfinite.records.survey import Survey
+
+HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
+
+
+def added(remedy: str, case: Case, text: str) -> list[list[str]]:
+    """The new lines of each patch of `remedy`, without their indentation."""
+    found = []
+    for offer in proposals(remedy, case, {"train.py": text}):
+        if offer.fix is not None:
+            after = patched({"train.py": text}, offer.fix)["train.py"]
+            found.append([line[2:].strip() for line in changed_lines(text, after) if line.startswith("+")])
+    return found
+
+
+def still(case: Case, detector: str = "plateau", **rest: object) -> Case:
+    return msgspec.structs.replace(case, symptom=Symptom(detector, 60, "loss", 2.3), **rest)
+
+
+def at_mark(body: str, op: str, **rest: object) -> tuple[Case, str]:
+    text, place = marked(HEAD + body + "\n")
+    return still(born(place, op, stats("h", (32, 64)), output=stats("out", (32, 64)), phase="backward"), **rest), text
+
+
+STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «torch.sigmoid(layer(x))»\n    return x"
+
+
+@pytest.mark.parametrize(("remedy", "body", "op", "expected"), [
+    ("leave-out-activation", "return_ = «torch.relu(self.out(h))».squeeze(-1)", "relu", [["return_ = self.out(h).squeeze(-1)"]]),
+    ("leave-out-activation", "y = «self.out(h).relu()»", "relu", [["y = self.out(h)"]]),
+    ("leave-out-activation", "y = «F.softmax(a + b, dim=1)»", "softmax", [["y = (a + b).sigmoid()"]]),
+    ("leave-out-activation", "class Net(nn.Module):\n    def __init__(self):\n"
+     "        self.body = nn.Sequential(nn.Linear(4, 1), nn.ReLU())\n\n    def forward(self, x):\n        return «self.body(x)»", "relu",
+     [["self.body = nn.Sequential(nn.Linear(4, 1), nn.Identity())"]]),
+    ("leave-out-activation", "y = «F.relu(a)» + F.gelu(b)", "exp", []),
+    ("normalise-before-activation", STACK, "sigmoid",
+     [["value = layer(x)", "x = torch.sigmoid(F.layer_norm(value, value.shape[-1:]))"]]),
+    ("average-the-sum", "pooled = h.sum(dim=1)\npooled = «torch.tanh(pooled)»", "tanh", [["pooled = h.mean(dim=1)"]]),
+    ("average-the-sum", "z = «torch.tanh(torch.sum(h, 1))»", "tanh", [["z = torch.tanh(torch.mean(h, 1))"]]),
+    ("average-the-sum", "z = «torch.tanh(h.sum())»", "tanh", []),  # everything in one number: not a pool
+    ("add-a-skip-connection", STACK, "sigmoid", [["x = x + F.relu(layer(x))"], ["x = x + 0.3 * F.relu(layer(x))"]]),
+    ("add-a-skip-connection", STACK.replace("x = «", "y = «"), "sigmoid", []),
+    ("add-a-skip-connection", "x = «torch.sigmoid(layer(x))»", "sigmoid", []),  # no stack: shapes may differ
+    ("use-gated-cells", "rnn = nn.RNN(8, 16, batch_first=True)\nh = «torch.tanh(x)»", "tanh",
+     [["rnn = nn.GRU(8, 16, batch_first=True)"]]),
+    ("use-gated-cells", 'rnn = nn.RNN(8, 16, nonlinearity="relu")\nh = «torch.tanh(x)»', "tanh", []),
+    ("guard-the-spread", "x = (t - t.mean(0)) / «t.std(0)»", "input",
+     [["spread = t.std(0)", "x = (t - t.mean(0)) / (spread + (spread == 0))"]]),
+    ("guard-the-spread", "s = t.std(axis=0)\nx = «(t - t.mean(axis=0)) / s»", "input",
+     [["x = (t - t.mean(axis=0)) / (s + (s == 0))"]]),
+    ("guard-the-spread", 'z = t / «g.transform("std")»', "input",
+     [['spread = g.transform("std")', "z = t / (spread + (spread == 0))"]]),
+    ("guard-the-spread", "x = «t / 16»", "input", []),
+    ("count-from-one", "def step(self):\n    m = a / «(1 - b ** t)»\n    v = c / (1 - d ** t)\n", "div",
+     [["m = a / (1 - b ** (t + 1))", "v = c / (1 - d ** (t + 1))"]]),
+    ("count-from-one", "m = a / «(1 - b ** 2)»", "div", []),
+])
+def test_patches(remedy: str, body: str, op: str, expected: list[list[str]]) -> None:
+    case, text = at_mark(body, op)
+    if remedy == "guard-the-spread":
+        case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, phase="data"))
+    assert added(remedy, case, text) == expected
+
+
+def optimizer_at(text: str, words: str) -> OptimizerInfo:
+    line = next(number for number, one in enumerate(text.split("\n"), 1) if words in one)
+    return OptimizerInfo("Adam", rates=(1e-3,), location=Location("train.py", line))
+
+
+LATE = HEAD + """model = nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 2))
+opt = torch.optim.Adam(model.parameters())
+model[1] = nn.Linear(8, 5)
+for x, y in loader:
+    opt.zero_grad()
+    F.cross_entropy(model(x), y).backward()
+    opt.step()
+"""
+
+
+def late(text: str, built: int) -> Case:
+    survey = Survey(parameters=(weight("0.weight", 0.0, change=0.0, owned=True), weight("1.weight", 0.1, change=0.0, owned=False)))
+    known = Configuration(optimizers=(optimizer_at(text, "Adam("),), built_late_at=Location("train.py", built))
+    return finite(survey, detector="dead-gradient", configuration=known)
+
+
+def test_layers_that_no_optimizer_has_are_handed_over() -> None:
+    line = LATE.split("\n").index("model[1] = nn.Linear(8, 5)") + 1
+    assert added("hand-over-parameters", late(LATE, line), LATE) == [['opt.add_param_group({"params": model[1].parameters()})']]
+
+
+def test_an_optimizer_that_was_built_too_early_is_built_before_the_loop() -> None:
+    text = LATE.replace("model[1] = nn.Linear(8, 5)", "rebuild(model)")
+    line = text.split("\n").index("rebuild(model)") + 1
+    fix = next(one.fix for one in proposals("hand-over-parameters", late(text, line), {"train.py": text}) if one.fix is not None)
+    assert "rebuild(model)\nopt = torch.optim.Adam(model.parameters())\nfor x, y" in patched({"train.py": text}, fix)["train.py"]
+    used = text.replace("rebuild(model)\n", "rebuild(model)\nsched = StepLR(opt, 3)\n")
+    assert added("hand-over-parameters", late(used, line), used) == []  # something has it already
+
+
+def test_gradients_are_cleared_behind_the_update() -> None:
+    text = HEAD + "for x in data:\n    net(x).sum().backward()\n    opt.zero_grad()  # every step\n    opt.step()\n"
+    case = finite(Survey(), detector="dead-gradient", configuration=configuration())
+    assert added("zero-gradients", case, text) == [["opt.zero_grad()"]]
+    after = patched({"train.py": text}, next(o.fix for o in proposals("zero-gradients", case, {"train.py": text}) if o.fix))["train.py"]
+    assert after.endswith("    net(x).sum().backward()\n    opt.step()\n    opt.zero_grad()\n")
+
+
+@pytest.mark.parametrize(("line", "expected"), [
+    ("error = predicted.data - y", ["error = predicted - y"]),
+    ("error = net(x).detach() - y", ["error = net(x) - y"]),
+    ("error = held - y", None),
+])
+def test_what_was_cut_off_is_joined(line: str, expected: list[str] | None) -> None:
+    text = HEAD + line + "\n"
+    cut = barrier("detach", location=Location("train.py", 6), detached=True, parameters=("net.0.weight",))
+    case = finite(Survey(barriers=(cut,), parameters=(weight("net.0.weight", None, owned=True),)), detector="dead-gradient")
+    assert added("keep-in-the-graph", case, text) == ([expected] if expected else [])
+
+
+def test_state_that_was_loaded() -> None:
+    text = HEAD + 'state = torch.load(path)\nnet.load_state_dict(state["net"])\nif resume:\n    optimizer.load_state_dict(state["opt"])\n'
+    case = born(Location("train.py", 7), "input", ZERO, phase="load")
+    assert added("reload-checkpoint", case, text) == [[
+        'net.load_state_dict({name: value for name, value in state["net"].items() if value.isfinite().all()}, strict=False)'
+    ]]
+    assert added("reset-moments", case, text) == [["pass"]]
+
+
+def test_a_rate_in_an_update_by_hand() -> None:
+    text = HEAD + "RATE, MOMENTUM = 0.4, 0.9\nfor p in net.parameters():\n    p.data.sub_(RATE * p.grad)\n"
+    case = msgspec.structs.replace(born(Location("train.py", 8), "sub", ZERO), configuration=Configuration())
+    assert added("lower-learning-rate", case, text) == [["RATE, MOMENTUM = 0.04, 0.9"]]
