@@ -260,6 +260,17 @@ def test_values_of_a_named_tensor_are_filled_wherever_it_is_made(way: Callable[[
     assert one.effect().applied > 0 and torch.isnan(result[BAD]).all()
 
 
+def test_what_has_no_name_of_its_own_is_met_where_models_are_given_it() -> None:
+    table, model = data(3 * SIZE, 3), linear()
+    rows = torch.arange(SIZE)
+    step = lambda: model(table[rows])  # noqa: E731
+    assert torch.isnan(step()[BAD]).all()
+    result, one = perform(Values("input", "filled"), given_for(model, table=table), step)
+    assert one.effect().applied > 0 and not one.effect().refused and torch.isfinite(result).all()
+    _, one = perform(Values("reading", "filled"), given_for(model, table=table), step)
+    assert "`reading` is no name" in one.effect().refused
+
+
 def test_filled_takes_the_mean_of_what_is_left_of_a_column() -> None:
     x = torch.tensor([[1.0, 1e20], [3.0, 2.0], [float("nan"), 6.0]])
     seen, _ = perform(Values("x", "filled", above=1e19), given_for(linear(), x=x), lambda: x + 0.0)

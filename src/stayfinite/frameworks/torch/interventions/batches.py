@@ -8,11 +8,12 @@ tensors are never written.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 
 import torch
@@ -196,9 +197,10 @@ class Changed(Substituted):
         # what is an expression (`table[i : i + 50]`) is reached through the name it begins with
         names = [name if name in bound else _root(name) for name in (intervention.name, *intervention.also) if name]
         self._known = [(name, bound[name].detach().clone()) for name in names if name in bound]
-        if len(self._known) < len(names):
-            missing = next(name for name in names if name not in bound)
-            self.refused = f"`{missing}` is no name of the code that takes the steps"
+        missing = [name for name in names if name not in bound]
+        self._by_models = not names or any(_is_argument(name, given.subjects.roots) for name in missing)
+        if missing and not self._by_models:
+            self.refused = f"`{missing[0]}` is no name of the code that takes the steps"
 
     def rebind(self, names: dict[str, Any], items: list[Any]) -> tuple[dict[str, Any], list[Any]]:
         if not self.refused:  # of several passes each has a batch of its own
@@ -211,10 +213,10 @@ class Changed(Substituted):
         return next((name for name, known in self._known if _is_same(value, known)), "")
 
     def entered(self) -> AbstractContextManager[Any]:
-        if self._known:
-            return Calls(self)
         stack = ExitStack()
-        for root in self.given.subjects.roots:
+        if self._known:
+            stack.enter_context(Calls(self))
+        for root in self.given.subjects.roots if self._by_models else ():
             stack.callback(root.register_forward_pre_hook(self._given_to, with_kwargs=True).remove)
         return stack
 
@@ -288,6 +290,15 @@ def _scaled(columns: Tensor, what: Values) -> Tensor:
     spread = 1.4826 * (new - middle).abs().median(0).values
     spread = torch.where(spread > 0, spread, new.std(0, correction=0))
     return torch.minimum(torch.maximum(new, middle - 4 * spread), middle + 4 * spread)
+
+
+def _is_argument(name: str, roots: Sequence[nn.Module]) -> bool:
+    """True if a model calls something by `name` that it is given: what has no name of the script's own, ``model(table[rows])``."""
+    for root in roots:
+        with suppress(TypeError, ValueError):
+            if name in inspect.signature(root.forward).parameters:
+                return True
+    return False
 
 
 def _root(name: str) -> str:
