@@ -16,7 +16,7 @@ class Inspector(nn.Module):
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
-        self.output = nn.Softmax(dim=1)
+        self.output = nn.Softmax(dim=1)  # <- fault
 
     def forward(self, x):
         return self.output(self.body(x))  # <- fault

@@ -8,7 +8,7 @@ from torch import nn
 
 def stars(count):
     mass = 0.3 + 1.7 * torch.rand(count)
-    luminosity = 3.8e26 * mass**3.5
+    luminosity = 3.8e26 * mass**3.5  # <- fault
     temperature = 5800 * mass**0.55 + 60 * torch.randn(count)
     colour = 4600 / temperature + 0.01 * torch.randn(count)
     return torch.stack([(temperature - 5800) / 1500, (colour - 0.8) / 0.2], dim=1), luminosity[:, None]  # <- fault

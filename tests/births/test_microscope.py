@@ -36,6 +36,7 @@ STYLES: dict[str, tuple[str, str]] = {
     "a callable": ("class Log:\n    def __call__(self, x):\n        x = x - 1\n        x = np.log(x)  # here\n        return x\n"
                    "def make():\n    for t in [Log(), np.abs]:\n        x = t(np.ones(2)) if t is not np.abs else t(x)\n"
                  "    return x\n", "log"),
+    "a number of a library": ("def pad(x):\n    return np.append(x, np.nan)  # here\ndef make():\n    return pad(np.ones(2))\n", ""),
     "a framework": ("def make():\n    x = torch.ones(3, 2)\n    x = (x - x.mean(0)) / x.std(0)  # here\n    return x\n", "div"),
     "a table": ("def make():\n    f = pd.DataFrame({'a': [1.0, 2.0], 'b': [0.0, 1.0]})\n    f['c'] = f['a'] / f['b']  # here\n"
                 "    return f[['a', 'c']].to_numpy()\n", "div"),
@@ -134,6 +135,24 @@ def test_whole_numbers_that_leave_their_range_are_noted(line: str, tmp_path: Pat
     with Microscope() as scope:
         module.make()
     assert [one.line for one in scope.wraps] == ([number] if "b" in line else [])
+
+
+def test_whole_numbers_are_noted_where_their_mean_is_returned(tmp_path: Path) -> None:
+    source = ("def power(a):\n    return (a * a).mean()  # here\n"
+              "def make():\n    return np.log(power(np.array([200, 200], dtype='int16')))\n")
+    module, number = _module(tmp_path / "user.py", source)
+    with Microscope() as scope:
+        value = module.make()
+    assert [one.line for one in scope.wraps] == [number]
+    assert tell(scope, scope.of(value)[0], lambda path: path, "setup").wrapped_at.line == number
+
+
+def test_what_is_masked_is_not_there(tmp_path: Path) -> None:
+    source = "def make():\n    x = np.ma.masked_invalid([1.0, np.nan])\n    y = x * 1\n    z = y.filled(np.inf)  # here\n    return z\n"
+    module, number = _module(tmp_path / "user.py", source)
+    with Microscope() as scope:
+        value = module.make()
+    assert [one.line for one in scope.roots(scope.of(value)[0])] == [number]
 
 
 def test_the_part_of_a_long_statement_is_told(tmp_path: Path) -> None:

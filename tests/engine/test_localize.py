@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from stayfinite.engine.localize import localize
 from stayfinite.records.incident import ExceptionInfo, Symptom
@@ -164,6 +165,17 @@ def test_a_mask_kept_as_a_buffer_is_innocent_and_its_softmax_is_not() -> None:
         sinks=(sink("loss", 2),),
     )
     assert localize(trace, symptom()).origin.op == "softmax"
+
+
+@pytest.mark.parametrize(("kind", "op"), [("buffer", "sub"), ("batch", "input")])
+def test_what_is_kept_and_holds_nothing_else_is_a_mask_whoever_reads_it(kind: str, op: str) -> None:
+    masked = msgspec.structs.replace(stats("scores", neginf=3), max=0.0)
+    leaf = Leaf(kind=kind, name="forbidden", stats=masked, read_by=1)
+    trace = Trace(
+        calls=(passing(1, -1, kind="sub", inputs=(masked, masked), output=stats("output", nan=3)),), leaves=(leaf,),
+        sinks=(sink("loss", 1),),
+    )
+    assert localize(trace, symptom()).origin.op == op
 
 
 def test_infinite_features_are_no_mask() -> None:

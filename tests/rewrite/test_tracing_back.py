@@ -34,6 +34,9 @@ RATES = {
     "a base class": "class B:\n    def __init__(self, lr):\n        self.lr = lr\nclass T(B):\n    def __init__(self):\n"
                     "        super().__init__(0.5)  # here\n    def build(self):\n        opt = SGD(model.parameters(), lr=self.lr)\n",
     "a function's result": "def rate():\n    return 0.5  # here\nopt = SGD(model.parameters(), lr=rate())\n",
+    "settings read back": "config = {'optim': {'lr': 0.5}}  # here\nmine = json.loads(json.dumps(config))\nspec = mine['optim']\n"
+                          "opt = SGD(model.parameters(), **spec)\n",
+    "rates in turn": "def fit(lr):\n    opt = SGD(model.parameters(), lr=lr)\nfor lr in (0.5, 0.6):  # here\n    fit(lr)\n",
     "a tuple": "lr, steps = 0.5, 100  # here\nopt = SGD(model.parameters(), lr=lr)\n",
 }
 TABLES = {
@@ -102,6 +105,24 @@ def test_a_batch_is_followed_to_what_it_is_cut_from(style: str, tmp_path: Path) 
     call = next(node for node in ast.walk(source.tree)
                 if isinstance(node, ast.Call) and node.lineno == start and getattr(node.func, "id", "") == "f")
     assert lines(back(found, source, call.args[0]), "table")[:1] == [line_of(text, "here")]
+
+
+PREPARED = {
+    "what a function brings along": ("def load():\n    y = log(raw)  # here\n    return x, y\na, b = load()\nb\n", False),
+    "what a function is given": ("def tensor(v):\n    return asarray(v)\nb = tensor(raw)  # here\nb\n", True),
+}
+
+
+@pytest.mark.parametrize("style", PREPARED)
+def test_a_function_is_the_place_if_it_makes_the_data_and_not_if_it_hands_them_on(style: str, tmp_path: Path) -> None:
+    text, is_call = PREPARED[style]
+    found, source = project(tmp_path, text)
+    last = source.tree.body[-1]
+    assert isinstance(last, ast.Expr)
+    told = [(role, part.lineno) for one in back(found, source, last.value)
+            for role, part in roles(one, lambda name: False, lambda name: name in found.functions)]
+    assert next(line for role, line in told if role in ("table", "made")) == line_of(text, "here")
+    assert any(role == "call" for role, _ in told) == is_call
 
 
 def test_other_files_are_looked_into(tmp_path: Path) -> None:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 import torch
 from torch import nn
 
@@ -99,3 +105,39 @@ def test_the_place_is_that_of_the_update_where_nothing_is_cleared_nearby() -> No
         clearing.cleared(head, to_none=True)
         _step(clearing, encoder, None)
     assert clearing.place(encoder).line == 8
+
+
+STEPS = {
+    "in a function that the step calls": ("def clear(c, a):\n    c.cleared(a, to_none=True)  # here\n"
+                                          "def step(c, a, b, take):\n    clear(c, a)\n    take(c, a, b)\n"),
+    "in another step": "def other(c, a):\n    c.cleared(a, to_none=True)\ndef step(c, a, b, take):\n    take(c, a, b)  # here\n",
+}
+
+
+@pytest.mark.parametrize("style", STEPS)
+def test_the_line_that_clears_for_this_step_is_the_place(style: str, tmp_path: Path) -> None:
+    path = tmp_path / "user.py"
+    path.write_text(STEPS[style])
+    module = ModuleType("user")
+    exec(compile(path.read_text(), str(path), "exec"), vars(module))
+
+    def here() -> Location:
+        frame = sys._getframe()
+        while frame.f_code.co_filename != str(path):
+            assert frame.f_back is not None
+            frame = frame.f_back
+        return Location("user.py", frame.f_lineno, function=frame.f_code.co_qualname)
+
+    clearing, (head, body) = Clearing(here), _optimizers()
+
+    def take(clearing: Clearing, head: torch.optim.Optimizer, body: torch.optim.Optimizer) -> None:
+        _step(clearing, head, None, first=True)
+        _step(clearing, body, None, first=False)
+
+    other: Callable[..., None] | None = vars(module).get("other")
+    for _ in range(3):
+        if other is not None:
+            other(clearing, head)
+        module.step(clearing, head, body, take)
+    wanted = next(n for n, line in enumerate(path.read_text().splitlines(), 1) if line.endswith("# here"))
+    assert clearing.left(body) and clearing.place(body).line == wanted

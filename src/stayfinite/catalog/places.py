@@ -29,6 +29,18 @@ def made(
     return best.location if best is not None else None
 
 
+def layer(case: Case, kind: str, at: Location, *, last: bool = False) -> Location:
+    """The line that builds the activation `kind` which ran at `at`, if it is a module: `at` only calls it then, and names it
+    nowhere. Of equally near ones the first, or the `last`."""
+    plain = kind.replace("_", "").lower()
+    if not at.file or plain in re.sub(r"\W|_", "", at.code).lower():
+        return at
+    able = [one for one in case.makings if one.of == "operand" and one.by == "layer"
+            and re.search(rf"(^|\W){plain}\(", one.location.expression[:40].lower())]
+    able.sort(key=lambda one: (one.far, -one.location.line if last else one.location.line))
+    return able[0].location if able else at
+
+
 def single_row(case: Case) -> bool:
     """True if the batch holds one sample, as the last one of a data set may."""
     if case.batch_size == 1:
@@ -66,13 +78,16 @@ def _plain(name: str) -> str:
 
 
 def labels(case: Case, name: str) -> Location | None:
-    """The line that computes the labels or indices `name`, or writes some of them. A name that nothing has is that of an
-    operator's argument: the first thing the line was given is meant."""
-    for known in (*_spellings(name), *(one.name for one in case.makings[:1] if one.of == "operand")):
-        found = (made(case, "operand", "write", "made", "table", name=known)
-                 or made(case, "batch", "write", "made", "table", name=known))
-        if found is not None:
-            return found
+    """The line that computes the labels or indices `name`, or writes some of them; one of the user's functions that numbers
+    things is no line that calls it. A name that nothing has is that of an operator's argument: the first thing the line was
+    given is meant."""
+    calls = {one.location for one in case.makings if one.by == "call"}
+    for fits in (lambda one: one.location not in calls, None):
+        for known in (*_spellings(name), *(one.name for one in case.makings[:1] if one.of == "operand")):
+            found = (made(case, "operand", "write", "made", "table", name=known, fits=fits)
+                     or made(case, "batch", "write", "made", "table", name=known, fits=fits))
+            if found is not None:
+                return found
     return None
 
 

@@ -7,9 +7,11 @@ import re
 from stayfinite.catalog.clues import dtypes, phase, scalars, source_text
 from stayfinite.catalog.dtypes import DtypeFacts, dtype_facts
 from stayfinite.records.incident import Case
+from stayfinite.records.numbers import to_float
 from stayfinite.records.trace import Flush
 
 HALF = frozenset({"float16", "bfloat16"})
+_GUARDS = frozenset({"add", "clamp", "max"})
 _NUMBER = re.compile(r"(?<![\w.])(\d+\.?\d*[eE]-\d+|0?\.0\d+)")
 
 
@@ -36,7 +38,14 @@ def lost_epsilon(case: Case) -> float | None:
     narrow = narrowest(case)
     if narrow is None:
         return None
-    return next((value for value in epsilons(case) if 0.0 < value <= narrow.smallest / 2.0), None)
+    return next((value for value in (*epsilons(case), *_added(case)) if 0.0 < value <= narrow.smallest / 2.0), None)
+
+
+def _added(case: Case) -> tuple[float, ...]:
+    """What was added, whatever it is called, to the 0 that the origin met. A sum of two numbers of the format is never lost to
+    it (IEEE 754: it is a multiple of the smallest number), so one of them was none."""
+    lost = flush_behind(case)
+    return (to_float(lost.largest),) if lost is not None and lost.kind in _GUARDS else ()
 
 
 def flush_behind(case: Case) -> Flush | None:

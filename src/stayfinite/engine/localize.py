@@ -211,11 +211,14 @@ def _reading(graph: _Graph, node: int) -> int:
 
 def _is_mask(graph: _Graph, node: int, region: set[int]) -> bool:
     """True if leaf `node` holds infinities of one kind only and the call that turned it into harm is one that expects
-    them: an additive attention mask kept as a buffer or handed over with the batch."""
+    them: an additive attention mask kept as a buffer or handed over with the batch. What was kept and holds nothing but 0 beside
+    them is a mask whoever reads it."""
     leaf = graph.leaf(node)
     if leaf.kind not in ("buffer", "batch", "other") or leaf.stats.nan or leaf.stats.posinf:
         return False
     turned = _turning(graph, node, region)
+    if turned is not None and leaf.kind != "batch" and leaf.stats.min == 0.0 == leaf.stats.max:
+        return True
     return turned is not None and turned.kind in _MASK_READERS
 
 

@@ -182,11 +182,12 @@ class Birth(msgspec.Struct, frozen=True):
 
 
 Role = Literal["constant", "default", "cast", "reserve", "draw", "loader", "sum", "divide", "layer", "filter", "table", "made",
-               "rebind", "write"]
+               "rebind", "write", "call"]
 """What a line does: a number in the source; what a parameter, a field or an option is unless it is told; a conversion to a
 half-precision format; memory nobody wrote; numbers drawn or filled in; batches; an addition over many; a division; a layer; a
 test that lets items pass; the whole of what batches are cut from; any other computation; a name that is given something else
-later; a number written into a part of something."""
+later; a number written into a part of something; a function of the user's that is given something and returns what it made of
+it."""
 Subject = Literal["operand", "batch", "rate", "weight", "loop", "saved", "parameters", "state", "start"]
 """What a slice began with: an operand of the failing operation, a tensor of the step's batch, the rate of an optimizer, the
 weights of a loss, the loop that takes the steps, a state that was saved, the parameters an optimizer was

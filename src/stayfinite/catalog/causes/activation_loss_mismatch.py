@@ -35,6 +35,7 @@ from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite, origin_location
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.operator_predictions import at
+from stayfinite.catalog.places import layer
 from stayfinite.catalog.surveyed import MOSTLY, NOTHING_LEARNED, same_line, share_of_units, surveyed
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -64,12 +65,12 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "pr
 
 
 def locate(case: Case) -> Location:
-    """The line of the activation that made the prediction."""
+    """The line of the activation that made the prediction; where it is a module, the one that builds it."""
     worst = _worst(case)
     if worst is None:
         return origin_location(case)
     loss = worst[0]
-    return loss.made_at if loss.made_at.file else loss.location
+    return layer(case, loss.made_by, loss.made_at, last=True) if loss.made_at.file else loss.location
 
 
 def evidence(case: Case) -> list[Evidence]:

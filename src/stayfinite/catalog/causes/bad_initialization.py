@@ -32,7 +32,7 @@ from __future__ import annotations
 import re
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import origin_location
+from stayfinite.catalog.clues import inputs, origin_location
 from stayfinite.catalog.histories import growth, growth_bits, slope, told, too_large
 from stayfinite.catalog.places import made
 from stayfinite.catalog.scales import absurd_start, data_scale, initial_excess, parameter_scale
@@ -61,7 +61,25 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "pr
 
 def locate(case: Case) -> Location:
     """The line that draws the weights the failing operation reads, or some of the model; else the operation."""
-    return made(case, "operand", "draw", fits=_fills_weight) or made(case, "start", "draw") or origin_location(case)
+    return (
+        made(case, "operand", "draw", fits=_fills_weight)
+        or next((place for name in _weights_read(case) if (place := made(case, "operand", "draw", name=name)) is not None), None)
+        or made(case, "start", "draw", fits=lambda one: one.name.rpartition(".")[2] == _largest_of(case))
+        or made(case, "start", "draw")
+        or origin_location(case)
+    )
+
+
+def _weights_read(case: Case) -> list[str]:
+    """What the failing operation reads that nothing in the step has made, and that is no data."""
+    data = {stats.name for stats in (*case.batch, *case.trace.model_inputs)}
+    return [stats.name for stats in inputs(case) if len(stats.shape) > 1 and not stats.made_by and stats.name not in data]
+
+
+def _largest_of(case: Case) -> str:
+    """Last name of the weight that is most too large."""
+    worst = max(case.parameters, key=initial_excess, default=None)
+    return worst.name.rpartition(".")[2] if worst is not None else ""
 
 
 def _fills_weight(one: Making) -> bool:

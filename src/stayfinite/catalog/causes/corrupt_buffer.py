@@ -60,6 +60,8 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"it was bad in the {made_by(case)} already", -6.0, "checkpoint"))
     elif case.symptom.step == 0 and case.configuration.checkpoint is not None and not case.configuration.loaded_finite:
         found.append(Evidence("it may have come with the state that was loaded", -3.0, "checkpoint"))
+    if made(case, "weight", "divide") is not None and case.origin is not None and case.origin.buffer in ("weight", "pos_weight"):
+        found.append(Evidence("it weights the classes of a loss, which was constructed with it: no step writes it", -5.0, "use"))
     return found
 
 

@@ -37,7 +37,7 @@ import math
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import edge_value, inputs, kind, origin_call, origin_location, overflowed
-from stayfinite.catalog.histories import first_reading, rate_ratio
+from stayfinite.catalog.histories import first_reading, growth, growth_bits, rate_ratio, told
 from stayfinite.catalog.predictions import here_and_before, left_out
 from stayfinite.catalog.scales import MEANS, absurd_start, began_with, data_scale, single_sample, usual_start
 from stayfinite.records.diagnosis import Evidence
@@ -61,7 +61,8 @@ def evidence(case: Case) -> list[Evidence]:
     if len(ranked) < 2:
         return [Evidence("the loss is no sum of several terms", -9.0, "terms")]
     worst, others = ranked[0], ranked[1:]
-    found = [_dominance(worst, others, began_with(case)), *_mechanism(case, worst), *_weight(worst, others), *single_sample(case)]
+    size = _after_growth(case, worst, others) or _dominance(worst, others, began_with(case))
+    found = [size, *_mechanism(case, worst), *_weight(worst, others), *single_sample(case)]
     first = first_reading(case, "loss")
     small = sum(abs(to_float(term.value)) for term in others)
     if first is not None and math.isfinite(small) and first >= 1e3 * small > 0.0:
@@ -73,6 +74,9 @@ def evidence(case: Case) -> list[Evidence]:
     if began_with(case) is worst and first is not None:
         found.append(Evidence(f"the first loss was {show(first)}, of which the other terms make no more than "
                               f"{show(usual_start(case, others))}", 4.0, "first-loss"))
+    run = growth(case, "loss")
+    if growth_bits(run) > 0.0 and (_weight(worst, others) or worst is began_with(case)):
+        found.append(Evidence(told("the loss", run), 0.5 * growth_bits(run), "loss-history"))
     if worst.parameters:
         found.append(Evidence(f"its gradient is largest in `{worst.parameters[0]}`", 0.5, "layer"))
     ratio = rate_ratio(case)
@@ -104,8 +108,15 @@ def _ranked(case: Case) -> list[LossTerm]:
     terms = sorted(case.trace.terms, key=_size, reverse=True)
     rivals = [term for term in terms if term.group == terms[0].group]
     heavy = next((one for one in rivals if _overweight(one, [other for other in rivals if other is not one])), None)
-    heavy = heavy if heavy is not None else began_with(case)
+    heavy = heavy if heavy is not None else began_with(case) or _only_sum(rivals)
     return [heavy, *(one for one in rivals if one is not heavy)] if heavy in rivals else rivals
+
+
+def _only_sum(terms: list[LossTerm]) -> LossTerm | None:
+    """The one sum among means, where it has left the format with others: of those nothing more can be said."""
+    sums = [term for term in terms if term.kind not in MEANS]
+    gone = [term for term in terms if math.isinf(_size(term)[0])]
+    return sums[0] if len(sums) == 1 and len(terms) > 1 and len(gone) > 1 and sums[0] in gone else None
 
 
 def _size(term: LossTerm) -> tuple[float, float]:
@@ -126,6 +137,8 @@ def _dominance(worst: LossTerm, others: list[LossTerm], began: LossTerm | None) 
     size, next_size = _size(worst)[0], max(_size(term)[0] for term in others)
     if math.isinf(next_size) and (_overweight(worst, others) or worst is began):
         return Evidence(f"{_told(worst)}; {rest}", 2.0, "term-size")
+    if math.isinf(next_size) and _only_sum([worst, *others]) is worst:
+        return Evidence(f"it fails with others, of which it alone is no mean: {_told(worst)}; {rest}", 0.0, "term-size")
     if math.isinf(next_size):
         return Evidence(f"several terms fail alike: {_told(worst)}; {rest}", -4.0, "term-size")
     if math.isinf(size):
@@ -137,6 +150,15 @@ def _dominance(worst: LossTerm, others: list[LossTerm], began: LossTerm | None) 
         return Evidence(f"the terms are of similar size: {_told(worst)}; {rest}", -6.0, "term-size")
     bits = 6.0 if ratio >= 1e6 else 5.0 if ratio >= 1e4 else 4.0 if ratio >= 1e3 else 2.0
     return Evidence(f"{_told(worst)}; {rest}", bits, "term-size")
+
+
+def _after_growth(case: Case, worst: LossTerm, others: list[LossTerm]) -> Evidence | None:
+    """Sizes at the end of a run-up tell which term grew, and not that it made the others grow: whatever depends on what was
+    thrown about is large by then. A weight, a sum among means or an absurd beginning tell more."""
+    runs = [run for series in ("loss", "gradient_norm") if (run := growth(case, series)).steps >= 3 and growth_bits(run) >= 4.0]
+    if not runs or _weight(worst, others) or worst is began_with(case) or _size(worst)[0] < 30.0 * max(_size(one)[0] for one in others):
+        return None
+    return Evidence(f"{_told(worst)}, after {runs[0].steps} steps of growth from an ordinary beginning", 1.0, "term-size")
 
 
 def _mechanism(case: Case, worst: LossTerm) -> list[Evidence]:

@@ -99,8 +99,17 @@ def _from_masked(case: Case) -> TensorStats | None:
     return next((
         stats for stats in inputs(case)
         if stats.neginf and not stats.nan and not stats.posinf and _MAXIMA & set(stats.made_by[:2])
-        and (_MASKING & set(stats.made_by) or stats.made_by[:1] == ("max_pool",))
+        and (_MASKING & set(stats.made_by) or stats.made_by[:1] == ("max_pool",)) and not _is_of_two(case, stats)
     ), None)
+
+
+def _is_of_two(case: Case, stats: TensorStats) -> bool:
+    """True if the maximum was the larger of two tensors, element by element: no window."""
+    at = stats.made_at
+    calls = [call for call in case.trace.calls if call.kind == "max" and at is not None
+             and (call.location.file, call.location.line) == (at.file, at.line)]
+    return any(len(call.inputs) > 1 and call.output is not None and call.output.size >= max(one.size for one in call.inputs)
+               for call in calls)
 
 
 def _window(case: Case, empty: TensorStats) -> list[Evidence]:

@@ -83,7 +83,16 @@ def _rate(case: Case) -> Evidence:
     run, ratio = growth(case, "learning_rate"), rate_ratio(case)
     if run.grew and ratio is not None and ratio >= 10.0:
         return Evidence(f"{told('the rate', run)}, {show(ratio)} times what is customary", 8.0, "rate")
+    read = _known(case)
+    if len(read) > 2 and ratio is not None and ratio >= 10.0 and read[-1] >= 10.0 * read[0] and read[-1] > read[-2]:
+        return Evidence(f"the rate rose from {show(read[0])} to {show(read[-1])} and was still rising, {show(ratio)} times what "
+                        f"is customary", 8.0, "rate")
     return Evidence("the rate did not move to where it makes no sense", -7.0, "rate")
+
+
+def _known(case: Case) -> list[float]:
+    """The rates that were read, as far as they are ones."""
+    return [value for rate in case.window("learning_rate").values if (value := finite(rate)) is not None and value > 0.0]
 
 
 def predict(case: Case) -> list[Prediction]:
@@ -91,7 +100,7 @@ def predict(case: Case) -> list[Prediction]:
     throughout, the run does."""
     kinds = (optimizer.kind for optimizer in case.configuration.optimizers)
     customary = next((CUSTOMARY_RATES[kind] for kind in kinds if kind in CUSTOMARY_RATES), 1e-3)
-    positive = [value for rate in case.window("learning_rate").values if (value := finite(rate)) is not None and value > 0.0]
+    positive = _known(case)
     if case.symptom.detector == "nonfinite-learning-rate":
         good = positive[-1] if positive else customary
         return [Prediction(Update(options=(("lr", good),)), Update(options=(("weight_decay", 0.0), ("momentum", 0.0))))]

@@ -81,7 +81,7 @@ def evidence(case: Case) -> list[Evidence]:
     if bits <= 0.0:
         return found
     aim = widest(targets(case))
-    if aim is not None and amplitude(aim) >= 0.3 * size:
+    if aim is not None and aim.name != widest_input.name and amplitude(aim) >= 0.3 * size:
         found.append(Evidence(f"the target `{aim.name}` reaches {show(amplitude(aim))} itself",
                               -2.5 if amplitude(aim) >= 10.0 * size else -1.5, "target-scale"))
     if widest_input.max == 255.0 and widest_input.min == 0.0:

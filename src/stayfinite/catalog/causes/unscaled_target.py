@@ -80,7 +80,9 @@ def evidence(case: Case) -> list[Evidence]:
     if bits <= 0.0:
         return found
     wide = widest(features(case))
-    if wide is not None and amplitude(wide) >= 10.0 * size:
+    if wide is not None and wide.name == aim.name:
+        found.append(Evidence(f"the target is the input itself: `{aim.name}`", -4.0, "input-scale"))
+    elif wide is not None and amplitude(wide) >= 10.0 * size:
         found.append(Evidence(f"the input `{wide.name}` is larger still: {show(amplitude(wide))}", -2.5, "input-scale"))
     seen = largest_amplitude(case)
     if seen >= HUGE and size / 30.0 <= seen <= size * 30.0 and (kind(case).has("loss") or kind(case).has("squares")):

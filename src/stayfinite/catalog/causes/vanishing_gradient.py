@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import amplitude, origin_location
+from stayfinite.catalog.places import layer
 from stayfinite.catalog.surveyed import (
     MOSTLY,
     NOTHING_LEARNED,
@@ -58,9 +59,9 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "pr
 
 
 def locate(case: Case) -> Location:
-    """The line whose calls together leave least of the gradient."""
+    """The line whose calls together leave least of the gradient; where it calls modules, the one that builds them."""
     chain = shrinking_calls(case)
-    return chain[0].location if chain and chain[0].location.file else origin_location(case)
+    return layer(case, chain[0].kind, chain[0].location) if chain and chain[0].location.file else origin_location(case)
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -43,13 +43,16 @@ from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
-from stayfinite.records.survey import Birth
+from stayfinite.records.survey import Birth, Making
 from stayfinite.records.tensor import TensorStats
 
 _COUNT = re.compile(r"count|freq|hist|prior|occur|n_per|per_class|num_|support|(^|[^a-z])(df|tf)([^a-z]|$)", re.IGNORECASE)
 _WEIGHT = re.compile(r"weight|(^|[^a-z])(w|cw|idf|alpha)([^a-z]|$)|balance|prior|pos_w", re.IGNORECASE)
 _BROKEN = frozenset({"div", "reciprocal", "pow", "log", "rsqrt", "sqrt", "xlogy"})
 
+_PLAIN = re.compile(r"[\d.]+")
+_TOTAL = re.compile(r"sum\(|mean\(|max\(|len\(|size|total|(^|\W)n(\W|$)", re.IGNORECASE)
+_NEGATIVE_POWER = re.compile(r"\*\* ?\(?-|power\(.*, ?-|reciprocal")
 _LONG = 100
 """Entries from which an infinity at one end of a table is no accident: classes that do not occur stand anywhere."""
 _TALLIED = frozenset({"count", "scatter"})
@@ -76,7 +79,7 @@ def locate(case: Case) -> Location:
     born = birth(case)
     if born is not None and born.location.file:
         return born.location
-    weighted = made(case, "weight", "divide")
+    weighted = made(case, "weight", "divide", fits=_is_inverse) or made(case, "weight", "divide")
     if weighted is None and kind(case).name not in ("div", "reciprocal", "pow", "rsqrt"):
         weighted = made(case, "operand", "divide", fits=lambda one: _COUNT.search(one.location.code) is not None)
     return weighted or origin_location(case)
@@ -134,7 +137,21 @@ def _leaf(case: Case) -> list[Evidence]:
         found.append(Evidence("a loss is weighted with it", 1.5, "use"))
     if origin.birth is not None:
         found.append(_birth(origin.birth))
+    elif used and (inverse := made(case, "weight", "divide", fits=_is_inverse)) is not None and _counts(case):
+        found.append(Evidence(f"what weights the loss is one over a count (`{inverse.expression}`)", 4.0, "birth"))
     return found
+
+
+def _is_inverse(one: Making) -> bool:
+    """True for a division that turns what is rare into what is large: of a number or a total, by what is no total."""
+    numerator, found, divisor = one.location.expression.rpartition(" / ")
+    if not found:
+        return _NEGATIVE_POWER.search(one.location.expression) is not None
+    return not _TOTAL.search(divisor) and (_PLAIN.fullmatch(numerator) is not None or _TOTAL.search(numerator) is not None)
+
+
+def _counts(case: Case) -> bool:
+    return any(one.of == "weight" and _COUNT.search(one.location.code) for one in case.makings)
 
 
 def _birth(birth: Birth) -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
+from stayfinite.rewrite.project import is_user_file
+
+_DEEP = 60
+"""Frames that are looked at, from the inside out."""
 
 
 class Clearing:
@@ -28,6 +33,8 @@ class Clearing:
         """Optimizers whose gradients were used and not cleared by a call since."""
         self._cleared: weakref.WeakKeyDictionary[Optimizer, Location] = weakref.WeakKeyDictionary()
         """Where each was cleared first."""
+        self._asked_by: weakref.WeakKeyDictionary[Optimizer, frozenset[tuple[str, str]]] = weakref.WeakKeyDictionary()
+        """File and function of the lines that led there."""
         self._stale_at: weakref.WeakKeyDictionary[Optimizer, Location] = weakref.WeakKeyDictionary()
         """Where each took the first update that was made from gradients of two steps."""
         self._locate = locate
@@ -39,6 +46,7 @@ class Clearing:
             self._owed.pop(subject, None)
             if subject not in self._cleared:
                 self._cleared[subject] = self._locate()
+                self._asked_by[subject] = _running()
         else:
             self._owed.clear()
 
@@ -71,11 +79,15 @@ class Clearing:
         return use is not None and use.stale
 
     def place(self, optimizer: Optimizer) -> Location:
-        """Where the gradients of `optimizer` could have been cleared, if they were not: the line of the same function that
-        clears those of another, else that of its update."""
+        """Where the gradients of `optimizer` could have been cleared, if they were not: the line that clears those of another
+        in the same function, or in one that it calls; else that of its update."""
         update = self._stale_at.get(optimizer, UNKNOWN_LOCATION)
-        beside = (at for at in self._cleared.values() if at.file and (at.file, at.function) == (update.file, update.function))
-        return next(beside, update)
+        known = [(other, at) for other, at in self._cleared.items() if at.file]
+        beside = [at for _, at in known if (at.file, at.function) == (update.file, update.function)]
+        if update.function != "<module>":
+            beside += [at for other, at in known if any(
+                function == update.function and file.endswith(update.file) for file, function in self._asked_by.get(other, ()))]
+        return next(iter(beside), update)
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,17 @@ class _Use:
     gradient: Callable[[], Tensor | None]
     version: int
     stale: bool = False
+
+
+def _running() -> frozenset[tuple[str, str]]:
+    """File and function of the user's lines that are running."""
+    frame, found = sys._getframe(1), []
+    for _ in range(_DEEP):
+        found.append((frame.f_code.co_filename, frame.f_code.co_qualname))
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return frozenset(one for one in found if is_user_file(one[0]))
 
 
 def _nothing() -> None:

@@ -195,6 +195,8 @@ class Microscope:
 
     def _note_read(self, event: Event, chain: ast.expr, names: Mapping[str, Any], outer: Mapping[str, Any],
                    statement: Statement | None) -> None:
+        if isinstance(chain, ast.Attribute) and chain.attr.lower() in ("nan", "inf", "infty", "infinity"):
+            return  # `math.nan`: the line writes it itself
         try:
             value = evaluate(chain, names, outer)
         except NotSimple:
@@ -265,6 +267,17 @@ def _new_in(value: Any, statement: Statement) -> Any:
     return value[-1:] if isinstance(statement.node, ast.Expr) and isinstance(value, list) else value
 
 
+def _reads_narrow(statement: Statement, names: Mapping[str, Any], outer: Mapping[str, Any]) -> bool:
+    """True if a line is given whole numbers of few bits, whatever comes of them: a mean over their products is no whole number."""
+    for chain in statement.reads:
+        try:
+            if is_narrow(evaluate(chain, names, outer)):
+                return True
+        except NotSimple:
+            continue
+    return False
+
+
 class _Watch:
     """One frame under the microscope."""
 
@@ -305,7 +318,7 @@ class _Watch:
             found = self._target(target, statement, names, frame.f_globals)
             if found is None:
                 continue
-            if is_narrow(found[1]) and statement.computes:
+            if statement.computes and (is_narrow(found[1]) or _reads_narrow(statement, names, frame.f_globals)):
                 self._scope.note_wrap(frame, statement, found[0], found[1], before if before is not None else names)
             if not is_bad(_new_in(found[1], statement), self._scope.limit):
                 continue
@@ -343,6 +356,9 @@ class _Watch:
         pending, inner = self._pending, list(self._inner)
         self._finish(frame)
         caller = self._scope.caller_of(self)
+        if pending is not None and isinstance(pending.node, ast.Return) and pending.computes:
+            if is_narrow(value) or _reads_narrow(pending, frame.f_locals, frame.f_globals):
+                self._scope.note_wrap(frame, pending, "return", value, frame.f_locals)
         if value is None or not is_bad(value, self._scope.limit):
             return
         known = self._scope.of(value)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from stayfinite.records.survey import Role
-from stayfinite.rewrite.births.sources import called
+from stayfinite.rewrite.births.sources import Pick, called
 from stayfinite.rewrite.births.statements import last_name
 from stayfinite.rewrite.births.tracing_back import Reached
 
@@ -21,9 +21,11 @@ _CONTAINERS = frozenset({"DataLoader", "TensorDataset", "Subset", "random_split"
 _LIBRARIES = frozenset({"nn", "torch", "modules"})
 
 
-def roles(reached: Reached, is_container: Callable[[str], bool]) -> Iterator[tuple[Role, ast.expr]]:
+def roles(
+    reached: Reached, is_container: Callable[[str], bool], is_function: Callable[[str], bool] = lambda _name: False
+) -> Iterator[tuple[Role, ast.expr]]:
     """What the expression that was reached does, each with the part of it that does it. `is_container`: of the user's classes,
-    whether their objects only hand out what they were given."""
+    whether their objects only hand out what they were given; `is_function`: whether a function of the user's has that name."""
     node = reached.node
     if reached.how == "filter":
         yield "filter", node
@@ -33,6 +35,8 @@ def roles(reached: Reached, is_container: Callable[[str], bool]) -> Iterator[tup
         return
     if reached.how in ("default", "option"):
         yield "default", node
+    if reached.how == "loop" and isinstance(node, (ast.Tuple, ast.List)) and node.elts and all(map(is_literal, node.elts)):
+        yield "constant", node  # numbers that are tried one after the other
     for part in _parts(node):
         if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Div):
             yield "divide", part
@@ -46,10 +50,23 @@ def roles(reached: Reached, is_container: Callable[[str], bool]) -> Iterator[tup
     if reached.how in ("loop", "item") or outermost in _CONTAINERS or is_container(outermost):
         return
     named = isinstance(node, (ast.Name, ast.Attribute, ast.Subscript))
+    if named and reached.how == "return":
+        return  # what made it is reached as well
+    if isinstance(node, ast.Call) and is_function(outermost):
+        if _prepares(node, reached.pick):
+            return
+        yield "call", node
     if reached.whole and not (named and reached.how == "argument"):
         yield "table", node
     elif reached.how and not named:
         yield "made", node
+
+
+def _prepares(node: ast.Call, pick: Pick) -> bool:
+    """True for a call of a function that brings the data along, alone or with others: it is given nothing, or one of several
+    results is meant. One that is given data and returns them changed is a line that somebody would change."""
+    words = [*node.args, *(k.value for k in node.keywords)]
+    return any(isinstance(part, int) for part in pick) or all(isinstance(word, ast.Constant) for word in words)
 
 
 def is_literal(node: ast.expr) -> bool:

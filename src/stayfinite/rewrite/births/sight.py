@@ -25,7 +25,7 @@ def array_of(value: object) -> np.ndarray[Any, Any] | None:
     if isinstance(value, (float, int)) and not isinstance(value, bool):
         return np.asarray(value) if isinstance(value, float) or abs(value) < 2**63 else np.asarray(float(value))
     if isinstance(value, (np.ndarray, np.generic)):
-        array = np.asarray(value)
+        array = np.ma.filled(value, 0) if isinstance(value, np.ma.MaskedArray) else np.asarray(value)  # what is masked is not there
         return array if array.dtype.kind in "fciu" else None
     if is_tensor(value):
         return _of_tensor(value)

@@ -32,11 +32,12 @@ MOST = 3000
 """Expressions that are looked at."""
 _LOADERS = frozenset({"DataLoader", "split", "chunk", "batched", "array_split"})
 _WRAPPERS = frozenset({"Subset", "random_split", "DataLoader", "list", "tuple", "iter", "next", "cycle", "tqdm", "islice", "sorted",
-                       "reversed", "shuffle", "prefetch", "StackDataset", "dict", "copy", "deepcopy", "asdict", "Namespace"})
+                       "reversed", "shuffle", "loads", "dumps", "prefetch", "StackDataset", "dict", "copy", "deepcopy", "asdict",
+                       "Namespace"})
 """Calls that give the items of their first argument."""
 _RECORDS = frozenset({"NamedTuple", "dataclass"})
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp)
-_PLAIN = frozenset(dir(list)) | frozenset(dir(dict)) | frozenset(dir(str)) | frozenset(
+PLAIN = frozenset(dir(list)) | frozenset(dir(dict)) | frozenset(dir(str)) | frozenset(
     {"step", "backward", "mean", "sum", "std", "view", "reshape", "to", "sample", "reset", "item", "float", "half", "size"}
 )
 """Methods that are not looked for among the user's classes unless the object is `self`."""
@@ -357,7 +358,7 @@ class _Slice:
             return self._project.methods(item.source.class_of(node), name)[:SEVERAL]
         if isinstance(of, ast.Name) and not known[0][0].class_of(known[0][1]):
             return known[:1]  # `module.function(...)`
-        return [one for one in known if one[0].class_of(one[1])][:SEVERAL] if name not in _PLAIN else []
+        return [one for one in known if one[0].class_of(one[1])][:SEVERAL] if name not in PLAIN else []
 
     def _items(self, item: Reached, name: str, node: ast.Call) -> bool:
         """What a data set or an iterable of the user's gives. **Returns** True if that was asked for and is known."""

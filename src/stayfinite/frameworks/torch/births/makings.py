@@ -22,17 +22,18 @@ from stayfinite.records.survey import Making, Role, Subject, optimizer_name
 from stayfinite.rewrite.births.roles import roles
 from stayfinite.rewrite.births.sources import Pick, Project, Source, bindings_of, called
 from stayfinite.rewrite.births.statements import last_name, root
-from stayfinite.rewrite.births.tracing_back import Reached, trace_back
+from stayfinite.rewrite.births.tracing_back import PLAIN, Reached, trace_back
 from stayfinite.rewrite.project import cell_names, is_user_file
 
 SECONDS = 0.5
 """For all slices of an incident; a slice takes milliseconds."""
-MOST = 128
+MOST = 160
 """Makings of one case."""
 EACH = 3
 """Lines of one role that are kept of one slice: the nearest."""
 FAR = 12
 """Steps back that a slice is followed to."""
+_DRAWS = frozenset({"normal_", "uniform_", "fill_", "trunc_normal_"})
 _NEUTRAL = frozenset({"zeros_", "ones_", "eye_", "dirac_"})
 """Initialisers that are seldom too large."""
 
@@ -84,6 +85,12 @@ class _Search:
             for source, node in self._at(place):
                 for part in _operands(node):
                     self._slice("operand", ast.unparse(part), source, part)
+        kinds = {loss.made_by for loss in case.survey.losses} if case.survey is not None else set()
+        for kind in sorted(kinds - {""}):  # a name in a table of layers is no way back that can be followed
+            built = [one for name, calls in self._project.calls.items() if name[:1].isupper() and name.lower() == kind.replace("_", "")
+                     for one in calls]
+            for source, call in built if len(built) == 1 else ():
+                self._note("operand", kind, "layer", source, call, FAR)
 
     def weights(self, case: Case) -> None:
         """Of the loss at the origin: what it was constructed with, or called with, under a name that says so."""
@@ -180,23 +187,35 @@ class _Search:
                 for source, node in calls:
                     if isinstance(node.func, ast.Attribute) and node.args and last_name(node.func.value) == "init" and name not in _NEUTRAL:
                         self._note("start", ast.unparse(node.args[0]), "draw", source, node, 0)
+                    elif isinstance(node.func, ast.Attribute) and name in _DRAWS and _is_weight(node.func.value):
+                        self._note("start", ast.unparse(node.func.value).removesuffix(".data"), "draw", source, node, 0)
+        for source, node in self._project.calls.get("Parameter", ()):
+            statement = source.statement(node)
+            for target in statement.targets[:1] if isinstance(statement, ast.Assign) else ():
+                self._slice("start", ast.unparse(target), source, node)
 
     # -- slices -------------------------------------------------------------------------------------------------------
 
     def _slice(self, of: Subject, name: str, source: Source, node: ast.expr, pick: Pick = (), *, loop: bool = False) -> None:
-        kept: Counter[Role] = Counter()
+        kept: Counter[tuple[Role, str]] = Counter()
         for reached in trace_back(self._project, source, node, self._deadline, pick):
             if reached.depth > FAR:
                 return
             if _is_overruled(reached):
                 continue
-            for by, part in roles(reached, self._is_container):
-                if kept[by] < EACH and (by == "loader" or not loop):
-                    kept[by] += self._note(of, name, by, reached.source, part, reached.depth)
+            for by, part in roles(reached, self._is_container, self._is_function):
+                sort = (by, called(part) if by == "layer" and isinstance(part, ast.Call) else "")
+                if kept[sort] < EACH and (by == "loader" or not loop):
+                    kept[sort] += self._note(of, name, by, reached.source, part, reached.depth)
 
     def _is_container(self, name: str) -> bool:
         """True for a data set class of the user's."""
         return name in self._project.classes and bool(self._project.methods(name, "__getitem__") or self._project.methods(name, "__iter__"))
+
+    def _is_function(self, name: str) -> bool:
+        """True for a function or method of the user's, unless a library's objects have one of that name."""
+        known = self._project.functions.get(name, ())
+        return any(not source.class_of(function) or name not in PLAIN for source, function in known)
 
     def _note(self, of: Subject, name: str, by: Role, source: Source, node: ast.expr, far: int) -> bool:
         key = (of, name, by, id(node))
@@ -226,6 +245,11 @@ class _Search:
         if inside:
             statement = max(inside, key=lambda node: node.lineno)
             yield source, statement if not isinstance(statement, (ast.For, ast.With, ast.If, ast.While)) else _head(statement)
+
+
+def _is_weight(node: ast.expr) -> bool:
+    """True for ``layer.weight``, ``m.weight.data``, ``p.data``, which no batch is called."""
+    return isinstance(node, ast.Attribute) and (node.attr == "data" or "weight" in node.attr)
 
 
 def _head(node: ast.For | ast.With | ast.If | ast.While) -> ast.AST:

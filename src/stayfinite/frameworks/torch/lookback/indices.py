@@ -186,6 +186,8 @@ def _by_index_names(
             array = np.asarray(value)
         if array is None or array.shape != (size,) or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
             continue
+        if array.dtype.kind == "f" and 2 * len(np.unique(array)) <= size:
+            continue  # classes, and no rows
         chosen = [int(array[row]) for row in rows]
         if all(one in place for one, place in zip(chosen, places, strict=True)):
             return tuple(chosen)

@@ -108,7 +108,7 @@ class _Looking:
         origin = self._origin
         in_data = origin.phase == "data" and origin.op == "input"
         rows: tuple[int, ...] = origin.samples
-        batch = self._named(origin.inputs[0].name) if in_data and origin.inputs else None
+        batch = self._named_as(origin.inputs[0]) if in_data and origin.inputs else None
         outlier = None if in_data else _lone_row(self._case, rows)
         if outlier is not None:
             self._limit = abs(_largest(outlier)) / 2
@@ -149,6 +149,16 @@ class _Looking:
                         if found == path:
                             return part
         return None
+
+    def _named_as(self, stats: TensorStats) -> Any:
+        """What `stats` was taken of; of something that was made inside of a line and has no name, what the line called it."""
+        known = self._named(stats.name)
+        if known is not None:
+            return known
+        alike = [value for value in self._own.values()
+                 if isinstance(value, Tensor) and tuple(value.shape) == stats.shape and value.is_floating_point()
+                 and int((~value.isfinite()).sum()) == stats.nonfinite]
+        return alike[0] if len(alike) == 1 and stats.nonfinite else None
 
     def _rows_of_size(self) -> Any:
         """A tensor of the step's own with a row for each sample."""
@@ -236,7 +246,10 @@ class _Looking:
         elif is_array(batch) and is_bad(batch, self._limit):
             # nobody cut it from anything that lasts: the lines between the steps are watched up to this one
             name = self._origin.inputs[0].name if self._origin.inputs and self._limit == math.inf else "?"
+            name = next((own for own, value in self._own.items() if value is batch), name)
             asked = wanted_for(name, batch, self._own, self._limit)
+            if any(value is batch for value in self._own.values()):  # the step itself may have made it, from what is no tensor
+                asked = msgspec.structs.replace(asked, passes=self._back.passes)
             found = self._back.second_run(asked, left)
             if isinstance(found, Birth):
                 return found

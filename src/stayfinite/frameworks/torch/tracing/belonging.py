@@ -33,6 +33,7 @@ from stayfinite.frameworks.torch.tracing.labels import (
     pattern_of,
     place_of,
     read,
+    reduce,
 )
 from stayfinite.frameworks.torch.tracing.recipes import argument, outputs_of
 
@@ -144,6 +145,7 @@ class Belonging:
                 self.cut(call, result)
             return
         if call.recipe.view:
+            self._note_empty(call, given, result)
             return
         names = call.recipe.written
         outputs = [operand.tensor for operand in call.operands if operand.name in names] or outputs_of(result)
@@ -160,6 +162,13 @@ class Belonging:
                 if part_ is not None and labels is not None and is_number(part_):
                     known = call.remember.labels.get(part_.shape)
                     call.remember.labels[part_.shape] = labels if known is None else combine(known, labels)
+
+    def _note_empty(self, call: Call, given: Sequence[Labels | None], result: Any) -> None:
+        """A slice without an element has the row of what it was cut from, if that is one: memory does not tell it."""
+        part = dense(result) if isinstance(result, torch.Tensor) else None
+        whole = reduce(given[0]) if part is not None and not part.numel() else None
+        if part is not None and whole is not None and whole.size:
+            self._flow.record(part).empty[place_of(part)] = whole.reshape([1] * part.dim())
 
     @staticmethod
     def _carried(
@@ -185,6 +194,8 @@ class Belonging:
         record = self._flow.get(part)
         if record is None:
             return None
+        if record.empty and not part.numel():
+            return record.empty.get(place_of(part))
         if record.labels is not None:
             here = place_of(part)
             if record.labels[0] == here:
@@ -217,6 +228,7 @@ class Belonging:
         for record in self._flow.records():
             record.pattern = record.labels = None
             record.regions.clear()
+            record.empty.clear()
 
     # -- from elements to rows -----------------------------------------------------------------------------------
 

@@ -36,10 +36,12 @@ class Record:
     the batch runs through it; `gate`: the forward call whose selection shaped this gradient; `maker`: what wrote it last
     in the forward pass; `flushed`: the call that lost numbers of it to a half-precision format; `pattern`: which rows of the
     batch it belongs to; `labels`: the same of all of it, as it was written; `regions`: of views that are the batch while their
-    memory is more.
+    memory is more; `empty`: of views without an element, whose memory tells nothing.
     """
 
-    __slots__ = ("flushed", "gate", "itemsize", "keeper", "known", "labels", "maker", "owners", "pattern", "regions", "rows", "source")
+    __slots__ = (
+        "empty", "flushed", "gate", "itemsize", "keeper", "known", "labels", "maker", "owners", "pattern", "regions", "rows", "source",
+    )
 
     def __init__(self, keeper: StorageWeakRef) -> None:
         self.keeper = keeper
@@ -54,6 +56,7 @@ class Record:
         self.pattern: Pattern | None = None
         self.labels: tuple[Place, Labels] | None = None
         self.regions: dict[Place, Pattern] = {}
+        self.empty: dict[Place, Labels] = {}
 
     @property
     def finite(self) -> bool:
