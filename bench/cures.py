@@ -91,6 +91,7 @@ def row_of(case: Case, timeout: float) -> dict[str, Any]:
             "rank": next((place for place, one in enumerate(causes, start=1) if one["cause"] in right), None),
             "verdict": own["verdict"] if own else "not ranked",
             "reason": own["verdict_reason"] if own else "", "first": causes[0]["cause"] if causes else None,
+            "first_verdict": causes[0]["verdict"] if causes else None,
             "others": [one["cause"] for one in causes if one["verdict"] == "confirmed" and one["cause"] not in right],
             "replays": sum(x["replays"] for one in causes for x in one["experiments"]),
             "cures": [one["remedy"] for one in verified],
@@ -109,10 +110,12 @@ def figures(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """(what, share with its interval)."""
     testable = [row for row in rows if row["cause"] not in NOT_BY_NATURE]
     first = [row for row in testable if row["rank"] == 1]
+    proven = [row for row in rows if row.get("first_verdict") == "confirmed"]
     patched = [row["patch"] for row in rows if "patch" in row]
     return [
         ("right cause first", shown(sum(row["rank"] == 1 for row in rows), len(rows))),
         ("confirmed, of those", shown(sum(row["verdict"] == "confirmed" for row in first), len(first))),
+        ("right, of first causes that were confirmed", shown(sum(row["rank"] == 1 for row in proven), len(proven))),
         ("a verified cure", shown(sum(bool(row.get("cures")) for row in rows), len(rows))),
         ("patches that apply", shown(sum(one["applies"] for one in patched), len(patched))),
         ("patched scripts that are healthy", shown(sum(one["healthy"] for one in patched), len(patched))),

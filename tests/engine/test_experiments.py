@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
@@ -275,3 +276,23 @@ def test_what_was_not_finite_before_the_step_needs_no_run(replayed: Case, monkey
         after, _ = conduct(replayed, rank(replayed), step)
         verdicts.append(next(one.verdict for one in after.hypotheses if one.cause == first))
     assert verdicts == ["inconclusive", "confirmed"]
+
+
+@pytest.mark.parametrize(("changed", "placebo", "verdict"), [
+    ((2.0, 1.0, 0.5), (2.0, 1e3, 1e6), "confirmed"), ((2.0, 1e3, 1e6), (2.0, 1e3, "+inf"), "inconclusive"),
+    ((2.0, 1.0, 0.5), (2.0, 3.0, 2.5), "inconclusive"),
+])
+def test_a_divergence_that_is_put_off_is_not_cured(
+    replayed: Case, monkeypatch: pytest.MonkeyPatch, changed: tuple[Any, ...], placebo: tuple[Any, ...], verdict: str,
+) -> None:
+    first, rate = rank(replayed).hypotheses[0].cause, Update(rate=0.1)
+    monkeypatch.setattr(module, "predictions", lambda cause, _case: [Prediction(rate, steps=3)] if cause == first else [])
+
+    def step(one: Intervention) -> Outcome:
+        losses = changed if one == rate else placebo
+        return Outcome(failed="+inf" in losses, fingerprint="", losses=losses, effect=Effect(applied=1))
+
+    after, _ = conduct(replayed, rank(replayed), step)
+    judged = next(one for one in after.hypotheses if one.cause == first)
+    assert judged.verdict == verdict
+    assert (judged.experiments[0].placebo == "rising") == (verdict == "confirmed")

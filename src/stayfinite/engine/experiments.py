@@ -15,7 +15,7 @@ import msgspec
 from stayfinite import shield
 from stayfinite.catalog import pages
 from stayfinite.catalog.predictions import since_it_grew
-from stayfinite.engine.over_steps import Rerun
+from stayfinite.engine.over_steps import Rerun, still_rises
 from stayfinite.engine.placebos import enough, over_steps, placebos
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.engine.rank import ranked_again
@@ -191,7 +191,8 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
         passes = lab.passes if prediction.steps == 1 else "the run passes" if one.steps != prediction.steps else \
             f"the last {one.steps} steps pass"
         passes = "the failure shows" if prediction.reveals and one.outcome != "finite" else passes
-        bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} {passes}; with {one.placebo_change} {lab.fails}"
+        fails = "the loss still rises" if one.placebo == "rising" else lab.fails
+        bits, claim = CONFIRMED_BITS[prediction.breadth], f"with {one.change} {passes}; with {one.placebo_change} {fails}"
         return _judged(hypothesis, told, "confirmed", claim, bits)
     if all(verdict == "refuted" for _, _, verdict in performed):
         prediction, one, _ = performed[0]
@@ -265,6 +266,8 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
             note = f"the harm may have been done in the {lab.before} step{'s' * (lab.before > 1)} before, on which the loss rose"
             return told(_word(changed, lab), "", note), "inconclusive"
         return told(_word(changed, lab), "", "the change makes no difference"), "refuted"
+    if prediction.steps > 1 and still_rises(changed.losses):
+        return told("finite", "", "the steps pass, but the loss still rises"), "inconclusive"
     arrived = changed.effect.arrived if changed.effect is not None else ""
     if prediction.used is not None and arrived in ("zero", "finite") and prediction.used != (arrived == "finite"):
         part = "a part" if arrived == "finite" else "no part"
@@ -281,12 +284,13 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
         if _not_performed(outcome):
             continue
         last = placebo.told
-        if not outcome.failed or (revealed and _openly(outcome)):
+        diverges = prediction.steps > 1 and not outcome.failed and still_rises(outcome.losses)
+        if (not outcome.failed and not diverges) or (revealed and _openly(outcome)):
             same = _word(outcome, lab) if outcome.failed else "finite"
             return told(word, same, f"a change that should not matter {'does' if revealed else 'cures'} it as well", last), "inconclusive"
         still += 1
         if still >= wanted:
-            return told(word, _word(outcome, lab), "", last), "confirmed"
+            return told(word, "rising" if diverges else _word(outcome, lab), "", last), "confirmed"
     if still:
         return told(word, lab.control, "", last), "confirmed"
     return told(word, "", "the step passes, but no placebo could be performed beside it"), "inconclusive"

@@ -24,6 +24,8 @@ SLOWER = 10.0
 """A run at a tenth of its rate gets this many times as many steps, to come as far."""
 LATER = 4
 """How many times longer a placebo is run."""
+RISEN = 1e3
+"""How many times its first loss the last one of some repeated steps is where they diverge."""
 SHARE = 0.1
 """How much of the way from the first loss to the least one may be missing for a run to have come as far."""
 
@@ -118,3 +120,10 @@ def least(losses: Sequence[Number]) -> float | None:
         return min(finite, default=None)
     smooth = [statistics.median(finite[place : place + 3]) for place in range(len(finite) - 2)]
     return min(value for value in smooth if not math.isnan(value))
+
+
+def still_rises(losses: Sequence[Number]) -> bool:
+    """Whether repeated steps stayed finite and went the way of the failed ones all the same: a little of a change puts a divergence
+    off by a step or two, and the repetition ends there."""
+    finite = [to_float(loss) for loss in losses if is_finite(loss)]
+    return len(finite) == len(losses) > 2 and finite[0] > 0.0 and finite[-1] >= RISEN * finite[0]

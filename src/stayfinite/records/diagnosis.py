@@ -30,7 +30,8 @@ class Evidence(msgspec.Struct, frozen=True):
 class Experiment(msgspec.Struct, frozen=True):
     """One change, replayed beside a control and a placebo.
 
-    `change` in words; `outcome`, `control` and `placebo`: ``"finite"``, ``"nan"`` and the like, ``"elsewhere"`` where another
+    `change` in words; `outcome`, `control` and `placebo`: ``"finite"``, ``"nan"`` and the like, ``"rising"`` where repeated steps
+    stayed finite and their loss went on to rise a thousandfold, ``"elsewhere"`` where another
     operation failed instead, ``"not performed"`` with the reason in `note`. `replays`: how many repetitions it took.
     """
 
