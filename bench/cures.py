@@ -33,17 +33,17 @@ NOT_BY_NATURE = frozenset({"transient-fault", "unknown"})
 """Causes that no experiment can confirm."""
 MASKS = frozenset({"clamp-argument", "nan-to-num"})
 """Remedies that only hide a failure: none of them may be verified."""
-_FINAL = re.compile(r"final loss\s*[:=]?\s*(\S+)", re.I)
+_SAYS = re.compile(r"loss|energy|error|score|return|mae|rmse|nll|elbo", re.I)
+_NUMBER = re.compile(r"[-+]?(?:nan|inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?)")
 HEADS = ("case", "cause", "rank", "verdict", "cure", "healthy", "replays", "seconds")
 
 
 def final_loss(text: str) -> float | None:
-    """The last number a script printed as its final loss; ``None`` if it printed none."""
-    found = _FINAL.findall(text)
-    try:
-        return float(found[-1].rstrip(".,;)")) if found else None
-    except ValueError:
-        return None
+    """The last number of the last line that tells a loss, or an error, or whatever the script follows; of the last line of numbers,
+    if none says so; ``None`` if there is no number."""
+    lines = [line for line in text.splitlines() if not line.startswith("weights") and _NUMBER.search(line)]
+    told = [line for line in lines if _SAYS.search(line)] or lines
+    return float(_NUMBER.findall(told[-1])[-1]) if told else None
 
 
 def bare_run(folder: Path, script: str, timeout: float) -> tuple[int, float | None]:
