@@ -11,7 +11,7 @@ from catalog.writing import configuration, stats
 from stayfinite.catalog.edits.changes import patched
 from stayfinite.records.incident import Case, Configuration, OptimizerInfo, Symptom
 from stayfinite.records.location import Location
-from stayfinite.records.survey import Survey
+from stayfinite.records.survey import Birth, Survey
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 
@@ -64,6 +64,12 @@ STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «tor
     ("guard-the-spread", 'z = t / «g.transform("std")»', "input",
      [['spread = g.transform("std")', "z = t / (spread + (spread == 0))"]]),
     ("guard-the-spread", "x = «t / 16»", "input", []),
+    ("weigh-all-alike", "policy = «Categorical(probs=p * legal)»", "div",
+     [["weight = p * legal", "policy = Categorical(probs=(weight + (weight.sum(dim=-1, keepdim=True) == 0)))"]]),
+    ("weigh-all-alike", "n = «torch.multinomial(p, 1)»", "div",
+     [["n = torch.multinomial((p + (p.sum(dim=-1, keepdim=True) == 0)), 1)"]]),
+    ("positive-by-construction", "def k(self, x):\n    return e + self.noise * torch.eye(9)\n\n\nL = «torch.linalg.cholesky(k(x))»",
+     "cholesky", [["return e + (F.softplus(self.noise) + 1e-3) * torch.eye(9)"]]),
     ("count-from-one", "def step(self):\n    m = a / «(1 - b ** t)»\n    v = c / (1 - d ** t)\n", "div",
      [["m = a / (1 - b ** (t + 1))", "v = c / (1 - d ** (t + 1))"]]),
     ("count-from-one", "m = a / «(1 - b ** 2)»", "div", []),
@@ -137,6 +143,21 @@ def test_state_that_was_loaded() -> None:
         'net.load_state_dict({name: value for name, value in state["net"].items() if value.isfinite().all()}, strict=False)'
     ]]
     assert added("reset-moments", case, text) == [["pass"]]
+
+
+def test_what_is_compiled_runs_as_it_is_written() -> None:
+    text = HEAD + "net = torch.compile(Net(8),\n                    backend=fast)\nother = re.compile(words)\n"
+    case = msgspec.structs.replace(born(Location("train.py", 6), "exp", ZERO), configuration=Configuration(compiled=True))
+    assert added("use-plain-code", case, text) == [["net = Net(8)"]]
+    assert added("use-plain-code", msgspec.structs.replace(case, configuration=Configuration()), text) == []
+
+
+def test_the_line_that_made_a_bad_buffer() -> None:
+    text = HEAD + "self.gain.copy_(level.mean() / level)\ny = x * self.gain / 2\n"
+    case = born(Location("train.py", 7), "mul", ZERO)
+    born_at = Birth(Location("train.py", 6), "written", "this process")
+    case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, birth=born_at))
+    assert added("guard-the-spread", case, text) == [["self.gain.copy_(level.mean() / (level + (level == 0)))"]]
 
 
 def test_a_rate_in_an_update_by_hand() -> None:

@@ -21,17 +21,21 @@ Example
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
 from stayfinite.catalog.clues import inputs
+from stayfinite.catalog.edits.seeking import statement_at
+from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Values
+from stayfinite.records.location import Location
 
 TITLE = "Fill what is missing with the mean of its column"
 CURES = ("nonfinite-input", "zero-variance-feature", "degenerate-normalization")
@@ -62,7 +66,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             if source is None:
                 continue
             template = TORCH if is_torch(source, place) else FRAME if re.search(r"read_|[Ff]rame|load_pandas|\bpd\.", place.code) else ""
-            found = after_table(project, place, template) if template else None
+            found = after_table(project, place, template) if template and not _is_list(source, place) else None
             if found is not None and len(offers) < 3:
                 offers.append(offered(__name__, sources, found[2], Values(name, "filled"),
                                       says=f"Fill what is missing at {place.file}:{place.line} with the mean of its column"))
@@ -72,3 +76,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     where = f" `{names[0]}`" if names else ""
     return [offered(__name__, sources, None, Values(names[0] if names else "", "filled"), says=f"the source does not show a table that"
                     f"{where} is cut from: fill what is not finite, or leave it out, where the data are read")]
+
+
+def _is_list(source: Source, place: Location) -> bool:
+    """True if what is made there is a list of tables: it has no elements of its own to fill."""
+    value = getattr(statement_at(source, place.line), "value", None)
+    return isinstance(value, (ast.List, ast.ListComp, ast.Tuple, ast.Dict, ast.DictComp))

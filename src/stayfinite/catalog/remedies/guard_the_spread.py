@@ -33,7 +33,12 @@ from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 
 TITLE = "Divide by 1 where there is no spread"
-CURES = ("zero-variance-feature", "degenerate-normalization", "division-by-zero", "single-element-variance")
+CURES = (
+    "zero-variance-feature", "degenerate-normalization", "division-by-zero", "single-element-variance", "corrupt-buffer",
+    "corrupt-optimizer-state", "corrupt-checkpoint", "corrupt-sample", "nonfinite-input",
+)
+MAKERS = ("corrupt-buffer", "corrupt-optimizer-state", "corrupt-checkpoint", "corrupt-sample", "nonfinite-input")
+"""Causes whose line made what was bad before the step: any division in it may have."""
 APPLICABILITY = "safe"
 SAME_FUNCTION = True
 ON_STEP = False
@@ -54,7 +59,22 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             divisor = _divisor(source, project, place.line) if source is not None else None
             if source is not None and divisor is not None:
                 return [offered(__name__, sources, chosen(source, divisor, "({x} + ({x} == 0))", "spread", "scale"))]
+    for name in MAKERS:
+        at = pages.load("causes", name).locate(case)
+        born = case.origin.birth.location if case.origin is not None and case.origin.birth is not None else at
+        for place in (at, born):
+            source = project.get(place.file)
+            found = [one for one in ast.walk(source.tree) if _division(one, place.line)] if source is not None else []
+            if source is not None and len(found) == 1:
+                edits = chosen(source, found[0].right, "({x} + ({x} == 0))", "divisor", "total")  # type: ignore[attr-defined]
+                return [offered(__name__, sources, edits, says="Divide by 1 where the divisor is 0")]
     return []
+
+
+def _division(node: ast.AST, line: int) -> bool:
+    """True for a division by what is computed."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and node.lineno <= line <= (node.end_lineno or 0) \
+        and not isinstance(node.right, ast.Constant)
 
 
 def _divisor(source: Source, project: Project, line: int) -> ast.expr | None:

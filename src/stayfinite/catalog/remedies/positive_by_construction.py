@@ -27,14 +27,16 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import named
+from stayfinite.catalog.ops import DECOMPOSITIONS
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 
 TITLE = "Make it positive by construction"
-CURES = ("nonpositive-variance", "domain-error")
+CURES = ("nonpositive-variance", "domain-error", "degenerate-decomposition")
 APPLICABILITY = "unsafe"
 BREADTH = 1
 EXAMPLES = ("domain-error",)
@@ -49,6 +51,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where a root, a logarithm, a division or a distribution is given what need not be positive."""
     if case.origin is None:
         return []
+    if case.origin.op in DECOMPOSITIONS:
+        return _diagonal(case, sources)
     at = case.origin.location
     scene = Scene(case, sources, named("sqrt", "log", "rsqrt"))
     source = scene.source
@@ -73,6 +77,21 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         edits.append(source.replace(operand, f"{name}({source.argument(operand)}) + 1e-3"
                                     if _alone(source, operand) else f"({name}({source.argument(operand)}) + 1e-3)"))
     return [offered(__name__, sources, edits, cost="it is another network: train it again")]
+
+
+def _diagonal(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """What is added to the diagonal of the matrix, where it is learned: ``noise * torch.eye(n)``."""
+    for source in Project(sources).sources.values():
+        for node in ast.walk(source.tree):
+            if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):
+                continue
+            for one, other in ((node.left, node.right), (node.right, node.left)):
+                eye = isinstance(other, ast.Call) and source.segment(other.func).rpartition(".")[2] in ("eye", "eye_like", "diag")
+                if eye and isinstance(one, (ast.Name, ast.Attribute)):
+                    name, imports = source.spelled("torch.nn.functional.softplus", one)
+                    edits: list[Edit | None] = [source.replace(one, f"({name}({source.segment(one)}) + 1e-3)"), *imports]
+                    return [offered(__name__, sources, edits, cost="it is another model: train it again")]
+    return []
 
 
 def _alone(source: Source, node: ast.expr) -> bool:
