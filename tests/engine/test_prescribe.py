@@ -80,6 +80,18 @@ def test_what_stood_still_has_to_move(losses: tuple[float, ...], verdict: str) -
     assert moves(Trial("x", "finite", 40, losses=losses), control)[0] == verdict
 
 
+@pytest.mark.parametrize(("losses", "before", "verdict"), [
+    ([1.46, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.11, 2.12, 2.1, 2.11], [1.46] * 6, "failed"),  # it is finite, and climbs
+    ([1.0, 1e2, 1e5, 1e7, 1e8, 1e9, 1e9, 1e9], [1.0, 1e3, 1e6, 1e9, 1e15, 1e20, 1e25, 1e30], "failed"),  # clipped, and no better
+    ([0.1, 0.3, 0.2, 0.4, 0.5, 0.4, 0.5, 0.6], [0.1, 0.1, 0.2, 0.2, 0.15, 0.2, 0.2, 0.2], "failed"),
+    ([0.2, 0.21, 0.22, 0.24, 0.26, 0.27, 0.28, 0.29], [0.2, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.32], "verified"),  # rewards grow
+    ([3.0, 2.5, 3.5, 2.2, 3.1, 2.4, 2.9, 2.6], [3.0, 2.5], "verified"),
+])
+def test_a_loss_that_rises_is_no_cure(losses: list[float], before: list[float], verdict: str) -> None:
+    control = Trial("", "failed", len(before), "nonfinite-loss", len(before), tuple(before))
+    assert learns(Trial("x", "finite", len(losses), losses=tuple(losses)), control, len(before))[0] == verdict
+
+
 def test_a_run_that_died_late_is_measured_where_it_stood() -> None:
     control = Trial("", "failed", 20, "dead-gradient", 20, (2.3, 1.0, 0.4, 2.3, 2.3, 2.3, 2.3))
     assert moves(Trial("x", "finite", 40, losses=(2.3, 1.0, 0.6, 0.4, 0.38, 0.37)), control)[0] == "verified"

@@ -249,17 +249,33 @@ def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
         return "verified", f"{passed}; no loss was read"
     if len(after) >= 5 and len(set(after)) == 1:
         return "refused", f"{passed}, but the loss stands still at {show(after[-1])}: nothing is learned"
-    quarter = max(1, len(losses) // 4)
-    start = statistics.median(before[:quarter]) if before else losses[0]
-    end = statistics.median(losses[-quarter:])
-    seen = [*before, losses[0]]
-    room = max(max(seen) - min(seen), 0.05 * abs(start), 1e-6)
+    start, end = _quarters(losses)
     told = f"the loss goes from {show(start)} to {show(end)}"
-    if end > max(seen) + room:
+    if end > start + _allowed(losses, before):
         return "failed", f"{passed}, but {told}"
     if len(after) < 3:
         return "verified", f"{passed}, where the run ends"
     return "verified", f"{passed}; {told}"
+
+
+def _quarters(losses: Sequence[float]) -> tuple[float, float]:
+    """The medians of the first and the last quarter."""
+    quarter = max(1, len(losses) // 4)
+    return statistics.median(losses[:quarter]), statistics.median(losses[-quarter:])
+
+
+def _allowed(losses: Sequence[float], before: Sequence[float]) -> float:
+    """By how much the loss of a run that learns may have risen: a tenth, twice its spread, or what the run had risen by before it
+    failed, where that was no growth without bounds. Rewards and adversaries make losses that rise."""
+    quarter = max(1, len(losses) // 4)
+    start = statistics.median(losses[:quarter])
+    allowed = max(0.1 * abs(start), 2.0 * statistics.pstdev(losses[: max(2, quarter)]), 1e-6)
+    if len(before) >= 8:
+        first, last = _quarters(before)
+        rise = last - first
+        if 0.0 < rise <= abs(first):
+            allowed = max(allowed, rise)
+    return allowed
 
 
 def moves(trial: Trial, control: Trial, *, other_loss: bool = False) -> tuple[Judged, str]:
