@@ -91,9 +91,10 @@ def _row(case: Case, twins: dict[str, Any], folder: Path) -> dict[str, Any]:
     status = report.get("status", "failed")
     ran = healed["code"] not in (2, 3, 4)
     excess = _excess(reached, wanted)
-    above, descent = (pairs["tail"][0] - pairs["tail"][1], twin_begun - pairs["tail"][1]) if "tail" in pairs and twin_begun else (0, 0)
-    if excess > NEAR and above <= FLOOR * descent:
-        which, (reached, wanted), excess = "floor", pairs["tail"], 0.0
+    if excess > NEAR and "tail" in pairs and twin_begun is not None:
+        above, descent = pairs["tail"][0] - pairs["tail"][1], twin_begun - pairs["tail"][1]
+        if descent > 0.0 and above <= FLOOR * descent:
+            which, (reached, wanted), excess = "floor", pairs["tail"], 0.0
     symptom = case.expected["symptom"]
     return {
         "case": case.name, "symptom": symptom if isinstance(symptom, str) else symptom[0], "twin": wanted, "reached": reached,

@@ -196,3 +196,24 @@ def test_changes_come_to_an_end_as_well() -> None:
     policy = Policy()
     actions = [policy.decide(Trouble(48, "nonfinite-loss", remedies=(f"{n}: x",)), PAST) for n in range(MOST_REMEDIES + 1)]
     assert [one.kind for one in actions] == ["remedy"] * MOST_REMEDIES + ["leave-out"]
+
+
+def test_rare_bad_steps_do_not_press_and_those_one_after_the_other_do() -> None:
+    policy = Policy()
+    pressing = []
+    for step in range(0, 120, 30):
+        pressing.append(policy.pressing)
+        policy.decide(bad(step), PAST)
+        for healthy in range(29):
+            policy.passed(step + healthy, 0.02)
+    assert pressing == [False] * 4
+    policy.decide(bad(120), PAST)
+    assert policy.pressing
+
+
+def test_a_finite_failure_costs_no_update_and_is_answered_only_where_something_is_known() -> None:
+    policy = Policy()
+    assert policy.cure(Trouble(50, "dead-gradient"), PAST) is None and not policy.open
+    action = policy.cure(Trouble(50, "dead-gradient", remedies=("a: adopted",)), PAST)
+    assert action is not None and (action.kind, action.back_to, policy.left_out) == ("remedy", -1, 0)
+    assert policy.cure(Trouble(51, "dead-gradient", remedies=("a: adopted",)), PAST) is None

@@ -66,7 +66,10 @@ def test_nothing_is_gone_on_with_that_hides_the_failure_or_is_for_one_step() -> 
     for change in (Stable(AT, "log-softmax"), Precision("float64", AT), Update(options=(("eps", 1e-3),)), State("gradients", "zeroed")):
         assert lasting(change, CASE) == change
     kept = lasting(Within(AT, 0, low=1e-6), CASE)
-    assert isinstance(kept, Within) and kept.passes
+    assert isinstance(kept, Within) and kept.passes and kept.low == 1e-3  # where its slope is one that a run bears
+    both = lasting(Within(AT, 0, low=-1.0 + 1e-6, high=1.0 - 1e-6), CASE)
+    assert isinstance(both, Within) and (both.low, both.high) == (-0.999, 0.999)
+    assert lasting(Within(AT, 0, high=35.49), CASE) == Within(AT, 0, high=35.49, passes=True)
 
 
 def test_a_target_is_not_made_up() -> None:
@@ -79,15 +82,16 @@ def test_a_target_is_not_made_up() -> None:
 
 def test_a_dead_or_a_bad_gradient_or_a_ruined_state_is_no_pass() -> None:
     stable = Stable(AT, "log-softmax")
-    assert passes(CASE, stable, passed()) and passes(CASE, stable, passed(gradient="zero", arrived="finite"))
-    assert not passes(CASE, stable, passed(gradient="nonfinite")) and not passes(CASE, stable, FAILED)
-    assert not passes(CASE, stable, passed(applied=0)) and not passes(CASE, stable, passed(refused="no"))
-    assert not passes(CASE, Within(AT, 0, low=0.1), passed(gradient="zero", arrived="finite"))
+    assert passes(stable, passed()) and passes(stable, passed(gradient="zero", arrived="finite"))
+    assert not passes(stable, passed(gradient="nonfinite")) and not passes(stable, FAILED)
+    assert not passes(stable, passed(applied=0)) and not passes(stable, passed(refused="no"))
+    assert not passes(stable, msgspec.structs.replace(passed(), losses=(0.0,)))
+    assert not passes(Within(AT, 0, low=0.1), passed(gradient="zero", arrived="finite"))
     chosen = Stable(AT, "double-where")
-    assert passes(CASE, chosen, passed(gradient="zero", arrived="zero"))
-    assert not passes(CASE, chosen, passed(gradient="zero", arrived="finite"))
+    assert passes(chosen, passed(gradient="zero", arrived="zero"))
+    assert not passes(chosen, passed(gradient="zero", arrived="finite"))
     calm = msgspec.structs.replace(CASE, windows=(Window("loss", tuple(range(6)), (0.05, 0.04, 0.05, 0.04, 0.05, 0.04)),))
-    assert not passes(calm, stable, passed())  # 0.5 is that of other weights
+    assert treated(lambda change: passed())[0] and not treated(lambda change: passed(), calm)[0]  # 0.5 is that of other weights
 
 
 def test_other_forms_come_before_an_operand_kept_inside_and_the_search_ends() -> None:

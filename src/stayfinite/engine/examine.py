@@ -34,7 +34,7 @@ TOLD_ANYWAY = frozenset({"divergence", "loss-spike", "gradient-spike"})
 def examine(
     case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
     try_out: TryOut | None = None, suspected: Container[str] = (), sources: Mapping[str, str] | None = None,
-    tried: Container[str] = (),
+    tried: Container[str] = (), treat: bool = False,
 ) -> Examination:
     """Survey a step after the symptom of `case`.
 
@@ -43,6 +43,7 @@ def examine(
     ids of incidents that an earlier survey showed: what a single survey does not prove is tried when a second one shows it too.
     `sources`: text of the user's files, by file as in `Location`; ``None``: no remedies are looked for.
     `tried`: ids of incidents that were experimented on before: several symptoms may be one failure.
+    `treat`: changes are looked for that the run may go on with.
 
     **Returns** a generator of replay requests whose value says what there is to tell.
     """
@@ -88,6 +89,12 @@ def examine(
         diagnosis = yield from experiment(case, diagnosis, budget=budget, replays=REPLAYS, judge=_judge(case, found))
         if case.symptom.detector not in TOLD_ANYWAY and _disproven(diagnosis):
             return Examined()  # the mechanism was read out of the survey, and it is not what does it
+        if treat:
+            from stayfinite.engine.treat import treatments
+
+            left = RUNS * max(budget - (time.monotonic() - started), RUNS * budget)
+            treated = yield from treatments(case, diagnosis, sources or {}, budget=left, replays=REPLAYS, judge=_judge(case, found))
+            diagnosis = msgspec.structs.replace(diagnosis, treatments=treated)
     elif found is None and budget > 0.0 and rerun is not None and case.symptom.detector == "divergence":
         diagnosis = yield from experiment(case, diagnosis, budget=RUNS * budget, rerun=rerun, runs_only=True)
     if sources is not None and rerun is not None:

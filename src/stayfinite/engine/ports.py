@@ -133,7 +133,7 @@ class Examine(Protocol):
     def __call__(
         self, case: Case, listener: Listener, *, repeatable: str | None, makings: FindMakings | None = None, budget: float = 0.0,
         try_out: TryOut | None = None, suspected: Container[str] = (), sources: Mapping[str, str] | None = None,
-        tried: Container[str] = (),
+        tried: Container[str] = (), treat: bool = False,
     ) -> Examination:
         """Begin the examination of a step whose numbers are finite."""
 
@@ -191,11 +191,18 @@ class Recovering(Protocol):
         """True while healthy updates matter."""
 
     @property
+    def pressing(self) -> bool:
+        """True if a bad step is not the only one lately."""
+
+    @property
     def at_loss(self) -> bool:
         """True if the latest updates were all bad, so that nothing is being learned."""
 
     def decide(self, trouble: Trouble, past: Past) -> Action:
         """A step was held, or the loss leaves where it was."""
+
+    def cure(self, trouble: Trouble, past: Past) -> Action | None:
+        """A failure whose numbers stay finite: a change to go on with, or nothing."""
 
     def passed(self, step: int, loss: float) -> Literal["", "overcome", "leaving"]:
         """An update was taken and is healthy. **Returns** whether a failure is overcome by it, or the loss is leaving again."""

@@ -25,6 +25,8 @@ IN_A_ROW, AT_ONCE = 10, 5
 update has been healthy since the run began, or none since it went back."""
 OF_LATEST, MANY = 20, 18
 """So many bad ones among the latest updates mean the same. Where three batches in four are bad and the rest teaches, it goes on."""
+OFTEN = 4
+"""So many bad ones among the latest updates are no rare ones any more, that cost little to leave out."""
 PROBATION = 20
 """Healthy updates after which a failure counts as overcome."""
 WARM_UP = 10
@@ -106,6 +108,11 @@ class Policy:
         return self._open or self.goal < self._most
 
     @property
+    def pressing(self) -> bool:
+        """True if a bad step is not the only one lately: the update before was bad as well, or one in five."""
+        return self._open and (self._row > 0 or sum(self._latest) >= OFTEN)
+
+    @property
     def at_loss(self) -> bool:
         """True if the latest updates were all bad, so that nothing is being learned."""
         return self._row >= AT_ONCE
@@ -168,6 +175,17 @@ class Policy:
         if not trouble.state and not trouble.grows and not is_far(losses) and not self._is_lasting(past):
             return self._leave_out("the next ones may be healthy")
         return self._go_back(trouble, past, losses)
+
+    def cure(self, trouble: Trouble, past: Past) -> Action | None:
+        """A failure whose numbers stay finite costs no update: the run goes on with the next change that was seen to end it, if any."""
+        remedy = next((one for one in trouble.remedies if one not in self._tried), None)
+        if remedy is None or self.remedied >= MOST_REMEDIES:
+            return None
+        if not self._open:
+            self._begin()
+            self._row_began = trouble.step
+        self._healthy = 0
+        return self._apply(remedy, trouble, past)
 
     def _mend(self) -> Action:
         self._mends += 1

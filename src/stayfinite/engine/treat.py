@@ -20,7 +20,7 @@ from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.operator_predictions import inside_domain, place, softmax_by_hand
 from stayfinite.catalog.predictions import FEW, since_it_grew
 from stayfinite.catalog.scales import targets
-from stayfinite.engine.experiments import LIKELY, predictions
+from stayfinite.engine.experiments import LIKELY, Judge, predictions
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.engine.prescribe import candidates as cures
 from stayfinite.engine.prescribe import is_mask
@@ -43,7 +43,7 @@ from stayfinite.records.intervention import (
     Values,
     Within,
 )
-from stayfinite.records.numbers import to_float
+from stayfinite.records.numbers import Number, to_float
 
 REPLAYS = 16
 """Repetitions that looking for treatments may take."""
@@ -51,6 +51,8 @@ ENOUGH = 3
 """Treatments after which no other one is looked for: each may be tried, and be withdrawn, in turn."""
 LEADING = 0.3
 """Probability from which the changes of the first cause are tried on the run itself."""
+MARGIN = 1e-3
+"""How far inside its domain an operand is kept at least: the slope of a logarithm is a thousand there, and not a million."""
 CAUSES = 4
 """Causes whose changes are tried at most; further ones are hardly about this failure."""
 _FORMS: tuple[Form, ...] = (
@@ -70,12 +72,13 @@ Treatments = Generator[ReplayRequest, Outcome, tuple[Treatment, ...]]
 
 
 def treatments(
-    case: Case, diagnosis: Diagnosis, sources: Mapping[str, str], *, budget: float, replays: int = REPLAYS
+    case: Case, diagnosis: Diagnosis, sources: Mapping[str, str], *, budget: float, replays: int = REPLAYS, judge: Judge | None = None
 ) -> Treatments:
     """Find changes that let the held step of `case` pass and hide nothing.
 
     **Arguments**: `sources`: text of the user's files, by file as in `Location`; `budget`: seconds; `replays`: repetitions at most,
-    0 where the step cannot be repeated.
+    0 where the step cannot be repeated; `judge`: of a failure whose numbers are finite, what a survey of the repeated step still
+    shows of it.
 
     **Returns** a generator of replay requests whose value are the treatments, best first: what confirmed a cause, then what leaves the
     training what it is wherever it was finite; last what only the run itself can tell, from an earlier state.
@@ -84,6 +87,8 @@ def treatments(
     found: list[Treatment] = []
     left: list[Treatment] = []
     for one in candidates(case, diagnosis, sources):
+        if judge is not None and not one.origin:
+            continue  # no operator failed
         if one.steps == 0:
             left.append(one)
         if one.steps == 0 or len(found) >= ENOUGH:
@@ -93,10 +98,12 @@ def treatments(
             left += [msgspec.structs.replace(one, tried=False)] if over_the_run else []
             continue
         replays -= 1
-        outcome = yield ReplayRequest("experiment", one.interventions[0], steps=one.steps)
+        outcome = yield ReplayRequest("experiment" if judge is None else "survey", one.interventions[0], steps=one.steps)
+        if judge is not None and judge(outcome):
+            continue
         if outcome.unrepeatable and over_the_run:
             left.append(msgspec.structs.replace(one, tried=False))
-        elif passes(case, one.interventions[0], outcome):
+        elif passes(one.interventions[0], outcome) and (judge is not None or not _is_ruined(case, outcome)):
             found.append(one)
     return (*found, *_over_the_run(left, diagnosis))
 
@@ -109,24 +116,24 @@ def _over_the_run(left: Sequence[Treatment], diagnosis: Diagnosis) -> Sequence[T
     return [one for one in left if one.origin == lead.cause][:ENOUGH]
 
 
-def passes(case: Case, change: Intervention, outcome: Outcome) -> bool:
-    """True if the step passed with `change` and a loss that is not far from earlier ones (else it is the state that is ruined), and
-    every element that was not finite has a gradient that is, where one is wanted."""
+def passes(change: Intervention, outcome: Outcome) -> bool:
+    """True if the step passed with `change`, and every element that was not finite has a gradient that is, where one is wanted."""
     effect = outcome.effect
     if outcome.failed or outcome.unrepeatable or effect is None or effect.refused or not effect.applied:
         return False
-    if effect.gradient == "nonfinite" or _is_ruined(case, outcome):
-        return False
+    if effect.gradient == "nonfinite" or (outcome.losses and not any(map(to_float, outcome.losses))):
+        return False  # a loss of exactly 0 asks for nothing: that is how a step looks from which everything was taken
     if isinstance(change, Stable) and change.form in _CHOSEN:
         return effect.arrived == "zero"  # what stands for these elements is any number: right only where nothing uses them
     if isinstance(change, Within):
-        return effect.gradient == "finite" or effect.arrived == "zero"
+        return effect.gradient in ("finite", "") or effect.arrived == "zero"  # "": it is no number that anything learns from
     dead = effect.gradient == "zero" and effect.arrived == "finite"
     return not dead or isinstance(change, Stable)  # another stable form may have a slope of 0 there by right
 
 
 def _is_ruined(case: Case, outcome: Outcome) -> bool:
-    """True if the loss of the step, though it passes, is one of a state that has left where it was."""
+    """True if the loss of the step, though it passes, is one of a state that has left where it was: then it is the state that has to
+    be changed."""
     after = [to_float(value) for value in outcome.losses]
     before = [to_float(value) for value in case.window("loss").values] if len(after) < 2 else []
     finite = [value for value in (*before, *after) if math.isfinite(value)]
@@ -151,7 +158,10 @@ def candidates(case: Case, diagnosis: Diagnosis, sources: Mapping[str, str]) -> 
 def lasting(change: Intervention, case: Case) -> Intervention | None:
     """`change` as a whole run may go on with it; ``None`` if it would hide the failure, or is not to be had for more than a step."""
     if isinstance(change, Within):
-        return None if change.others else msgspec.structs.replace(change, passes=True)
+        if change.others or change.place.kind in ("distribution", "sample"):
+            return None  # a density at the edge is as steep as the edge is near: what is driven back from there never arrives
+        low, high, away = inner(change.low, 1.0), inner(change.high, -1.0), max(change.away, MARGIN) if change.away else 0.0
+        return msgspec.structs.replace(change, passes=True, low=low, high=high, away=away)
     if isinstance(change, (Precision, Stable, Backend, LossScale, Joined, Bypassed, Damped)):
         return change
     if isinstance(change, Scaled):
@@ -163,8 +173,16 @@ def lasting(change: Intervention, case: Case) -> Intervention | None:
     if isinstance(change, State):
         return None if change.others or change.how in ("shuffled", "frozen") else change
     if isinstance(change, Update):
-        return change if change.rate == 1.0 and not change.skipped else None
+        return change if change.rate >= 1.0 and not change.skipped else None
     return None
+
+
+def inner(bound: Number, inwards: float) -> Number:
+    """`bound` as far from the whole number it lies just beside as a run bears, whose every update is made with the slope there."""
+    number = to_float(bound)
+    if not math.isfinite(number) or not 0.0 < inwards * (number - round(number)) < MARGIN:
+        return bound
+    return round(number) + inwards * MARGIN
 
 
 def _treatment(case: Case, origin: str, change: Intervention, steps: int = 1, *, proven: bool = False) -> Treatment | None:

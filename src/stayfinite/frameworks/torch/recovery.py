@@ -6,7 +6,6 @@ keep their own numbers.
 
 from __future__ import annotations
 
-import collections
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -73,8 +72,6 @@ class Recovery:
         """Changes that the run goes on with."""
         self.to_retake: _Applied | None = None
         """The change with which the step that is held now may be taken after all: it was seen to pass, and the state is as it was."""
-        self._failures: collections.Counter[str] = collections.Counter()
-        """Incident -> how often it came."""
         self._counts: dict[MeasureKind, int] = {}
         self._changed: dict[int, tuple[Optimizer, list[tuple[dict[str, Any], Any]]]] = {}
         """Optimizers in the middle of a step with our rate, and their own."""
@@ -130,11 +127,9 @@ class Recovery:
         """Do something about a step that was held. **Returns** what became of it (``"stopped"`` if nothing can be done) and what
         was done, to be told by `say`."""
         self._last, self.to_retake = incident, None
-        self._failures[incident.id] += 1
         withdrawn = self._withdraw(incident.id)
         bad = self._mending.of_pass(scene)
-        again = self._failures[incident.id] > 1
-        # what trains otherwise from now on is for what a single step left out did not end
+        again = self._policy.pressing  # what trains otherwise from now on is for what steps left out do not end
         offered = [one for one in incident.diagnosis.treatments if one.sure or again or (not one.tried and failure.finite is not None)]
         treatments = {f"{incident.id}: {one.told}": one for one in offered}
         trouble = Trouble(
@@ -157,6 +152,19 @@ class Recovery:
                 return "recovered", self._measure("rewound", failure, incident, withdrawn + told, action.back_to)
             action = Action("stop", "the remembered states are not finite either")
         return "stopped", self._measure("gave-up", failure, incident, f"given up: {action.told}")
+
+    def examined(self, incident: Incident, scene: Scene) -> tuple[Incident, Measure | None]:
+        """Do something about a failure whose numbers stay finite, if something is known. **Returns** what became of it, and what was
+        done, which is still to be told."""
+        treatments = {f"{incident.id}: {one.told}": one for one in incident.diagnosis.treatments if one.tried}
+        symptom = incident.case.symptom
+        action = self._policy.cure(Trouble(symptom.step, symptom.detector, remedies=tuple(treatments)), self._past(scene))
+        if action is None:
+            return incident, None
+        self._last = incident
+        said = self._go_on_with(treatments[action.remedy], action, incident, scene)
+        measure = Measure("remedied", self._live.updates.last, said, incident.id, rate=self._policy.goal, clip=self._policy.clip)
+        return msgspec.structs.replace(incident, outcome="recovered"), measure
 
     def _withdraw(self, incident: str) -> str:
         """Do not go on with what the failure came back with. **Returns** what was withdrawn, in words that others may follow."""

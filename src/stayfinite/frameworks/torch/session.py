@@ -92,7 +92,7 @@ class Session:
         if policy is not None and options.on_incident == "recover":
             mending, passing = Mending(self._state, self._name), lambda: self._scene
             self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, passing, self.relative)
-            self._incidents.recovery = self._recovery
+            self._incidents.recovery = self._surveys.recovery = self._recovery
         self._unhook: Callable[[], None] = lambda: None
         self._objects = TorchObjects()
         self._plans: dict[int, Plan] = {}

@@ -24,6 +24,7 @@ from stayfinite.frameworks.torch.inquiry import Inquiry
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.frameworks.torch.passes import Scene
+from stayfinite.frameworks.torch.recovery import Recovery
 from stayfinite.frameworks.torch.rehearsal import ReplayLog
 from stayfinite.frameworks.torch.room import lacking
 from stayfinite.frameworks.torch.sensors import Sensors
@@ -32,6 +33,7 @@ from stayfinite.frameworks.torch.trying import user_sources
 from stayfinite.frameworks.torch.undoing import is_void
 from stayfinite.records.incident import Case, Incident, Symptom
 from stayfinite.records.numbers import to_float
+from stayfinite.records.recovery import Measure
 from stayfinite.records.survey import Making
 from stayfinite.rewrite.runtime import Attempt
 
@@ -73,6 +75,10 @@ class Surveys:
         self._case = cases.finite_case
         self._makings = cases.makings
         self._log = log
+        self.recovery: Recovery | None = None
+        """What goes on with a change that ends a failure."""
+        self._scene: Scene | None = None
+        """The latest pass that took an update."""
         self._pending: list[Symptom] = []
         self._waiting: list[Incident] = []
         self._parts: dict[str, int] = {}
@@ -115,6 +121,7 @@ class Surveys:
 
         **Raises** `TrainingHalted` where the user wants to stop at what is told.
         """
+        self._scene = scene
         self._settle()
         due = bool(self._pending) and self._live.updates.last >= self._not_before
         every = self._options.survey_every
@@ -187,6 +194,7 @@ class Surveys:
             budget=max(0.0, self._options.budget - self._spent) if inquiry is not None and not trial else 0.0,
             try_out=None if trial else self._trier(case), suspected=self._parts,
             sources=None if trial or self._cured else user_sources(self._options), tried=self._tried,
+            treat=self.recovery is not None,
         )
         answer: Outcome | None = None
         while True:
@@ -253,14 +261,21 @@ class Surveys:
         stops = incident.case.symptom.detector in self._options.stop_on
         if stops:
             incident = msgspec.structs.replace(incident, stopped=True, outcome="stopped")
+        measure: Measure | None = None
+        if self.recovery is not None and self._scene is not None and not stops:
+            with shield.shielded("recovery"):
+                incident, measure = self.recovery.examined(incident, self._scene)
         with shield.shielded("telling an incident"):
             (self._listener.incident if stops else self._listener.examined)(incident)
+        if self.recovery is not None and measure is not None:
+            self.recovery.say(measure)
         if stops:
             raise TrainingHalted(describe.summary(incident), incident)
 
     def close(self) -> None:
         """The run ends: what stayed dead is told, and what was seen outside any block."""
         with shield.shielded("transaction"):
+            self._scene = None  # nothing follows that could go on otherwise
             self._settle(ended=True)
             for symptom in self._readings.take():
                 if symptom.detector == "dead-gradient" and not self._is_dead_to_the_end(symptom):

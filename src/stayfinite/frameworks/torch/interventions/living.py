@@ -2,7 +2,7 @@
 
 A trial of the script, and a run that recovers, go on with a change. Each pass through the loop gets performers of its own; an
 update is met by hooks of the framework. What changes the state itself (`State`) is done once, before the first step, except for
-parameters that are frozen or thawed, and gradients, which are changed after every update.
+parameters that are frozen, thawed or given to an optimizer, and gradients, which are changed after every update.
 """
 
 from __future__ import annotations
@@ -92,4 +92,4 @@ class Living:
 
 def _lasts(one: Intervention) -> bool:
     """True if `one` is performed in every pass."""
-    return not isinstance(one, State) or one.how in ("frozen", "thawed") or one.what == "gradients"
+    return not isinstance(one, State) or one.how in ("frozen", "thawed", "adopted") or one.what == "gradients"
