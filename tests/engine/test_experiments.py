@@ -263,7 +263,7 @@ def test_of_two_changes_that_cure_one_is_the_proof(replayed: Case, monkeypatch: 
 def test_what_was_not_finite_before_the_step_needs_no_run(replayed: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     first = rank(replayed).hypotheses[0].cause
     monkeypatch.setattr(module, "since_it_grew", lambda _case: 6)
-    verdicts = []
+    asked_for = []
     for change in (CHANGE, State("moments", "mended", ("exp_avg of w",))):
         monkeypatch.setattr(
             module, "predictions", lambda cause, _case, change=change: [Prediction(change)] if cause == first else []
@@ -273,9 +273,10 @@ def test_what_was_not_finite_before_the_step_needs_no_run(replayed: Case, monkey
             ok = one == change
             return Outcome(failed=not ok, fingerprint="", losses=(0.5 if ok else "nan",), effect=Effect(applied=1))
 
-        after, _ = conduct(replayed, rank(replayed), step)
-        verdicts.append(next(one.verdict for one in after.hypotheses if one.cause == first))
-    assert verdicts == ["inconclusive", "confirmed"]
+        after, asked = conduct(replayed, rank(replayed), step)
+        assert next(one.verdict for one in after.hypotheses if one.cause == first) == "confirmed"
+        asked_for.append(len(asked))
+    assert asked_for == [4, 2]  # the first change is tried on the steps before as well
 
 
 @pytest.mark.parametrize(("changed", "placebo", "verdict"), [
@@ -296,3 +297,26 @@ def test_a_divergence_that_is_put_off_is_not_cured(
     judged = next(one for one in after.hypotheses if one.cause == first)
     assert judged.verdict == verdict
     assert (judged.experiments[0].placebo == "rising") == (verdict == "confirmed")
+
+
+def test_where_the_script_cannot_be_run_again_the_steps_that_are_remembered_tell(
+    replayed: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = rank(replayed).hypotheses[0].cause
+    monkeypatch.setattr(module, "since_it_grew", lambda _case: 6)
+    expected = {"confirmed": (2.0, 1.0, 0.5), "inconclusive": (2.0, 1e3, 1e6), "": ()}
+    for verdict, losses in expected.items():
+        asked: list[ReplayRequest] = []
+        running = experiment(replayed, rank(replayed), budget=60.0)
+        outcome: Outcome | None = None
+        with pytest.raises(StopIteration) as finished:
+            while True:
+                request = running.send(outcome) if outcome is not None else next(running)
+                asked.append(request)
+                ok = request.intervention == CHANGE
+                kept = None if losses or request.steps == 1 else "earlier steps are not remembered"
+                outcome = Outcome(not ok, "", losses=losses if ok else ("nan",), effect=Effect(applied=1), unrepeatable=kept)
+        assert [one.steps for one in asked][:3] == [1, 1, 6]
+        judged = next(one for one in finished.value.value.hypotheses if one.cause == first)
+        assert judged.verdict == (verdict or "inconclusive") and (judged.experiments[0].steps == 6) == bool(verdict)
+        assert judged.experiments[0].replays == (len(asked) if verdict else 2)

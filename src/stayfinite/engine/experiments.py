@@ -18,7 +18,7 @@ from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.engine.over_steps import Rerun, still_rises
 from stayfinite.engine.placebos import enough, over_steps, placebos
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.rank import ranked_again
+from stayfinite.engine.rank import one_proof, ranked_again
 from stayfinite.records.diagnosis import Diagnosis, Evidence, Experiment, Hypothesis, VerdictName
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
@@ -130,7 +130,7 @@ def experiment(
         tested.append((yield from _test(hypothesis, lab)) if likely else hypothesis)
     tested = _shared(tested, lab)
     return msgspec.structs.replace(
-        diagnosis, hypotheses=_one_proof(ranked_again(tested, diagnosis.hypotheses, lab.proof)), replays=lab.done,
+        diagnosis, hypotheses=one_proof(ranked_again(tested, diagnosis.hypotheses, lab.proof)), replays=lab.done,
         seconds=time.monotonic() - started,
     )
 
@@ -165,6 +165,13 @@ def _test(hypothesis: Hypothesis, lab: _Lab) -> Generator[ReplayRequest, Outcome
             with_one, verdict = yield from _compare(prediction, lab)
             if verdict == "confirmed" and lab.grew and not _was_bad_before(prediction.change):
                 with_one, verdict = _holds(prediction, with_one, lab)
+                if verdict == "not_tested":
+                    longer = msgspec.structs.replace(prediction, steps=lab.before + 1)
+                    again, other = yield from _compare(longer, lab)
+                    verdict = "inconclusive"
+                    if other != "not_tested":
+                        again = msgspec.structs.replace(again, replays=again.replays + with_one.replays)
+                        prediction, with_one, verdict = longer, again, other
         else:
             with_one, verdict = _compare_runs(prediction, lab)
             back = prediction.steps if prediction.steps > 1 else lab.before + 1
@@ -218,19 +225,6 @@ def _shared(tested: list[Hypothesis], lab: _Lab) -> list[Hypothesis]:
         msgspec.structs.replace(one, score=one.score + max(bits)) if one.verdict not in ("confirmed", "refuted")
         and one.cause != "unknown" and one.cause not in lab.rivals else one for one in tested
     ]
-
-
-def _one_proof(ranked: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
-    """Of several causes whose change cures the step, the one for which most speaks is confirmed: a failure has one cause, and a
-    change near its effect cures it as well (a smaller operand, whoever made it large; a sample left out that holds a code)."""
-    proven = next((one for one in ranked if one.verdict == "confirmed"), None)
-    if proven is None:
-        return ranked
-    reason = f"its change cures the failure as well; more speaks for {proven.cause}"
-    return tuple(
-        msgspec.structs.replace(one, verdict="inconclusive", verdict_reason=reason)
-        if one.verdict == "confirmed" and one is not proven else one for one in ranked
-    )
 
 
 def _judged(
@@ -297,11 +291,14 @@ def _compare(prediction: Prediction, lab: _Lab) -> Generator[ReplayRequest, Outc
 
 
 def _holds(prediction: Prediction, one: Experiment, lab: _Lab) -> tuple[Experiment, VerdictName]:
-    """A change that cured the held step, where the loss had been growing before it: does it cure the run?"""
+    """A change that cured the held step, where the loss had been growing before it: does it cure the run? ``"not_tested"`` if the
+    script cannot be run again."""
     started, rerun = time.monotonic(), lab.rerun
     doubt = rerun.doubt(lab.seconds / 3) if rerun is not None else "the script cannot be run again"
     outcome, note = "", f"the step passes, but the loss had been growing before it, and {doubt}"
-    if rerun is not None and not doubt:
+    if doubt:
+        return msgspec.structs.replace(one, note=note), "not_tested"
+    if rerun is not None:
         trial = rerun.changed(prediction.change, lab.seconds / 2)
         outcome, note = rerun.verdict(trial)
         note = f"the step passes, but the run does not: {note}"

@@ -86,6 +86,19 @@ def ranked_again(hypotheses: Sequence[Hypothesis], before: Sequence[Hypothesis],
     return tuple(sorted(again, key=lambda one: -one.score))
 
 
+def one_proof(ranked: tuple[Hypothesis, ...]) -> tuple[Hypothesis, ...]:
+    """Of several causes whose change cures the step, the one for which most speaks is confirmed: a failure has one cause, and a
+    change near its effect cures it as well (a smaller operand, whoever made it large; a sample left out that holds a code)."""
+    proven = next((one for one in ranked if one.verdict == "confirmed"), None)
+    if proven is None:
+        return ranked
+    reason = f"its change cures the failure as well; more speaks for {proven.cause}"
+    return tuple(
+        msgspec.structs.replace(one, verdict="inconclusive", verdict_reason=reason)
+        if one.verdict == "confirmed" and one is not proven else one for one in ranked
+    )
+
+
 def _weigh(name: str, case: Case) -> tuple[str, Cause, float, tuple[Evidence, ...]] | None:
     """One cause with its score and the evidence that counts; ``None`` if it does not apply or is broken."""
     sensor = f"cause {name}"
