@@ -147,11 +147,12 @@ def _ratio(case: Case) -> list[Evidence]:
     if not any(value == 0.0 for value in candidates(numerator)):
         return [Evidence("the numerator is not 0: something was summed", -6.0, "operand-value")]
     found = [Evidence("numerator and divisor are both 0", 2.0, "operand-value")]
-    difference = "sub" in divisor.made_by[:2] or re.fullmatch(r".*\w\s*-\s*\w.*", divisor.name) is not None
+    several = re.search(r"[+*]", divisor.name) is not None  # borders are no sums: of two areas, the common one taken off
+    difference = not several and ("sub" in divisor.made_by[:2] or re.fullmatch(r".*\w\s*-\s*\w.*", divisor.name) is not None)
     whole = dtype_facts(divisor.dtype) is None
     if difference and (whole or _BORDER.search(divisor.name) is not None) and not re.search(r"min|max", divisor.name):
         found.append(Evidence(f"`{divisor.name}` is the distance of two borders", 7.0, "window"))
-    elif _BORDER.search(divisor.name) is not None and divisor.size > 1:
+    elif not several and _BORDER.search(divisor.name) is not None and divisor.size > 1:
         found.append(Evidence(f"`{divisor.name}` is the length of a window", 5.0, "window"))
     else:
         found.append(Evidence("nothing says that it is the length of a window", -5.0, "window"))

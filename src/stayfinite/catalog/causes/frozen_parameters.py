@@ -122,7 +122,8 @@ def _graph(case: Case) -> list[Evidence]:
         return []
     named = f"`{cut.parameters[0]}`" + (f" and {len(cut.parameters) - 1} others" if len(cut.parameters) > 1 else "")
     whole = not reached(case)
-    return [Evidence(f"the graph is cut here: {named} get no gradient", 8.0 if whole else 1.0, "graph")]
+    most = 2 * len(cut.parameters) > len(trained(case))
+    return [Evidence(f"the graph is cut here: {named} get no gradient", 8.0 if whole else 5.0 if most else 1.0, "graph")]
 
 
 def _update(case: Case) -> list[Evidence]:

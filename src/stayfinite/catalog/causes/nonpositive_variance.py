@@ -70,6 +70,9 @@ _LIKELIHOOD = re.compile(r"kl|gauss|normal|nll|log_?prob|likelihood|divergence|d
 _OPERATIONS = frozenset({"log", "sqrt", "rsqrt", "div", "reciprocal", "pow", "xlogy"})
 _AVERAGING = frozenset({"mean", "sum", "avg_pool", "conv", "cumsum", "matmul"})
 _MEASURED = frozenset({"var", "std"})
+_KEPT = frozenset({"sub", "clamp", "max", "relu", "abs", "add", "mul", "div", "sqrt", "mean"})
+"""What a difference is passed through and stays one; a sigmoid of it is another number."""
+_LESS_A_SQUARE = re.compile(r"(?<![\d.])(?:[A-Za-z_][\w.]*|[\])])\s*-\s*(?:[\w.]+\s*\*\*\s*2|[\w.]+\.square\(\)|([\w.]+)\s*\*\s*\1(?!\w))")
 
 TITLE = "Variance that is not positive"
 PRIOR = prior(threads=3)
@@ -102,6 +105,8 @@ def evidence(case: Case) -> list[Evidence]:
     found.append(Evidence(f"`{scale.name}` is {show(value)}{made}", 3.0, "operand-value"))
     if _is_difference(scale):
         found.append(Evidence("it is a difference of a mean of squares and a squared mean", 7.5, "scale"))
+    elif value < 0.0 and _LESS_A_SQUARE.search(scale.name) and _SCALE.search(_place(case)):
+        found.append(Evidence(f"`{scale.name}` is a moment less the square of another", 6.5, "scale"))
     elif _MEASURED & set(scale.made_by[:2]) or is_spread(scale):
         found.append(Evidence("it was measured, and values without spread have spread 0", -3.0, "scale"))
     elif _SCALE.search(scale.name) is not None or (_SHORT.fullmatch(scale.name) and _LIKELIHOOD.search(_place(case))):
@@ -136,7 +141,7 @@ def _is_rectified(scale: TensorStats) -> bool:
 def _is_difference(scale: TensorStats) -> bool:
     """True for E[x^2] - E[x]^2 and its kin: a subtraction, fed by a mean or a sum, fed by squares."""
     made = scale.made_by
-    if "sub" not in made[:2] or {"count", "scatter"} & set(made):
+    if "sub" not in made[:2] or made[0] not in _KEPT or {"count", "scatter"} & set(made):
         return False
     averaged = next((at for at, kind in enumerate(made) if kind in _AVERAGING), len(made))
     return bool({"pow", "mul"} & set(made[averaged + 1 :]))
