@@ -132,6 +132,13 @@ def test_a_long_diff_is_cut_on_the_terminal_and_whole_in_markdown(here: Path) ->
     assert "line 39" in out.getvalue()
 
 
+def test_a_verified_cure_that_computes_something_else_is_offered_by_name(here: Path) -> None:
+    found = cured()
+    unsafe = tuple(msgspec.structs.replace(one, applicability="unsafe") for one in found.diagnosis.remedies)
+    found = msgspec.structs.replace(found, diagnosis=msgspec.structs.replace(found.diagnosis, remedies=unsafe))
+    assert "stayfinite fix --unsafe --incident reports/x" in on_terminal(here, found, 100)
+
+
 def test_only_refused_remedies_say_why_and_offer_nothing_to_apply(here: Path) -> None:
     found = cured()
     refused = tuple(one for one in found.diagnosis.remedies if one.verdict == "refused")

@@ -327,8 +327,11 @@ def _next(page: Page, report: Report, incidents: Sequence[IncidentReport], folde
     rows += [(f"stayfinite explain {shlex.quote(cause)}", said) for cause in list(seen)[:2]]
     if folder:
         place = shlex.quote(_near(folder))
-        if any(y.diff and (y.verdict, y.applicability) == ("verified", "safe") for x in incidents for y in x.remedies):
+        cures = {y.applicability for x in incidents for y in x.remedies if y.diff and y.verdict == "verified"}
+        if "safe" in cures:
             rows.append((f"stayfinite fix --incident {place}", "applies the verified cure; --diff shows it"))
+        elif cures:
+            rows.append((f"stayfinite fix --unsafe --incident {place}", "applies the verified cure, which computes something else"))
         if report.run.script != NOTEBOOK:
             rows.append((f"stayfinite replay {place}", "the step again, in a fresh process"))
         rows.append((f"stayfinite report {place}", "this report again; --json and --markdown write files"))
