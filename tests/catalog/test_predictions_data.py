@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from catalog.cases import WRITTEN
-from catalog.writing import case, origin, stats
+from catalog.writing import MADE, case, origin, stats
 
+from stayfinite.catalog.causes import nonpositive_variance
 from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.engine.experiments import predictions
 from stayfinite.engine.placebos import placebos
@@ -89,3 +90,17 @@ def test_a_failure_among_ordinary_numbers_needs_no_level_to_be_calm() -> None:
 def test_a_softmax_by_hand_whose_logarithm_is_taken_is_tried_without_the_exponential() -> None:
     told = [one.change.told for one in predictions("naive-softmax-overflow", CASES["naive-softmax-overflow", "log-sum-exp by hand"])]
     assert told == ["exp at train.py:33 as log sum exp", "log at train.py:33 as log softmax"]
+
+
+def test_a_length_by_hand_is_changed_inside_its_root() -> None:
+    length = stats("n", (32, 1), zero=1, min=0.0, culprit=0.0, made_by=("sqrt", "sum", "pow"), made_at=MADE)
+    told = [one.change.told for one in predictions("zero-norm-vector", case(origin("div", inputs=[stats("z"), length])))]
+    assert told == ["operand 1 of div at train.py:33 kept at |x| >= 1e-06", "sqrt at train.py:12 as epsilon inside"]
+
+
+def test_a_sum_of_differences_is_no_variance() -> None:
+    """What is united and has no overlap (``(p + t - p * t).sum()``) is summed after it is subtracted."""
+    for made, told in ((("sum", "sub", "add", "mul"), False), (("sub", "mean", "pow"), True), (("relu", "sub", "mean", "mul"), True)):
+        union = stats("u", (), zero=1, min=0.0, max=0.0, culprit=0.0, made_by=made)
+        seen = nonpositive_variance.evidence(case(origin("div", inputs=[stats("i", ()), union])))
+        assert any("difference of a mean" in one.claim for one in seen) == told, made

@@ -9,7 +9,17 @@ import re
 
 import msgspec
 
-from stayfinite.catalog.clues import born_backward, consumers, finite, inputs, kind, mentions, message, origin_call
+from stayfinite.catalog.clues import (
+    born_backward,
+    consumers,
+    finite,
+    inputs,
+    kind,
+    mentions,
+    message,
+    operand,
+    origin_call,
+)
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.ops import op_kind
 from stayfinite.catalog.precision import flush_behind
@@ -87,6 +97,11 @@ def inside_domain(case: Case, *, placebo: Intervention | None = None, used: bool
     if known.name in _LENGTHS and case.origin is not None and case.origin.location.library is not None:
         # a function of a library's computes it inside: its operands are out of reach, an epsilon is not
         found.append(Prediction(Stable(here, "epsilon-inside"), placebo=placebo, used=used))
+    divisor = operand(case) if known.name in ("div", "reciprocal") else None
+    if divisor is not None and divisor.made_by[:1] == ("sqrt",) and divisor.made_at is not None:
+        # a length by hand: kept away from 0 behind the root, its slope there is infinite still
+        rooted = at("sqrt", divisor.made_at)
+        found += [Prediction(Stable(rooted, "epsilon-inside"), placebo=placebo, used=used)] if rooted is not None else []
     return found
 
 

@@ -143,7 +143,8 @@ def _is_difference(scale: TensorStats) -> bool:
     made = scale.made_by
     if "sub" not in made[:2] or made[0] not in _KEPT or {"count", "scatter"} & set(made):
         return False
-    averaged = next((at for at, kind in enumerate(made) if kind in _AVERAGING), len(made))
+    fed = made.index("sub") + 1
+    averaged = next((at for at, kind in enumerate(made) if kind in _AVERAGING and at >= fed), len(made))
     return bool({"pow", "mul"} & set(made[averaged + 1 :]))
 
 
