@@ -30,14 +30,17 @@ pytorch/pytorch#49844, pytorch/pytorch#102894
 
 from __future__ import annotations
 
+import math
+
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import inputs, kind, output
+from stayfinite.catalog.clues import inputs, kind, output, scalars
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.operator_predictions import finite_operands
 from stayfinite.catalog.ops import KINDS
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
+from stayfinite.records.numbers import show
 
 _NORMALISING = frozenset({"softmax", "log_softmax", "logsumexp", "attention"})
 
@@ -55,6 +58,9 @@ def evidence(case: Case) -> list[Evidence]:
     """Infinities among the inputs, NaN in the output, and who wrote the infinities."""
     given, made = inputs(case), output(case)
     infinite = next((stats for stats in given if stats.posinf or stats.neginf), None)
+    written = next((value for value in scalars(case).values() if math.isinf(value)), None)
+    if infinite is None and written is not None and made is not None and made.nan and not any(stats.nan for stats in given):
+        return [Evidence(f"the line computes with {show(written)}, and {made.nan} results are NaN", 8.5, "operand-value")]
     if infinite is None:
         return [Evidence("no infinity went in", -9.0, "operand-value")]
     if any(stats.nan for stats in given):

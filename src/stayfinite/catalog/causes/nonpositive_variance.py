@@ -111,6 +111,9 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence("it was measured, and values without spread have spread 0", -3.0, "scale"))
     elif _SCALE.search(scale.name) is not None or (_SHORT.fullmatch(scale.name) and _LIKELIHOOD.search(_place(case))):
         found.append(Evidence(f"`{scale.name}` is a scale that must be positive", 6.5 if scale.made_by else 3.0, "scale"))
+    elif _is_rectified(scale) and kind(case).name in ("log", "xlogy") and not _LIKELIHOOD.search(_place(case)):
+        found.append(Evidence(f"a layer predicts `{scale.name}`, and only its logarithm is taken: nothing says that it is a scale",
+                              -3.0, "scale"))
     elif _is_rectified(scale):
         found.append(Evidence(f"a layer predicts `{scale.name}`, and what keeps it from being negative lets it be 0", 7.0, "scale"))
     elif _SCALE.search(source_text(case)) is not None and value < 0.0:

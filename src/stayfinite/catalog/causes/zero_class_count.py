@@ -38,6 +38,7 @@ from stayfinite.catalog.clues import birth, edge_value, finite, inputs, kind, op
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.operator_predictions import finite_operands, inside_domain
 from stayfinite.catalog.places import made
+from stayfinite.catalog.predictions import without_gaps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -115,6 +116,9 @@ def _leaf(case: Case) -> list[Evidence]:
     bad = next((stats for stats in inputs(case) if stats.nonfinite), None)
     if origin is None or bad is None:
         return [Evidence("nothing was bad before the step", -8.0, "operand-value")]
+    if origin.birth is not None and (table := _counted_before(origin.birth)) is not None:
+        return [Evidence(f"before the step a number was divided by `{table.name}`, a count that is 0 in {table.zero} of "
+                         f"{table.size} entries", 10.5, "born-by")]
     if len(bad.shape) != 1 or bad.size < 2:
         return [Evidence(f"`{bad.name}` is no table with one entry per class", -7.0, "table")]
     used = _WEIGHT.search(f"{bad.name} {origin.buffer or ''}") is not None
@@ -165,11 +169,24 @@ def _birth(birth: Birth) -> Evidence:
     return Evidence("who made it did not divide by a count", -3.0, "birth")
 
 
+def _counted_before(birth: Birth) -> TensorStats | None:
+    """The table of counts with a 0 that one number was divided by, wherever the result went from there."""
+    if birth.op not in ("div", "reciprocal") or (len(birth.inputs) > 1 and birth.inputs[0].size > 1):
+        return None
+    divisor = birth.inputs[-1] if birth.inputs else None
+    if divisor is None or divisor.size < 2 or not divisor.zero:
+        return None
+    return divisor if birth.operand_by == "count" or _is_count(divisor) else None
+
+
 def _is_count(divisor: TensorStats) -> bool:
     whole = dtype_facts(divisor.dtype) is None
     return (whole and divisor.made_by[:1] != ("sub",)) or _COUNT.search(divisor.name) is not None
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With a count above 0, or large finite weights, the step passes."""
+    """With a count above 0, or large finite weights, the step passes; with the gaps filled that it left in the data."""
+    born = birth(case)
+    if born is not None and _counted_before(born) is not None and case.origin is not None and case.origin.phase == "data":
+        return without_gaps(case)
     return finite_operands(case, whole_line=True) if kind(case).has("leaf") else inside_domain(case)

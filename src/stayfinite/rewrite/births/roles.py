@@ -47,6 +47,8 @@ def roles(
             if role is not None:
                 yield role, part
     outermost = called(node) if isinstance(node, ast.Call) else ""
+    if reached.how == "item" and isinstance(node, ast.Call) and not is_container(outermost) and "self" not in _names(node):
+        yield "table" if reached.whole else "made", node  # an item that is made as it is asked for, and not only looked up
     if reached.how in ("loop", "item") or outermost in _CONTAINERS or is_container(outermost):
         return
     named = isinstance(node, (ast.Name, ast.Attribute, ast.Subscript))
@@ -67,6 +69,10 @@ def _prepares(node: ast.Call, pick: Pick) -> bool:
     results is meant. One that is given data and returns them changed is a line that somebody would change."""
     words = [*node.args, *(k.value for k in node.keywords)]
     return any(isinstance(part, int) for part in pick) or all(isinstance(word, ast.Constant) for word in words)
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
 
 
 def is_literal(node: ast.expr) -> bool:
