@@ -156,6 +156,8 @@ def test_a_placebo_stands_on_another_line_also_for_the_whole_step() -> None:
     raised = msgspec.structs.replace(case, exception=ExceptionInfo("ValueError", ""))
     assert placebos(Stable(HERE, "log-softmax"), raised, seen)[0] == Precision("float64", Place("", "train.py", 1))
     assert placebos(Precision("float32", HERE), case, seen)[-1] == Precision("float64", Place("", "train.py", 4))
+    line = placebos(Precision("float32", Place("", HERE.file, HERE.line)), case, [*seen, Place("add", HERE.file, HERE.line)])
+    assert line and all(isinstance(one, Precision) and one.place is not None and one.place.line != HERE.line for one in line)
     whole = placebos(Precision("float64"), case, seen)
     assert whole and all(isinstance(one, Precision) and one.place is not None for one in whole)
     assert placebos(Update(rate=0.1), case, seen) == []

@@ -84,7 +84,8 @@ def _elsewhere(form: Format, place: Place | None, seen: Sequence[Place], case: C
         return []
     near = _lines_near(place, seen, case)
     here = [other for other in seen if (other.file, other.line) == (place.file, place.line)]
-    beside = [Place(other.kind, other.file, other.line) for other in here if other.kind != place.kind]
+    # a change to the whole line has none beside it
+    beside = [Place(other.kind, other.file, other.line) for other in here if place.kind and other.kind != place.kind]
     found: list[Intervention] = [Precision(form, other) for other in (*near, *dict.fromkeys(beside[:1]))]
     if form == "float32":  # most lines compute in it anyway
         found += [Precision("float64", other) for other in (*near, *beside)[:1]]
