@@ -8,7 +8,7 @@
 
 The final loss is the one both scripts print (``final loss ...``), mostly that of one batch, and the median of the last tenth of
 the losses that were differentiated. A training has recovered if it ran to its end with finite weights and one of the two is at
-most a tenth above its twin's.
+most a tenth above its twin's. A loss of exactly 0 is none that was reached: everything was taken from it.
 
 Two things make that unfair, and are answered in the open:
 
@@ -103,7 +103,7 @@ def _row(case: Case, twins: dict[str, Any], folder: Path) -> dict[str, Any]:
         "code": healed["code"], "finite": healed["finite"], "ran": ran, "seconds": round(healed["seconds"], 1),
         "other_units": units, "comparison": comparison,
         "by_construction": any("no step succeeds" in one["told"] for one in done.get("measures", ())),
-        "recovered": bool(ran and healed["finite"] and status != "failed" and excess <= NEAR),
+        "recovered": bool(ran and healed["finite"] and status != "failed" and excess <= NEAR and not (reached == 0.0 < wanted)),
         "told": [f"{one['kind']} {one['step']}: {one['told']}" for one in done.get("measures", ())[:20]],
         "causes": [f"{one['causes'][0]['cause']} {one['causes'][0]['verdict']}" for one in report.get("incidents", ()) if one["causes"]],
         "stderr": "" if healed["code"] == 0 else healed["stderr"],

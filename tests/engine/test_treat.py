@@ -61,7 +61,8 @@ def treated(
 
 
 def test_nothing_is_gone_on_with_that_hides_the_failure_or_is_for_one_step() -> None:
-    for change in (Rows((1,), 8), Term(AT, "loss"), Update(rate=0.1), Update(skipped=True), State("parameters", "frozen", ("w",))):
+    for change in (Rows((1,), 8), Term(AT, "loss"), Update(rate=0.1), Update(skipped=True), State("parameters", "frozen", ("w",)),
+                   Stable(AT, "zero-infinity")):
         assert lasting(change, CASE) is None
     for change in (Stable(AT, "log-softmax"), Precision("float64", AT), Update(options=(("eps", 1e-3),)), State("gradients", "zeroed")):
         assert lasting(change, CASE) == change

@@ -11,6 +11,8 @@ import pytest
 from forkserver import Completed, run_bare, run_cli
 from sameness import write_job
 
+from stayfinite.frameworks.torch.recovery import Recovery, _Applied
+
 HEAD = """
 import torch
 from torch import nn
@@ -247,3 +249,20 @@ def test_a_failure_whose_numbers_stay_finite_is_recovered_from_as_well(tmp_path:
     assert final(done) < 1.0 and report["status"] == "recovered"
     told = [one["told"] for one in report["recovery"]["measures"] if one["kind"] == "remedied"]
     assert len(told) == 1 and "adopted" in told[0]
+
+
+def test_what_made_healthy_steps_bad_is_withdrawn_and_with_a_rewind_all_that_is_unsure() -> None:
+    closed: list[str] = []
+
+    class Change:
+        def __init__(self, name: str) -> None:
+            self.close = lambda: closed.append(name)
+
+    def applied(name: str, incident: str, **known: bool) -> _Applied:
+        return _Applied(name, incident, Change(name), **known)  # type: ignore[arg-type]
+
+    recovery = Recovery.__new__(Recovery)
+    recovery._applied = [applied("kept", "1", finite=True), applied("proven", "1", finite=True, sure=True), applied("other", "2")]
+    assert recovery._withdraw("9") == "it came back with kept, which is withdrawn; " and closed == ["kept"]
+    assert recovery._withdraw("9") == "" and recovery._withdraw("").startswith("it came back with other") and closed == ["kept", "other"]
+    assert [one.told for one in recovery._applied] == ["proven"]

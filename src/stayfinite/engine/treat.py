@@ -57,7 +57,6 @@ CAUSES = 4
 """Causes whose changes are tried at most; further ones are hardly about this failure."""
 _FORMS: tuple[Form, ...] = (
     "log-softmax", "epsilon-inside", "hypot", "double-where", "safe-softmax", "unbiased-off", "mean-over-some", "jitter",
-    "zero-infinity",
 )
 """Stable forms that any operator at the origin may be tried in: one that does not fit it changes nothing there."""
 _CHOSEN = frozenset({"double-where", "safe-divide"})
@@ -162,6 +161,8 @@ def lasting(change: Intervention, case: Case) -> Intervention | None:
             return None  # a density at the edge is as steep as the edge is near: what is driven back from there never arrives
         low, high, away = inner(change.low, 1.0), inner(change.high, -1.0), max(change.away, MARGIN) if change.away else 0.0
         return msgspec.structs.replace(change, passes=True, low=low, high=high, away=away)
+    if isinstance(change, Stable) and change.form == "zero-infinity":
+        return None  # a sample that costs nothing is one left out, and nobody counts it
     if isinstance(change, (Precision, Stable, Backend, LossScale, Joined, Bypassed, Damped)):
         return change
     if isinstance(change, Scaled):

@@ -44,11 +44,13 @@ LISTED = 100
 
 @dataclass
 class _Applied:
-    """A change that the run goes on with, since `incident`. `sure`: enough healthy updates were taken with it."""
+    """A change that the run goes on with, since `incident`; `finite`: its steps were healthy before. `sure`: enough healthy updates
+    were taken with it."""
 
     told: str
     incident: str
     living: Living
+    finite: bool = False
     sure: bool = False
 
 
@@ -147,6 +149,7 @@ class Recovery:
             told = self._mending.mend(bad, self._ring.kept) if bad else "the last rate that could be used is used"
             return "recovered", self._measure("mended", failure, incident, f"{withdrawn}{action.told}: {told}")
         if action.kind == "rewind":
+            withdrawn += self._withdraw("")
             told = self._rewind(action, scene)
             if told:
                 return "recovered", self._measure("rewound", failure, incident, withdrawn + told, action.back_to)
@@ -163,12 +166,14 @@ class Recovery:
             return incident, None
         self._last = incident
         said = self._go_on_with(treatments[action.remedy], action, incident, scene)
+        self._applied[-1].finite = True
         measure = Measure("remedied", self._live.updates.last, said, incident.id, rate=self._policy.goal, clip=self._policy.clip)
         return msgspec.structs.replace(incident, outcome="recovered"), measure
 
     def _withdraw(self, incident: str) -> str:
-        """Do not go on with what the failure came back with. **Returns** what was withdrawn, in words that others may follow."""
-        vain = [one for one in self._applied if one.incident == incident and not one.sure]
+        """Do not go on with what the failure came back with, or made healthy steps bad; with nothing unsure, where no `incident` is
+        named. **Returns** what was withdrawn, in words that others may follow."""
+        vain = [one for one in self._applied if not one.sure and (one.finite or incident in ("", one.incident))]
         for one in vain:
             one.living.close()
             self._applied.remove(one)
