@@ -32,6 +32,7 @@ def watch(
     every: int = 50,
     report: str | os.PathLike[str] | None = None,
     quiet: bool = False,
+    prevent: Iterable[str] = (),
 ) -> Guard:
     """Watch the training of this process from now on.
 
@@ -44,6 +45,8 @@ def watch(
     - `budget`: seconds for replays. `every`: steps between looks at parameters and buffers.
     - `report`: the folder of the recording; by default one is made on the first incident.
     - `quiet`: tell nothing on the terminal.
+    - `prevent`: ids of policies that change updates before anything fails: ``"clip-outliers"``, ``"clip-by-weight"``,
+      ``"clip-update"``, ``"skip-spikes"``. None is on by itself.
 
     **Returns** a `Guard`. Give it the step, as a function or as a block that can run again:
 
@@ -68,6 +71,12 @@ def watch(
         if not isinstance(value, (int, float)) or isinstance(value, bool) or value < (1 if name == "every" else 0):
             raise UsageError(f"{name} is {value!r}; it must be a number of {'steps' if name == 'every' else 'seconds'}")
     _check_subjects(subjects)
+    prevent = (prevent,) if isinstance(prevent, str) else tuple(prevent)
+    if prevent:
+        from stayfinite.catalog.prevention import unknown
+
+        if unknown(prevent):
+            raise UsageError(f"prevent: {unknown(prevent)}")
     caller = _user_frame()
     script = caller.f_code.co_filename if caller is not None else sys.argv[0]
     in_cell = is_cell(script)
@@ -75,7 +84,8 @@ def watch(
     script = NOTEBOOK if in_cell else script
     # a stored step is run again by running its script
     options = Options(
-        on_incident=on_incident, budget=float(budget), every=int(every), folder=folder, keep_case=not in_cell, wraps=in_cell
+        on_incident=on_incident, budget=float(budget), every=int(every), folder=folder, keep_case=not in_cell, wraps=in_cell,
+        prevent=prevent,
     )
     manifest = manifest_of(os.path.basename(script), tuple(sys.argv[1:]), folder=folder)
     return Guard(Watching(manifest, options, folder=Path(report) if report is not None else None, quiet=quiet))

@@ -30,6 +30,7 @@ from stayfinite.rewrite import runtime
 if TYPE_CHECKING:
     from stayfinite.children import Children, Family
     from stayfinite.frameworks.torch.options import Options
+    from stayfinite.frameworks.torch.preventing import Prevention
     from stayfinite.frameworks.torch.session import Session
     from stayfinite.reporters.document import Report
 
@@ -77,6 +78,7 @@ class Watching:
         self._finite: list[Incident] = []
         self._started = time.monotonic()
         self._forget: list[Any] = []
+        self._prevention: Prevention | None = None
         self._children: Children | None = None
         self._rewrite = False
         if folder is not None and not runtime.is_driven():  # a replay must not touch the recording its script made
@@ -112,6 +114,12 @@ class Watching:
                 policy = Policy()
             self.session = Session(self, self.options, investigate, monitor, examine, policy)
             self.session.install()
+            if self.options.prevent:
+                from stayfinite.catalog.prevention import Chosen
+                from stayfinite.frameworks.torch.preventing import Prevention
+
+                self._prevention = Prevention(Chosen(self.options.prevent), self.session)
+                self._forget.append(self._prevention.attach())
             with shield.shielded("child processes"):
                 self._watch_children()
             version = str(getattr(sys.modules["torch"], "__version__", ""))
@@ -173,7 +181,8 @@ class Watching:
             steps = session.steps
             with shield.shielded("closing"):
                 session.close()
-                for warning in session.closing_warnings():
+                prevented = self._prevention.told() if self._prevention is not None else []
+                for warning in (*session.closing_warnings(), *prevented):
                     self.recorder.append(warning)
         for sensor, reason in shield.failures.items():
             self.recorder.append(Warning("sensor-off", f"{sensor} was switched off: {reason}"))

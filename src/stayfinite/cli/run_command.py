@@ -39,6 +39,8 @@ class _Run(click.Command):
               help="Time for replays of a bad step, for experiments and for trying cures.")
 @click.option("--every", type=click.IntRange(min=1), default=50, show_default=True, metavar="N",
               help="Look at parameters and buffers every N steps.")
+@click.option("--prevent", metavar="ID", multiple=True,
+              help="Change updates before anything fails: clip-outliers, clip-by-weight, clip-update, skip-spikes.")
 @click.option("--report", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Write the recording here, always.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write report.json here too.")
 @click.option("--no-case", is_flag=True, help="Do not store the failing step's tensors.")
@@ -54,6 +56,7 @@ def command(
     stop_on: tuple[str, ...],
     budget: float,
     every: int,
+    prevent: tuple[str, ...],
     folder: Path | None,
     json_file: str | None,
     no_case: bool,
@@ -75,6 +78,7 @@ def command(
     from stayfinite.frameworks.torch.options import Options
 
     _check_stop_on(stop_on)
+    _check_prevent(prevent)
     if json_file == "-":
         raise click.UsageError("--json -: standard output belongs to the script; name a file")
     if module is None and not arguments:
@@ -82,6 +86,7 @@ def command(
     target = Target(None, module, arguments) if module is not None else Target(arguments[0], None, arguments[1:])
     options = Options(
         on_incident=on_incident, budget=budget, every=every, stop_on=frozenset(stop_on), keep_case=not no_case, trials=not no_trials,
+        prevent=prevent,
         replay_every=_steps_from("STAYFINITE_REPLAY_EVERY"), survey_every=_steps_from("STAYFINITE_SURVEY_EVERY"),
     )
     return run(
@@ -102,6 +107,14 @@ def _check_stop_on(asked: tuple[str, ...]) -> None:
         for name in asked:
             if name not in known:
                 raise click.UsageError(f"--stop-on {name}: no such finite symptom; there are {', '.join(known)}")
+
+
+def _check_prevent(asked: tuple[str, ...]) -> None:
+    if asked:
+        from stayfinite.catalog.prevention import unknown
+
+        if unknown(asked):
+            raise click.UsageError(f"--prevent {unknown(asked)}")
 
 
 def _steps_from(variable: str) -> int:

@@ -239,6 +239,11 @@ def _watch(witness: Witness, folder: str) -> None:
     options = Options(budget=FOR_SURVEYS, every=witness.request.every, folder=folder, keep_case=False)
     witness.session = session = Session(witness, options, _judge, _Curve(monitor, witness), examine)
     session.install()
+    if witness.request.prevent:
+        from stayfinite.catalog.prevention import Chosen
+        from stayfinite.frameworks.torch.preventing import Prevention
+
+        Prevention(Chosen(witness.request.prevent), session).attach()
     runtime.set_driver(_Counted(session, witness))
 
 

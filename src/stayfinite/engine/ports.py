@@ -138,6 +138,24 @@ class Examine(Protocol):
         """Begin the examination of a step whose numbers are finite."""
 
 
+class Preventing(Protocol):
+    """`catalog.prevention.Chosen`, handed to what changes updates. `on`: ids of the policies; `does`: each in words. `by_weight`,
+    `least_weight`: the largest norm of a gradient as a share of its parameter's, and the least that one counts as; `by_rate`: the
+    largest root mean square of an update in learning rates."""
+
+    on: frozenset[str]
+    does: Mapping[str, str]
+    by_weight: float
+    least_weight: float
+    by_rate: float
+
+    def limit(self, optimizer: int, norm: float) -> float | None:
+        """What a gradient of that optimizer is clipped to; ``None`` if it stays as it is."""
+
+    def skips(self, loss: float) -> bool:
+        """True if the update of this loss is left out."""
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """A step that must not stay as it is, as a policy of recovery sees it.
 

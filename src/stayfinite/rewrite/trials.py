@@ -57,7 +57,7 @@ class TrialRequest(msgspec.Struct, frozen=True):
     - `steps`: it ends after that many updates; 0: when the script does. `seconds`: it ends after that long.
     - `watch_for`: id of the symptom that must not be seen, where that does not stop a run by itself: a finite one.
     - `failed_at`: the step that failed in the run, if that is to be passed; -1: it is not known.
-    - `every`: updates between looks at parameters and buffers, as in the run.
+    - `every`: updates between looks at parameters and buffers, as in the run; `prevent`: policies that are switched on in it.
     """
 
     program: Program
@@ -69,6 +69,7 @@ class TrialRequest(msgspec.Struct, frozen=True):
     watch_for: str = ""
     failed_at: int = -1
     every: int = 50
+    prevent: tuple[str, ...] = ()
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ class Options:
     """How a session behaves. `budget`: seconds for replays; `every`: steps between looks at parameters and buffers;
     `replay_every`: repeat each Nth healthy step twice, for self-tests; `survey_every`: survey each Nth, for self-tests;
     `folder`: locations are relative to it; `trials`: the script may be run again from its start;
+    `prevent`: ids of policies that are switched on (`catalog.prevention`);
     `wraps`: the loops of scripts are wrapped when they are loaded; `program`: what
     runs, if it can be run a second time."""
 
@@ -26,3 +27,4 @@ class Options:
     trials: bool = True
     survey_every: int = 0
     program: Program | None = None
+    prevent: tuple[str, ...] = ()

@@ -44,7 +44,7 @@ def trier(options: Options, case: Case, *, took: float, budget: float) -> TryOut
         texts = {files.path(file): text for file, text in (sources or {}).items()}
         return run_trial(TrialRequest(
             program, change, sources=texts, interventions=interventions, steps=steps, seconds=seconds, watch_for=case.symptom.detector,
-            failed_at=case.step_of_run, every=options.every,
+            failed_at=case.step_of_run, every=options.every, prevent=options.prevent,
         ))
 
     return try_out
