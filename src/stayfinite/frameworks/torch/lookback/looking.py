@@ -182,9 +182,9 @@ class _Looking:
 
     def _cut(self, batch: Any, rows: Sequence[int]) -> Found | None:
         found = cut_by_hand(batch, rows[:MOST_ROWS], self._names) if rows else None
-        if found is None:
+        if found is None and rows and is_array(batch) and batch.ndim:  # a loss may be all that is left of a batch
             for part in self._own.values():
-                if is_array(part) and part is not batch and part.ndim and len(part) == len(batch) and rows:
+                if is_array(part) and part is not batch and part.ndim and len(part) == len(batch):
                     found = found or cut_by_hand(part, rows[:MOST_ROWS], self._names)
         return found
 
