@@ -11,7 +11,7 @@ from catalog.writing import configuration, stats
 from stayfinite.catalog.edits.changes import patched
 from stayfinite.records.incident import Case, Configuration, OptimizerInfo, Symptom
 from stayfinite.records.location import Location
-from stayfinite.records.survey import Birth, Survey
+from stayfinite.records.survey import Birth, Making, Survey
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 
@@ -48,6 +48,10 @@ STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «tor
     ("leave-out-activation", "y = «F.relu(a)» + F.gelu(b)", "exp", []),
     ("normalise-before-activation", STACK, "sigmoid",
      [["value = layer(x)", "x = torch.sigmoid(F.layer_norm(value, value.shape[-1:]))"]]),
+    ("normalise-before-activation", "block = nn.Sequential(nn.Linear(w, 2 * w), nn.Sigmoid(), nn.Linear(2 * w, 1))\ny = «block(x)»",
+     "sigmoid",
+     [["block = nn.Sequential(nn.Linear(w, 2 * w), nn.LayerNorm(2 * w), nn.Sigmoid(), nn.Linear(2 * w, 1))"],
+      ["block = nn.Sequential(nn.Linear(w, 2 * w), nn.LayerNorm(2 * w), nn.ReLU(), nn.Linear(2 * w, 1))"]]),
     ("average-the-sum", "pooled = h.sum(dim=1)\npooled = «torch.tanh(pooled)»", "tanh", [["pooled = h.mean(dim=1)"]]),
     ("average-the-sum", "z = «torch.tanh(torch.sum(h, 1))»", "tanh", [["z = torch.tanh(torch.mean(h, 1))"]]),
     ("average-the-sum", "z = «torch.tanh(h.sum())»", "tanh", []),  # everything in one number: not a pool
@@ -143,6 +147,23 @@ def test_state_that_was_loaded() -> None:
         'net.load_state_dict({name: value for name, value in state["net"].items() if value.isfinite().all()}, strict=False)'
     ]]
     assert added("reset-moments", case, text) == [["pass"]]
+
+
+@pytest.mark.parametrize(("most", "expected"), [
+    (255.0, [["loss = F.cross_entropy(net(x), mask, ignore_index=255)"]]),
+    (12.0, []),  # a class that was added, or counting from 1: only the data can say
+])
+def test_a_mark_for_what_has_no_label(most: float, expected: list[list[str]]) -> None:
+    text, place = marked(HEAD + "loss = «F.cross_entropy(net(x), mask)»\n")
+    labels = stats("mask", (8, 8), "int64", min=0.0, max=most)
+    assert added("map-labels", born(place, "cross_entropy", stats("scores"), labels), text) == expected
+
+
+def test_weights_that_a_method_draws() -> None:
+    text = HEAD + "for m in net.modules():\n    m.weight.data.uniform_(-1, 1)\n"
+    making = Making("start", "net", "made", Location("train.py", 7))
+    case = msgspec.structs.replace(born(Location("train.py", 9), "mse", ZERO), makings=(making,))
+    assert added("initialise-by-fan-in", case, text) == [['nn.init.kaiming_normal_(m.weight, nonlinearity="relu")']]
 
 
 def test_what_is_compiled_runs_as_it_is_written() -> None:

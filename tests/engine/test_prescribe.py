@@ -92,6 +92,12 @@ def test_a_loss_that_rises_is_no_cure(losses: list[float], before: list[float], 
     assert learns(Trial("x", "finite", len(losses), losses=tuple(losses)), control, len(before))[0] == verdict
 
 
+def test_a_second_training_that_never_began_is_not_measured_by_the_first() -> None:
+    control = Trial("", "failed", 9, "dead-gradient", 8, (1.6, 0.9, 0.3, 0.1, 0.05, 0.05, 0.05, 1.9, 2.1))
+    losses = (1.6, 0.9, 0.3, 0.1, 0.05, 0.05, 0.05, 1.9, 1.7, 1.5, 1.3, 1.2, 1.1, 1.1, 1.0)
+    assert moves(Trial("x", "finite", 15, losses=losses), control)[0] == "verified"
+
+
 def test_a_run_that_died_late_is_measured_where_it_stood() -> None:
     control = Trial("", "failed", 20, "dead-gradient", 20, (2.3, 1.0, 0.4, 2.3, 2.3, 2.3, 2.3))
     assert moves(Trial("x", "finite", 40, losses=(2.3, 1.0, 0.6, 0.4, 0.38, 0.37)), control)[0] == "verified"

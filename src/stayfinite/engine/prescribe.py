@@ -285,7 +285,8 @@ def moves(trial: Trial, control: Trial, *, other_loss: bool = False) -> tuple[Ju
     if not ours or not other:
         return "inconclusive", f"no {control.symptom} is seen with it in {trial.steps} steps; no loss was read"
     reached = statistics.median(ours[-max(3, len(ours) // 4) :])
-    stuck = statistics.median(other[-LATEST:])  # it may have learned before it stopped
+    # it may have learned before it stopped, and another training may have ended just before
+    stuck = max(statistics.median(other[-LATEST:]), statistics.median(other[-2:]))
     comparable = not other_loss and abs(ours[0] - other[0]) <= abs(other[0]) / 2
     base = min(ours[0], stuck) if comparable else ours[0]
     told = f"the loss goes from {show(ours[0])} to {show(reached)}, without the change to {show(stuck)}"

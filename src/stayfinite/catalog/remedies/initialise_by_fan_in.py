@@ -56,10 +56,15 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             continue
         found = calls(source, place.line, "normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "trunc_normal_")
         for call in found:
-            if not source.qualified(call.func).startswith("torch.nn.init.") or not call.args:
+            drawn_by = call.func.value if isinstance(call.func, ast.Attribute) else None
+            if source.qualified(call.func).startswith("torch.nn.init.") and call.args:
+                what = source.argument(call.args[0])
+            elif drawn_by is not None and source.segment(drawn_by).endswith((".weight", ".weight.data")):
+                what = source.segment(drawn_by).removesuffix(".data")
+            else:
                 continue
             name, imports = source.spelled("torch.nn.init.kaiming_normal_", call)
-            text = f'{name}({source.argument(call.args[0])}, nonlinearity="relu")'
+            text = f'{name}({what}, nonlinearity="relu")'
             return [offered(__name__, sources, [source.replace(call, text), *imports], change)]
         node = node_at(source, place)
         drawn = view(source, node) if node is not None else None

@@ -25,6 +25,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import view
 from stayfinite.catalog.remedy import chosen, offered
@@ -47,7 +48,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if case.origin is None or case.origin.op not in _ACTIVATIONS:
         return []
     shapes = [one.shape for one in case.origin.inputs if one.shape]
-    source = Project(sources).get(case.origin.location.file)
+    project = Project(sources)
+    source = project.get(case.origin.location.file)
     if source is None or (shapes and shapes[0][-1] < 2):
         return []
     edits: list[Edit | None] = []
@@ -59,4 +61,40 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             name, imports = source.spelled("torch.nn.functional.layer_norm", node)
             normed = chosen(source, seen.first, name + "({x}, {x}.shape[-1:])")
             edits += [*normed, *imports]
-    return [offered(__name__, sources, edits, cost="it is another network: train it again")] if edits else []
+    if edits:
+        return [offered(__name__, sources, edits, cost="it is another network: train it again")]
+    offers = []
+    for others in ("", "ReLU"):
+        built = _built(project, case.origin.op, others)
+        if built and (not others or case.origin.op in ("sigmoid", "tanh")):
+            says = "Normalise what the activation is given" + (", and use a ReLU" if others else "")
+            offers.append(offered(__name__, sources, built, says=says, cost="it is another network: train it again"))
+    return offers
+
+
+def _built(project: Project, kind: str, instead: str) -> list[Edit | None]:
+    """Edits of every chain of modules in which such an activation stands directly behind a linear layer: a layer normalisation
+    between them, of as many features; `instead`: another activation in its place."""
+    edits: list[Edit | None] = []
+    for source in project.sources.values():
+        for chain in ast.walk(source.tree):
+            if not isinstance(chain, ast.Call) or source.qualified(chain.func) != "torch.nn.Sequential":
+                continue
+            for layer, activation in zip(chain.args, chain.args[1:], strict=False):
+                width = _width(source, layer)
+                is_one = isinstance(activation, ast.Call) and source.qualified(activation.func).lower() == f"torch.nn.{kind}"
+                if width is None or not is_one or not isinstance(activation, ast.Call):
+                    continue
+                name, imports = source.spelled("torch.nn.LayerNorm", activation)
+                other, more = source.spelled(f"torch.nn.{instead}", activation) if instead else ("", ())
+                text = f"{other}()" if instead else source.segment(activation)
+                edits += [source.replace(activation, f"{name}({width}), {text}"), *imports, *more]
+    return edits[:16]
+
+
+def _width(source: Source, layer: ast.expr) -> str | None:
+    """How many features a linear layer gives, as it is written."""
+    if not isinstance(layer, ast.Call) or source.qualified(layer.func) != "torch.nn.Linear":
+        return None
+    given = layer.args[1] if len(layer.args) > 1 else next((one.value for one in layer.keywords if one.arg == "out_features"), None)
+    return source.segment(given) if given is not None else None
