@@ -51,7 +51,8 @@ STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «tor
     ("normalise-before-activation", "block = nn.Sequential(nn.Linear(w, 2 * w), nn.Sigmoid(), nn.Linear(2 * w, 1))\ny = «block(x)»",
      "sigmoid",
      [["block = nn.Sequential(nn.Linear(w, 2 * w), nn.LayerNorm(2 * w), nn.Sigmoid(), nn.Linear(2 * w, 1))"],
-      ["block = nn.Sequential(nn.Linear(w, 2 * w), nn.LayerNorm(2 * w), nn.ReLU(), nn.Linear(2 * w, 1))"]]),
+      ["block = nn.Sequential(nn.Linear(w, 2 * w), nn.LayerNorm(2 * w), nn.ReLU(), nn.Linear(2 * w, 1))"],
+      ["block = nn.Sequential(nn.Linear(w, 2 * w), nn.BatchNorm1d(2 * w), nn.ReLU(), nn.Linear(2 * w, 1))"]]),
     ("average-the-sum", "pooled = h.sum(dim=1)\npooled = «torch.tanh(pooled)»", "tanh", [["pooled = h.mean(dim=1)"]]),
     ("average-the-sum", "z = «torch.tanh(torch.sum(h, 1))»", "tanh", [["z = torch.tanh(torch.mean(h, 1))"]]),
     ("average-the-sum", "z = «torch.tanh(h.sum())»", "tanh", []),  # everything in one number: not a pool
@@ -163,7 +164,16 @@ def test_weights_that_a_method_draws() -> None:
     text = HEAD + "for m in net.modules():\n    m.weight.data.uniform_(-1, 1)\n"
     making = Making("start", "net", "made", Location("train.py", 7))
     case = msgspec.structs.replace(born(Location("train.py", 9), "mse", ZERO), makings=(making,))
-    assert added("initialise-by-fan-in", case, text) == [['nn.init.kaiming_normal_(m.weight, nonlinearity="relu")']]
+    assert added("initialise-by-fan-in", case, text) == [
+        ['nn.init.kaiming_normal_(m.weight, nonlinearity="relu")'], ["nn.init.normal_(m.weight, std=0.02)"],
+    ]
+
+
+def test_rows_that_only_statistics_saw() -> None:
+    text = HEAD + "for batch in old.split(50):\n    model(batch)\n"
+    case = born(Location("train.py", 9), "batch_norm", ZERO)
+    case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, birth=Birth(Location("train.py", 7), "met", "step")))
+    assert added("drop-bad-rows", case, text) == [["model(batch[batch.isfinite().flatten(1).all(dim=1)])"]]
 
 
 def test_what_is_compiled_runs_as_it_is_written() -> None:

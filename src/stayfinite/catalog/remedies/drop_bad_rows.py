@@ -21,9 +21,11 @@ Example
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
+from stayfinite.catalog.edits.seeking import statement_at
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedies.fill_missing import bad_names
@@ -33,7 +35,7 @@ from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Rows
 
 TITLE = "Leave bad rows out"
-CURES = ("nonfinite-input", "corrupt-sample", "extreme-input")
+CURES = ("nonfinite-input", "corrupt-sample", "extreme-input", "corrupt-buffer")
 APPLICABILITY = "unsafe"
 BREADTH = 1
 EXAMPLES = ("clinic-table",)
@@ -45,6 +47,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """For a frame; rows of tensors that belong together cannot be told from the text."""
     if case.origin is None:
         return []
+    measured = _measured(case, sources)
+    if measured is not None:
+        return [measured]
     rows = case.origin.samples
     size = case.batch_size or 0
     change = (Rows(tuple(rows), size),) if rows and size and len(rows) < size else ()
@@ -63,3 +68,18 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     some = ", ".join(map(str, items[:5]))
     return [offered(__name__, sources, None, *change, says=f"leave out sample {some}{', ...' if len(items) > 5 else ''} of the data set, "
                     "or repair it: what belongs to it cannot be told from the source")]
+
+
+def _measured(case: Case, sources: Mapping[str, str]) -> Remedy | None:
+    """For statistics that a model gathers where it is called for nothing else: the bad rows of the batch it is called with."""
+    at = pages.load("causes", "corrupt-buffer").locate(case)
+    source = Project(sources).get(at.file)
+    statement = statement_at(source, at.line) if source is not None else None
+    call = statement.value if isinstance(statement, ast.Expr) else None
+    if source is None or not isinstance(call, ast.Call) or len(call.args) != 1 or not isinstance(call.args[0], ast.Name) or call.keywords:
+        return None
+    if not isinstance(call.func, ast.Name):
+        return None
+    batch = call.args[0].id
+    edit = source.replace(call.args[0], f"{batch}[{batch}.isfinite().flatten(1).all(dim=1)]")
+    return offered(__name__, sources, [edit], says=f"Leave the rows of `{batch}` out that are not finite")

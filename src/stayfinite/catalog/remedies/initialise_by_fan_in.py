@@ -3,7 +3,7 @@
 What it changes
 ---------------
 Where weights are drawn with a deviation of their own, they are drawn by `kaiming_normal_`, whose deviation follows from the
-number of inputs.
+number of inputs; or, the second way, with a deviation of 0.02.
 
 When it helps
 -------------
@@ -44,6 +44,9 @@ APPLICABILITY = "unsafe"
 BREADTH = 1
 EXAMPLES = ("bad-initialization",)
 
+SMALL = "Draw the first weights with a deviation of 0.02"
+"""As transformers do, whose blocks add to what they are given: there each block of variance 1 doubles it."""
+
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """Where the cause says that the weights are drawn: a call of an initialiser, or of a generator of numbers."""
     at = pages.load("causes", "bad-initialization").locate(case)
@@ -64,8 +67,12 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             else:
                 continue
             name, imports = source.spelled("torch.nn.init.kaiming_normal_", call)
+            small, others = source.spelled("torch.nn.init.normal_", call)
             text = f'{name}({what}, nonlinearity="relu")'
-            return [offered(__name__, sources, [source.replace(call, text), *imports], change)]
+            return [
+                offered(__name__, sources, [source.replace(call, text), *imports], change),
+                offered(__name__, sources, [source.replace(call, f"{small}({what}, std=0.02)"), *others], says=SMALL),
+            ]
         node = node_at(source, place)
         drawn = view(source, node) if node is not None else None
         if drawn is None or node is None:

@@ -64,16 +64,17 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if edits:
         return [offered(__name__, sources, edits, cost="it is another network: train it again")]
     offers = []
-    for others in ("", "ReLU"):
-        built = _built(project, case.origin.op, others)
-        if built and (not others or case.origin.op in ("sigmoid", "tanh")):
-            says = "Normalise what the activation is given" + (", and use a ReLU" if others else "")
+    for norm, others in (("LayerNorm", ""), ("LayerNorm", "ReLU"), ("BatchNorm1d", "ReLU")):
+        built = _built(project, case.origin.op, norm, others)
+        flat = norm == "LayerNorm" or (shapes and len(shapes[0]) == 2)  # of a sequence it would want channels first
+        if built and flat and (not others or case.origin.op in ("sigmoid", "tanh")):
+            says = f"Normalise what the activation is given by {norm}" + (", and use a ReLU" if others else "")
             offers.append(offered(__name__, sources, built, says=says, cost="it is another network: train it again"))
     return offers
 
 
-def _built(project: Project, kind: str, instead: str) -> list[Edit | None]:
-    """Edits of every chain of modules in which such an activation stands directly behind a linear layer: a layer normalisation
+def _built(project: Project, kind: str, norm: str, instead: str) -> list[Edit | None]:
+    """Edits of every chain of modules in which such an activation stands directly behind a linear layer: the normalisation `norm`
     between them, of as many features; `instead`: another activation in its place."""
     edits: list[Edit | None] = []
     for source in project.sources.values():
@@ -85,7 +86,7 @@ def _built(project: Project, kind: str, instead: str) -> list[Edit | None]:
                 is_one = isinstance(activation, ast.Call) and source.qualified(activation.func).lower() == f"torch.nn.{kind}"
                 if width is None or not is_one or not isinstance(activation, ast.Call):
                     continue
-                name, imports = source.spelled("torch.nn.LayerNorm", activation)
+                name, imports = source.spelled(f"torch.nn.{norm}", activation)
                 other, more = source.spelled(f"torch.nn.{instead}", activation) if instead else ("", ())
                 text = f"{other}()" if instead else source.segment(activation)
                 edits += [source.replace(activation, f"{name}({width}), {text}"), *imports, *more]
