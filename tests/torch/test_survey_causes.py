@@ -29,9 +29,9 @@ low = -x[:, 0].exp() - 2
 def rmse(out, i):
     gap = low[i] - out.mean(1)
     return torch.sqrt((gap * gap).sum() / 32)
-net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3), nn.ReLU())  # here: the rectifier runs in the next line
+net = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3), nn.ReLU())  # the rectifier is chosen here
 fit(net, rmse, torch.optim.Adam(net.parameters(), lr=3e-2))
-""", {"dead-gradient", "plateau"}, "activation-loss-mismatch", "loss_of(net"),
+""", {"dead-gradient", "plateau"}, "activation-loss-mismatch", "nn.ReLU())"),
     "a logarithm of shares of shares": ("""
 net = nn.Sequential(nn.Linear(5, 32), nn.Tanh(), nn.Linear(32, 4), nn.Softmax(dim=1))
 optimizer = torch.optim.SGD(net.parameters(), lr=1e-5)
