@@ -7,7 +7,7 @@ import pprint
 from pathlib import Path
 from typing import Any
 
-from stayfinite.cli.replaying import Chosen, choose, go_there
+from stayfinite.cli.replaying import Chosen, choose, go_there, near
 from stayfinite.cli.runner import CannotStart, find
 from stayfinite.errors import RecordingError, ReplayError, UsageError
 from stayfinite.frameworks.torch.stored import disk
@@ -53,7 +53,7 @@ def export(folder: Path, wanted: str | None, file: Path, *, smallest: float | No
         os.chdir(here)
     if note:
         print(f"stayfinite: {note}")
-    print(f"stayfinite: wrote {_near(file)} and {file.with_suffix('.safetensors').name}; next: python {_near(file)}")
+    print(f"stayfinite: wrote {near(file)} and {file.with_suffix('.safetensors').name}; next: python {near(file)}")
 
 
 def _write(chosen: Chosen, layout: dict[str, Any], tensors: dict[str, Any], file: Path, here: str, note: str = "") -> None:
@@ -139,9 +139,3 @@ def _script(chosen: Chosen, layout: dict[str, Any], file: Path, note: str) -> st
         "",
     ]
     return "\n".join(lines) + spliced
-
-
-def _near(file: Path) -> str:
-    """`file` as it is shortest from here."""
-    close = os.path.relpath(file)
-    return close if len(close) < len(str(file)) else str(file)

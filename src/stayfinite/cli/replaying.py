@@ -261,7 +261,7 @@ def _tell(
     from stayfinite.reporters.report import build_report
 
     report = build_report(gather([chosen.recording.manifest, found], folder=str(folder)))
-    terminal.render(report, sys.stdout, color=color, folder=_shown(folder), incident=found.id)
+    terminal.render(report, sys.stdout, color=color, folder=near(folder), incident=found.id)
     print()
     _say(_comparison(found, chosen.incident))
     return AGAIN
@@ -300,10 +300,10 @@ def _say(text: str) -> None:
     print(f"stayfinite: {text}", flush=True)
 
 
-def _shown(folder: Path) -> str:
-    """`folder` as it is shortest from here."""
-    near = os.path.relpath(folder)
-    return near if len(near) < len(str(folder)) else str(folder)
+def near(place: Path) -> str:
+    """`place` as it is shortest from here."""
+    relative = os.path.relpath(place)
+    return relative if len(relative) < len(str(place)) else str(place)
 
 
 # -- without a stored step ---------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ def _compare_runs(chosen: Chosen, again: Path, *, color: bool | None) -> int:
     same = next((incident for incident in second.incidents if incident.id == recorded.id), None)
     told = same or next(iter(second.incidents), None)
     if told is not None:
-        terminal.render(build_report(second), sys.stdout, color=color, folder=_shown(again), incident=told.id)
+        terminal.render(build_report(second), sys.stdout, color=color, folder=near(again), incident=told.id)
         print()
     if same is None:
         symptom = recorded.case.symptom

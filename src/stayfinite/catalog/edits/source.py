@@ -77,6 +77,12 @@ class Source:
         """The innermost statement that `node` is or lies in."""
         return node if isinstance(node, ast.stmt) else next((one for one in self.above(node) if isinstance(one, ast.stmt)), None)
 
+    def block(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The statements among which `statement` stands, itself included; empty if it is none of this file's."""
+        above = self.parents.get(statement)
+        fields = (value for _, value in ast.iter_fields(above)) if above is not None else ()
+        return next((value for value in fields if isinstance(value, list) and statement in value), [])
+
     def scope(self, node: ast.AST) -> Scope:
         """The innermost function `node` lies in, or the module."""
         return next((one for one in self.above(node) if isinstance(one, _SCOPES)), self.tree)
@@ -183,11 +189,7 @@ class Source:
         rest = self.lines[last - 1].rstrip("\r\n").encode()[statement.end_col_offset or 0 :].decode().strip()
         if indentation is None or (rest and not rest.startswith("#")):
             return None
-        siblings = next(
-            (block for block in (getattr(self.parents.get(statement), name, None) for name in ("body", "orelse", "finalbody"))
-             if isinstance(block, list) and statement in block), [],
-        )
-        if len(siblings) < 2:
+        if len(self.block(statement)) < 2:
             return self.replace(statement, "pass")
         return self.edit_span(first, 0, last + 1, 0, "") if last < len(self.lines) else self.replace(statement, "pass")
 

@@ -185,10 +185,7 @@ def _dominates(source: Source, first: ast.stmt | None, then: ast.stmt) -> bool:
     block = source.parents.get(first)
     if block is None or block not in set(source.above(then)):
         return False
-    for _, value in ast.iter_fields(block):  # not in the other branch of an `if`
-        if isinstance(value, list) and first in value:
-            return any(one is then or then in set(ast.walk(one)) for one in value if isinstance(one, ast.stmt))
-    return False
+    return any(one is then or then in set(ast.walk(one)) for one in source.block(first))  # not in the other branch of an `if`
 
 
 def unchanged(source: Source, value: ast.expr, since: ast.stmt, until: ast.AST) -> bool:

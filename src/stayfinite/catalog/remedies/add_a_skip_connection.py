@@ -63,4 +63,3 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         edits: list[Edit | None] = [source.replace(statement.value, text), *imports]
         offers.append(offered(__name__, sources, edits, cost="it is another network: train it again"))
     return offers
-

@@ -60,8 +60,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
 def _just_before(source: Source, operand: ast.expr) -> ast.expr | None:
     """What the nearest statement before in the same block gave the name `operand`: a name may be bound again and again."""
     statement = source.statement(operand)
-    block = getattr(source.parents.get(statement), "body", None) if statement is not None else None
-    if not isinstance(operand, ast.Name) or not isinstance(block, list) or statement not in block:
+    block = source.block(statement) if statement is not None else []
+    if not isinstance(operand, ast.Name) or statement not in block:
         return None
     for one in reversed(block[: block.index(statement)]):
         if operand.id in {getattr(target, "id", "") for target in assigned_names(one)}:

@@ -80,7 +80,7 @@ def _division(node: ast.AST, line: int) -> bool:
 def _divisor(source: Source, project: Project, line: int) -> ast.expr | None:
     """What is divided by on that line, if it is a spread."""
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and node.lineno <= line <= (node.end_lineno or 0):
+        if isinstance(node, ast.BinOp) and _division(node, line):
             for made in project.made(source, node.right):
                 if any(_spread(one) for one in ast.walk(made.value)):
                     return node.right

@@ -103,7 +103,7 @@ def _moved(source: Source, step: Step) -> list[Edit | None]:
     """The statement that builds the optimizer, directly before the loop that steps it, where nothing uses it in between."""
     loops = [one for one in source.above(step.statement) if isinstance(one, (ast.For, ast.While))]
     loop = loops[-1] if loops else None
-    body = next((block for block in (getattr(source.parents.get(loop), "body", None),) if isinstance(block, list)), []) if loop else []
+    body = source.block(loop) if loop is not None else []
     built = next((one for one in body if isinstance(one, ast.Assign) and source.segment(one.targets[0]) == step.optimizer), None)
     if loop is None or built is None or body.index(built) >= body.index(loop):
         return []

@@ -26,7 +26,8 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.seeking import node_at, statement_at
+from stayfinite.catalog.edits.rates import number_at, written
+from stayfinite.catalog.edits.seeking import statement_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
 from stayfinite.catalog.places import rate
@@ -58,23 +59,16 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         if not case.configuration.optimizers:
             return []
         return [offered(__name__, sources, None, change, says="the source does not show which number the rate is: make it a tenth")]
-    source = Project({place.file: sources[place.file]}).get(place.file) if place.file in sources else None
-    node = node_at(source, place) if source is not None else None
-    value = number(node)
-    if source is None or node is None or not value:
+    found = number_at(place, sources)
+    if found is None:
         return [offered(__name__, sources, None, change, says=f"the rate of {place.file}:{place.line} is computed there: make it a tenth")]
+    source, node, value = found
     offers = []
     for factor in (0.1, 0.01):
         says = f"Lower the learning rate from {show(value)} to {show(value * factor)}"
         offers.append(offered(__name__, sources, [source.replace(node, written(value * factor))], Update(rate=factor), says=says,
                               cost="training takes longer to come as far"))
     return offers
-
-
-def written(value: float) -> str:
-    """`value` as people write rates: ``0.012``, ``1.2e-05``."""
-    text = f"{value:.6g}"
-    return text if "e" in text or "." in text else f"{text}.0"
 
 
 _RATE = re.compile(r"(^|_)(lr|rate|eta|alpha|step_?size|learning_?rate)$", re.IGNORECASE)

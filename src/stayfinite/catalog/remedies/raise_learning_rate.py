@@ -25,11 +25,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.clues import finite
-from stayfinite.catalog.edits.seeking import node_at
-from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import number
+from stayfinite.catalog.edits.rates import number_at, written
 from stayfinite.catalog.places import rate
-from stayfinite.catalog.remedies.lower_learning_rate import written
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -53,12 +50,11 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if case.symptom.detector not in ("plateau", "stalled-update", "dead-gradient") or not rates or not all(rates):
         return []
     place = rate(case)
-    source = Project({place.file: sources[place.file]}).get(place.file) if place is not None and place.file in sources else None
-    node = node_at(source, place) if source is not None and place is not None else None
-    value = number(node)
-    if source is None or node is None or not value:
+    found = number_at(place, sources) if place is not None else None
+    if found is None:
         return [offered(__name__, sources, None, Update(rate=100.0), says="the source does not show which number the rate is: make it "
                         "a hundred times as large")]
+    source, node, value = found
     return [
         offered(__name__, sources, [source.replace(node, written(value * factor))], Update(rate=factor),
                 says=f"Raise the learning rate from {show(value)} to {show(value * factor)}")

@@ -61,7 +61,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
 
 def _cleared_later(step: Step) -> list[Edit | None]:
     """Edits for a call that clears between the backward pass and the update: it moves behind the update."""
-    body = next((block for block in (getattr(step.source.parents.get(step.statement), "body", None),) if isinstance(block, list)), [])
+    body = step.source.block(step.statement)
     before = body[: body.index(step.statement)] if step.statement in body else []
     backward = max((number for number, one in enumerate(before) if any(called(node) == "backward" for node in ast.walk(one))), default=-1)
     for one in before[backward + 1 :] if backward >= 0 else ():
