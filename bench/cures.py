@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ def patched_run(case: Case, recording: Path, remedy: str, timeout: float) -> dic
         return {"applies": True, "healthy": code == 0 and finite, "code": code, "loss": loss}
 
 
+def nearest_to_cure(remedies: list[dict[str, Any]]) -> str:
+    """How far the best of these remedies came: a verdict, and whether there was anything to try."""
+    verdicts = {one["verdict"] for one in remedies}
+    return next((one for one in ("verified", "inconclusive", "refused", "failed", "not_tested") if one in verdicts), "no remedy")
+
+
 def row_of(case: Case, timeout: float) -> dict[str, Any]:
     """One line of the table."""
     with tempfile.TemporaryDirectory() as place:
@@ -98,6 +105,7 @@ def row_of(case: Case, timeout: float) -> dict[str, Any]:
             "refused": [one["remedy"] for one in incident["remedies"] if one["verdict"] == "refused"],
             "masks": [one["remedy"] for one in verified if one["remedy"] in MASKS],
             "ranked": [(one["probability"], one["cause"] in right) for one in causes],
+            "nearest": nearest_to_cure(incident["remedies"]),
         }
         with_patch = next((one for one in verified if one["diff"]), None)
         if with_patch is not None:
@@ -111,12 +119,15 @@ def figures(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
     testable = [row for row in rows if row["cause"] not in NOT_BY_NATURE]
     first = [row for row in testable if row["rank"] == 1]
     proven = [row for row in rows if row.get("first_verdict") == "confirmed"]
+    uncured = Counter(("" if row["rank"] == 1 else "another cause first, ") + row.get("nearest", "unseen")
+                      for row in rows if not row.get("cures"))
     patched = [row["patch"] for row in rows if "patch" in row]
     return [
         ("right cause first", shown(sum(row["rank"] == 1 for row in rows), len(rows))),
         ("confirmed, of those", shown(sum(row["verdict"] == "confirmed" for row in first), len(first))),
         ("right, of first causes that were confirmed", shown(sum(row["rank"] == 1 for row in proven), len(proven))),
         ("a verified cure", shown(sum(bool(row.get("cures")) for row in rows), len(rows))),
+        ("without one: the best of the others", "; ".join(f"{what} {count}" for what, count in uncured.most_common()) or "none"),
         ("patches that apply", shown(sum(one["applies"] for one in patched), len(patched))),
         ("patched scripts that are healthy", shown(sum(one["healthy"] for one in patched), len(patched))),
         ("masking cures accepted", str(sum(bool(row.get("masks")) for row in rows))),

@@ -7,14 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from forkserver import run_bare, run_cli
 
 from stayfinite.frameworks.torch.clock import Clock
-from stayfinite.frameworks.torch.surveys import Surveys
 from stayfinite.records.diagnosis import Trial
 from stayfinite.rewrite import trials as rewrite_trials
 from stayfinite.rewrite.births.second_run import Program
@@ -434,12 +432,21 @@ for step in range(20):
 
 def test_the_time_that_a_survey_takes_is_none_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that diverges first and overflows later is tried both times, however long the first look took."""
-    now = [100.0]
-    monkeypatch.setattr("stayfinite.frameworks.torch.clock.time.monotonic", lambda: now[0])
+    wall, work = [100.0], [0.0]
+    monkeypatch.setattr("stayfinite.frameworks.torch.clock.time.monotonic", lambda: wall[0])
+    monkeypatch.setattr("stayfinite.frameworks.torch.clock.time.process_time", lambda: work[0])
     clock = Clock()
-    nothing: Any = None
-    cases: Any = SimpleNamespace(clock=clock, finite_case=None, makings=None)
-    surveys = Surveys(nothing, nothing, nothing, nothing, nothing, nothing, cases, nothing)
-    now[0] += 30.0
-    surveys._clock.away += 25.0
+
+    def passes(seconds: float, worked: float) -> None:
+        wall[0] += seconds
+        work[0] += worked
+
+    passes(5.0, 6.0)  # two threads
+    with clock.paused():
+        passes(20.0, 30.0)
+        assert clock.ran == 5.0
+        with clock.paused():
+            passes(5.0, 5.0)
     assert clock.ran == 5.0
+    passes(40.0, 1.0)  # it waits for a disk: that is not what it takes when it is run again
+    assert clock.ran == 7.0

@@ -184,7 +184,7 @@ class Incidents:
         incident: Incident | None = None
         left = max(0.0, self._options.budget - self._spent)
         look = self._look_back
-        with shield.shielded(INVESTIGATION, WITHOUT):
+        with self.clock.paused(), shield.shielded(INVESTIGATION, WITHOUT):
             investigation = self._investigate(
                 case, live_outcome, self._listener, repeatable=unrepeatable, budget=left,
                 birth=lambda located: self._birth(located, scene.subjects, scene.frame),
@@ -199,7 +199,6 @@ class Incidents:
         elif incident.case.origin is None and failure.finite is None and shield.is_off(INVESTIGATION):
             incident = msgspec.structs.replace(incident, case=msgspec.structs.replace(incident.case, not_located=broke()))
         self._spent += incident.seconds
-        self.clock.away += incident.seconds
         again = previous is not None and previous.id == incident.id
         self._known[key] = (seen + 1 if again else 1, incident)
         return incident
@@ -295,14 +294,14 @@ class Incidents:
             makings=lambda located: self.makings(located, None),
         )
         outcome: Outcome | None = None
-        try:
-            while True:
-                request = investigation.send(outcome) if outcome is not None else next(investigation)
-                outcome = repetition.repeat(request)
-        except StopIteration as finished:
-            incident: Incident = finished.value
+        with self.clock.paused():
+            try:
+                while True:
+                    request = investigation.send(outcome) if outcome is not None else next(investigation)
+                    outcome = repetition.repeat(request)
+            except StopIteration as finished:
+                incident: Incident = finished.value
         self._spent += incident.seconds
-        self.clock.away += incident.seconds
         self._tell(msgspec.structs.replace(incident, stopped=False, harmless=True, outcome="continued"))
 
     def outside_any_block(self, failure: Failure, subjects: Subjects, *, ended: bool = False) -> None:
