@@ -53,6 +53,7 @@ def examine(
     from stayfinite.engine.mechanisms import mechanism
     from stayfinite.engine.over_steps import Rerun
     from stayfinite.engine.rank import rank
+    from stayfinite.engine.sharpness import with_sharpness
 
     started = time.monotonic()
     reason = repeatable
@@ -80,6 +81,8 @@ def examine(
         return Examined()
     if makings is not None:
         case = msgspec.structs.replace(case, makings=makings(case))
+    if budget > 0.0 and case.symptom.detector == "divergence":
+        case = yield from with_sharpness(case)
     diagnosis = rank(case)
     rerun = Rerun(case, try_out, patience=PATIENCE) if try_out is not None else None
     settled = found is None or found.certain or incident_id(case) in suspected

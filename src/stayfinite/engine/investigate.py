@@ -63,6 +63,7 @@ def investigate(
     from stayfinite.engine.over_steps import Rerun
     from stayfinite.engine.prescribe import prescribe
     from stayfinite.engine.rank import rank
+    from stayfinite.engine.sharpness import with_sharpness
     from stayfinite.engine.treat import REPLAYS as TREATED
     from stayfinite.engine.treat import treatments
 
@@ -114,6 +115,8 @@ def investigate(
             case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, birth=born))
     if makings is not None:
         case = msgspec.structs.replace(case, makings=makings(case))
+    if trace is not None and summary.not_tested is None and time.monotonic() - started < budget:
+        case = yield from with_sharpness(case)
     listener.located(case)
     listener.stage(incident_id(case), "rank")
     diagnosis = rank(case)

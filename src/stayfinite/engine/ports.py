@@ -20,6 +20,7 @@ from stayfinite.records.intervention import Effect, Intervention, Place
 from stayfinite.records.numbers import Number
 from stayfinite.records.recovery import Measure, Toll
 from stayfinite.records.series import Window
+from stayfinite.records.sharpness import Sharpness
 from stayfinite.records.survey import Birth, Making, Survey
 from stayfinite.records.trace import Trace
 
@@ -27,7 +28,8 @@ from stayfinite.records.trace import Trace
 class ReplayRequest(msgspec.Struct, frozen=True):
     """One repetition of the held step: plainly (`control`), with gradient scalers that multiply with 1 (`unscaled`), under the
     microscope that follows non-finite values (`trace`; compiled parts run as they are written), or under the same one looking
-    at the finite ones as well (`survey`), or with one thing changed (`experiment`; `watched`: under the microscope too).
+    at the finite ones as well (`survey`), or with one thing changed (`experiment`; `watched`: under the microscope too), or with a
+    measurement of how sharply the loss is curved where the repetition begins (`sharpness`).
 
     `steps`: how many steps to go back to, 1 for the held one alone; only steps that are remembered can be repeated
     (`Outcome.remembered`), and it may be some more, because a state is not kept before every step. An intervention is performed in all
@@ -35,7 +37,7 @@ class ReplayRequest(msgspec.Struct, frozen=True):
     bit, `Outcome.unrepeatable` says so.
     """
 
-    purpose: Literal["control", "unscaled", "trace", "survey", "experiment"]
+    purpose: Literal["control", "unscaled", "trace", "survey", "experiment", "sharpness"]
     intervention: Intervention | None = None
     watched: bool = False
     steps: int = 1
@@ -61,6 +63,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """What the intervention of an experiment came to."""
     places: tuple[Place, ...] = ()
     """Lines that were seen to compute, in order, where an experiment looked at operators."""
+    sharpness: Sharpness | None = None
+    """What a request for it measured, at the first of the repeated steps."""
     remembered: int = 1
     """As how many `steps` a request may name: the held one, and those before it that can be repeated from an earlier state."""
 

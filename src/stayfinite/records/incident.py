@@ -12,6 +12,7 @@ from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import Number
 from stayfinite.records.scaling import LossScaling
 from stayfinite.records.series import Window
+from stayfinite.records.sharpness import Sharpness
 from stayfinite.records.survey import Birth, Making, Survey
 from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Leaf, Phase, Scalar, Trace
@@ -180,6 +181,8 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     tensor (`culprit`, at `absmax_index`; `typical_row`: the next largest magnitude)."""
     survey: Survey | None = None
     """What the step looked like, where a detector of finite symptoms asked for it."""
+    sharpness: Sharpness | None = None
+    """How long the steps were for the curvature of the loss, before it began to grow; ``None`` if that was not measured."""
     makings: tuple[Making, ...] = ()
     """Lines that make what the failing operation, the loop and the optimizers were given; the nearest first for each."""
     run_step: int = -1

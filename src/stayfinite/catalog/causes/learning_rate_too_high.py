@@ -52,6 +52,10 @@ EXAMPLES = ("learning-rate-too-high", "high-temperature")
 CYCLIC = frozenset({"OneCycleLR", "CyclicLR"})
 """Schedulers that are given the highest rate and do not look at the optimizer's."""
 
+OVERSHOOTS, SHORT = 1.2, 0.5
+"""Sharpness in limits from which updates overshoot for sure, and below which steps are short. Between them training often goes on, at
+the edge of stability (Cohen et al. 2021, arXiv:2103.00065)."""
+
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
@@ -69,7 +73,7 @@ def predict(case: Case) -> list[Prediction]:
 def evidence(case: Case) -> list[Evidence]:
     """The run-up of loss and gradient norm, the rate, and the size of parameters and data."""
     sudden = _update(case)
-    found = [*(sudden or _run_up(case)), *_step(case), *too_large(case), *_rate(case)]
+    found = [*(sudden or _run_up(case)), *_step(case), *too_large(case), *_rate(case), *_sharpness(case)]
     size = parameter_scale(case)
     if size >= HUGE and case.symptom.step > 0:
         found.append(Evidence(f"parameters reach {show(size)} at the start of the step", 2.0, "parameter-scale"))
@@ -104,6 +108,17 @@ def _update(case: Case) -> list[Evidence]:
     if not narrow or any(stats.nonfinite for stats in inputs(case)) or factor * gradient < 0.1 * min(narrow):
         return []
     return [Evidence(f"rate times gradient is about {show(factor * gradient)}, in a single update", 4.0, "update")]
+
+
+def _sharpness(case: Case) -> list[Evidence]:
+    """Whether the steps were longer than the curvature allowed before anything grew: what cannot be told from the curve."""
+    sharp = case.sharpness
+    if sharp is None:
+        return []
+    told = (f"at step {sharp.step} the rate times the largest curvature of the loss was {show(sharp.product)}; steps of "
+            f"{sharp.optimizer} are stable up to {show(sharp.limit)}")
+    bits = 2.0 if sharp.ratio >= OVERSHOOTS else -2.0 if sharp.ratio <= SHORT else 0.0
+    return [Evidence(told, bits, "sharpness")]
 
 
 def _run_up(case: Case) -> list[Evidence]:

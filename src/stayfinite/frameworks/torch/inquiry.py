@@ -32,7 +32,7 @@ from stayfinite.frameworks.torch.state import Copy, Snapshot, together
 from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.frameworks.torch.subjects import Owners, successors
 from stayfinite.frameworks.torch.undoing import asked_before, changed_unseen, counts, is_void, retake, rewind
-from stayfinite.records.intervention import Effect, Intervention
+from stayfinite.records.intervention import Effect
 from stayfinite.rewrite.project import is_user_file
 from stayfinite.rewrite.quiet import quiet
 from stayfinite.rewrite.runtime import Attempt
@@ -191,7 +191,7 @@ class Inquiry:
         control: Outcome | None = None
         if past.lost is None:
             control = yield from self._repeat(ReplayRequest("control", steps=request.steps), sensors, live, past)
-            past.lost = control.unrepeatable or past.compare(control.failed)
+            past.lost = control.unrepeatable or past.compare(control.failed or self._failure is None)
         if past.lost:
             return Outcome(True, "", unrepeatable=past.lost, effect=Effect(refused=past.lost))
         if control is not None and request.purpose == "control":
@@ -210,9 +210,9 @@ class Inquiry:
     ) -> Generator[Attempt, None, Outcome]:
         attempt = self._here.attempt
         started = time.monotonic()
-        watched = request.watched or request.purpose not in ("control", "experiment")
+        watched = request.watched or request.purpose in ("unscaled", "trace", "survey")
         tracer = self._tracer(survey=request.purpose == "survey") if watched else None
-        performer = self._performer(request.intervention) if request.intervention is not None else None
+        performer = self._performer(request)
         if performer is not None and performer.refused:
             return Outcome(True, "", unrepeatable=performer.refused, effect=Effect(refused=performer.refused))
         void = self._void and past is None  # what was taken before in this window is taken again from an earlier state
@@ -255,7 +255,7 @@ class Inquiry:
                         stack.callback(tracer.finish)
                 if tracer is not None:
                     stack.enter_context(tracer)
-                if request.purpose == "unscaled":
+                if request.purpose in ("unscaled", "sharpness"):
                     stack.enter_context(at_scale(1.0))
                 for turn in self._turns(watcher) if past is None else past.turns(lambda: self._listener(performer), watcher):
                     sensors.watcher = turn.watcher
@@ -299,7 +299,10 @@ class Inquiry:
         if past is not None:
             past.watchers[-1].unrepeatable = past.watchers[-1].unrepeatable or watcher.unrepeatable
         outcome = watcher.outcome() if past is None else past.outcome(time.monotonic() - started)
-        return outcome if performer is None else msgspec.structs.replace(outcome, effect=performer.effect(), places=performer.places())
+        if performer is None:
+            return outcome
+        measured = performer.sharpness(self._window.first if past is None else past.kept.step)
+        return msgspec.structs.replace(outcome, effect=performer.effect(), places=performer.places(), sharpness=measured)
 
     def _turns(self, watcher: Repeat) -> Iterator[Turn]:
         """The passes of the window, each given what it was given."""
@@ -313,15 +316,20 @@ class Inquiry:
         """Listens to a step that was healthy."""
         return Repeat(None, 0, void=False, tracer=None, name=self._name, performer=performer)
 
-    def _performer(self, intervention: Intervention) -> Performer:
+    def _performer(self, request: ReplayRequest) -> Performer | None:
+        if request.intervention is None and request.purpose != "sharpness":
+            return None
         # imported here: a run without incidents loads no performers
         from stayfinite.frameworks.torch.interventions.performing import given_of, performer
 
         if self._given_names is None:  # later repetitions leave changed tensors under these names
             self._given_names = {**self._frame.f_globals, **self._frame.f_locals}
-        return performer(intervention, given_of(
-            self._window, self._subjects, self._relative, self._name, self._given_names, births=self._births,
-        ))
+        given = given_of(self._window, self._subjects, self._relative, self._name, self._given_names, births=self._births)
+        if request.intervention is not None:
+            return performer(request.intervention, given)
+        from stayfinite.frameworks.torch.history.curvature import Curvature
+
+        return Curvature(given)
 
     def retake(self, changed: AbstractContextManager[Any], sensors: Sensors, live: Watcher) -> Generator[Attempt, None, bool]:
         """After `finish`: take the held step after all, inside of `changed`, updates included. The value is true if it came to finite

@@ -202,7 +202,7 @@ class Surveys:
                 request = work.send(answer) if answer is not None else next(work)
             except StopIteration as finished:
                 return finished.value, outcome
-            if request.intervention is not None:
+            if request.intervention is not None or request.purpose == "sharpness":
                 assert inquiry is not None
                 answer = yield from inquiry.repeat(request, self._sensors, self._live)
                 continue

@@ -39,6 +39,7 @@ from stayfinite.records.intervention import (
     Values,
     Within,
 )
+from stayfinite.records.sharpness import Sharpness
 from stayfinite.rewrite.project import is_user_file
 
 
@@ -144,6 +145,10 @@ class Performer:
     def places(self) -> tuple[Place, ...]:
         """Lines that were seen to compute, in order, where the performer looks at operators."""
         return ()
+
+    def sharpness(self, step: int) -> Sharpness | None:
+        """What was measured of the curvature, where the performer does that, at update number `step`."""
+        return None
 
     def effect(self) -> Effect:
         """What it came to, once the step is over."""

@@ -1,0 +1,186 @@
+"""The largest eigenvalue of a loss's Hessian, as an optimizer meets it, measured in a repeated step.
+
+The first backward pass of the repetition is where it can be had: the graph of the loss is whole there. The gradient is
+differentiated again along a direction, and power iteration turns the direction into the steepest one. Nothing of it reaches the
+script: gradients are asked for without being accumulated, and its own backward pass runs afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
+from stayfinite.frameworks.torch.stats import quietly
+from stayfinite.records.sharpness import Sharpness
+
+ITERATIONS = 30
+"""Power iterations at most; the Rayleigh quotient is mostly within a few percent after ten."""
+SETTLED = 0.01
+"""Relative change of the quotient below which it counts as found."""
+SECONDS = 3.0
+"""No further iteration is begun after that long."""
+SQUARES = {"Adam": "exp_avg_sq", "AdamW": "exp_avg_sq", "NAdam": "exp_avg_sq", "RAdam": "exp_avg_sq", "RMSprop": "square_avg"}
+"""Optimizers that divide by the root of a running mean of squares, and what they call it."""
+
+Vector = list[Tensor]
+
+
+class Curvature(Performer):
+    """Measures at the first backward pass, for the optimizer that has most numbers in its graph. Changes nothing."""
+
+    def __init__(self, given: Given) -> None:
+        super().__init__()
+        self._optimizers = given.subjects.optimizers
+        self._over = False
+        self._found: _Found | None = None
+
+    def entered(self) -> AbstractContextManager[Any]:
+        return Calls(self)
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`function(*args, **kwargs)`, after a look if it begins a backward pass."""
+        if getattr(function, "__name__", "") == "backward" and not self._over and torch._C._current_graph_task_id() == -1:
+            self._over = True
+            loss = args[0] if args else None
+            if isinstance(loss, Tensor) and loss.numel() == 1:
+                with _apart():
+                    self._found = self._measured(loss)
+        return function(*args, **kwargs)
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """What the script does to the gradients until here (clipping, above all) shortens the step."""
+        found = self._found
+        if found is None or found.kept is not None or found.optimizer is not optimizer:
+            return
+        with quietly():
+            norm = _length([p.grad for p in found.parameters if p.grad is not None])
+        found.kept = min(1.0, norm / found.norm) if found.norm > 0.0 else 1.0
+
+    def sharpness(self, step: int) -> Sharpness | None:
+        found = self._found
+        if found is None or found.kept is None:
+            return None
+        return Sharpness(step, found.eigenvalue * found.kept, found.limit, type(found.optimizer).__name__)
+
+    def _measured(self, loss: Tensor) -> _Found | None:
+        try:
+            found = [self._of(optimizer, loss) for optimizer in self._optimizers]
+        except (RuntimeError, NotImplementedError) as reason:  # an operation that can be differentiated once only
+            self.refused = str(reason).partition("\n")[0]
+            return None
+        return max((one for one in found if one is not None), key=lambda one: one.size, default=None)
+
+    def _of(self, optimizer: Optimizer, loss: Tensor) -> _Found | None:
+        owned = [(p, group) for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        first = optimizer.param_groups[0]
+        limit = limit_of(type(optimizer).__name__, first)
+        if limit is None or not owned or first.get("maximize") or any("lr" not in group for _, group in owned):
+            return None
+        slopes = torch.autograd.grad(loss, [p for p, _ in owned], create_graph=True, allow_unused=True)
+        used = [(p, group, slope) for (p, group), slope in zip(owned, slopes, strict=True) if slope is not None and slope.requires_grad]
+        if not used:
+            return None
+        weights = [(group["lr"] * _speed(optimizer, p, group, slope)) ** 0.5 for p, group, slope in used]
+        parameters, gradients = [p for p, _, _ in used], [slope for _, _, slope in used]
+
+        def times_hessian(direction: Vector) -> Vector:
+            along = [w * d for w, d in zip(weights, direction, strict=True)]
+            product = torch.autograd.grad(gradients, parameters, along, retain_graph=True, allow_unused=True)
+            return [w * (torch.zeros_like(p) if h is None else h).detach()
+                    for w, p, h in zip(weights, parameters, product, strict=True)]
+
+        value, norm = largest_eigenvalue(times_hessian, parameters), _length([slope.detach() for slope in gradients])
+        return _Found(optimizer, parameters, value, limit, norm) if math.isfinite(value) and math.isfinite(norm) else None
+
+
+@dataclass
+class _Found:
+    """What was measured for one optimizer. `norm`: of the gradient of the loss; `kept`: the share of it that the update was made from,
+    once that is known."""
+
+    optimizer: Optimizer
+    parameters: list[Tensor]
+    eigenvalue: float
+    limit: float
+    norm: float
+    kept: float | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(p.numel() for p in self.parameters)
+
+
+def limit_of(kind: str, group: dict[str, Any]) -> float | None:
+    """The stable limit (`Sharpness.limit`) of an optimizer of class `kind`; ``None`` if none is known for it."""
+    if kind == "SGD":
+        momentum, share = float(group["momentum"]), 1.0 - float(group["dampening"]) * bool(group["momentum"])
+        return 2.0 * (1.0 + momentum) / (share + 2.0 * momentum * bool(group["nesterov"])) if share > 0.0 else None
+    if kind == "RMSprop":
+        return 2.0 * (1.0 + float(group.get("momentum", 0.0)))
+    if kind in SQUARES:
+        beta = float(group["betas"][0])
+        return 2.0 * (1.0 + beta) / (1.0 - beta)
+    return None
+
+
+def _speed(optimizer: Optimizer, parameter: Tensor, group: dict[str, Any], slope: Tensor) -> Tensor | float:
+    """What the optimizer multiplies each element of the gradient with, beside the rate. Before its first update the squares are
+    those of this very gradient."""
+    kind = type(optimizer).__name__
+    if kind not in SQUARES:
+        return 1.0
+    state = optimizer.state.get(parameter, {})
+    squares, step = state.get(SQUARES[kind]), float(state.get("step", 0))
+    if squares is None or step < 1:
+        squares = slope.detach().square()
+    elif kind != "RMSprop":
+        squares = squares / (1.0 - float(group["betas"][1]) ** step)
+    return 1.0 / (squares.detach().sqrt() + max(float(group["eps"]), 1e-12))
+
+
+def largest_eigenvalue(times: Callable[[Vector], Vector], like: Vector) -> float:
+    """The largest eigenvalue of the symmetric matrix that `times` multiplies with, by power iteration from a fixed random start.
+
+    `like`: tensors of the shapes, dtypes and devices of a direction. Where the eigenvalue of largest magnitude is negative, the matrix
+    is shifted by it, so that the largest one becomes the one of largest magnitude.
+    """
+    until = time.monotonic() + SECONDS
+    value = _power(times, like, until)
+    if value >= 0.0 or not math.isfinite(value):
+        return value
+    shift = -value
+    return _power(lambda d: [h + shift * one for h, one in zip(times(d), d, strict=True)], like, until) - shift
+
+
+def _power(times: Callable[[Vector], Vector], like: Vector, until: float) -> float:
+    random = torch.Generator().manual_seed(0)
+    direction = [torch.randn(one.shape, generator=random).to(one.device, one.dtype) for one in like]
+    length, value = _length(direction), 0.0
+    for count in range(ITERATIONS):
+        direction = [one / length for one in direction]
+        product = times(direction)
+        before, value = value, sum(float((p * d).double().sum()) for p, d in zip(product, direction, strict=True))
+        length, direction = _length(product), product
+        if not 0.0 < length < math.inf or time.monotonic() > until or (count and abs(value - before) <= SETTLED * abs(value)):
+            break
+    return value
+
+
+def _length(vector: Vector) -> float:
+    return math.sqrt(sum(float(one.double().square().sum()) for one in vector))
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """A block whose operations no mode of anybody sees, in which gradients can be taken."""
+    with quietly(), torch.enable_grad():
+        yield
