@@ -32,9 +32,7 @@ def test_the_largest_eigenvalue(values: list[float], seed: int) -> None:
         return list((matrix @ torch.cat(direction)).split([1, len(values) - 1]))
 
     found = largest_eigenvalue(times, [torch.zeros(1).double(), torch.zeros(len(values) - 1).double()])
-    spread = max(map(abs, values))
-    assert found <= max(values) + 1e-6 * spread + 1e-12
-    assert found >= max(values) - 0.15 * spread - 1e-9  # two that are nearly alike are not told apart, and need not be
+    assert math.isclose(found, max(values), rel_tol=0.03, abs_tol=1e-6 * max(map(abs, values)) + 1e-12)
 
 
 @pytest.mark.parametrize("options", SGD, ids=str)

@@ -1,7 +1,7 @@
 """The largest eigenvalue of a loss's Hessian, as an optimizer meets it, measured in a repeated step.
 
 The first backward pass of the repetition is where it can be had: the graph of the loss is whole there. The gradient is
-differentiated again along a direction, and power iteration turns the direction into the steepest one. Nothing of it reaches the
+differentiated again along one direction after the other, and the steepest of their combinations is sought. Nothing of it reaches the
 script: gradients are asked for without being accumulated, and its own backward pass runs afterwards.
 """
 
@@ -22,12 +22,16 @@ from stayfinite.frameworks.torch.interventions.performing import Calls, Given, P
 from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.records.sharpness import Sharpness
 
-ITERATIONS = 50
-"""Power iterations at most; where the two largest eigenvalues are near each other, the quotient lies between them long before."""
-SETTLED = 1e-3
-"""Relative change of the quotient below which it counts as found."""
+DIRECTIONS, LEAST = 30, 3
+"""Directions at most, and where `BYTES` allow fewer."""
+FIRST = 8
+"""Directions before an eigenvalue counts as the largest: a start that has next to nothing of it settles on another one."""
+BYTES = 256 * 2**20
+"""What the directions may take."""
+SETTLED = 0.01
+"""Error of the eigenvalue, as a share of it, with which it counts as found."""
 SECONDS = 3.0
-"""No further iteration is begun after that long."""
+"""No further direction is begun after that long."""
 SQUARES = {"Adam": "exp_avg_sq", "AdamW": "exp_avg_sq", "NAdam": "exp_avg_sq", "RAdam": "exp_avg_sq", "RMSprop": "square_avg"}
 """Optimizers that divide by the root of a running mean of squares, and what they call it."""
 
@@ -148,31 +152,47 @@ def _speed(optimizer: Optimizer, parameter: Tensor, group: dict[str, Any], slope
 
 
 def largest_eigenvalue(times: Callable[[Vector], Vector], like: Vector) -> float:
-    """The largest eigenvalue of the symmetric matrix that `times` multiplies with, by power iteration from a fixed random start.
+    """The largest eigenvalue of the symmetric matrix that `times` multiplies with, by the method of Lanczos from a fixed random start.
 
-    `like`: tensors of the shapes, dtypes and devices of a direction. Where the eigenvalue of largest magnitude is negative, the matrix
-    is shifted by it, so that the largest one becomes the one of largest magnitude.
+    `like`: tensors of the shapes, dtypes and devices of a direction. Every direction is made orthogonal to all before it, so that
+    rounding invents no eigenvalues (Golub and Van Loan, Matrix Computations, 4th ed., section 10.3). The value errs downwards: by at
+    most `SETTLED` of itself, unless the directions or the time were at their end.
     """
     until = time.monotonic() + SECONDS
-    value = _power(times, like, until)
-    if value >= 0.0 or not math.isfinite(value):
-        return value
-    shift = -value
-    return _power(lambda d: [h + shift * one for h, one in zip(times(d), d, strict=True)], like, until) - shift
-
-
-def _power(times: Callable[[Vector], Vector], like: Vector, until: float) -> float:
+    numbers = sum(one.numel() for one in like)
+    most = min(DIRECTIONS, numbers, max(LEAST, BYTES // sum(one.nbytes for one in like)))
     random = torch.Generator().manual_seed(0)
     direction = [torch.randn(one.shape, generator=random).to(one.device, one.dtype) for one in like]
-    length, value = _length(direction), 0.0
-    for count in range(ITERATIONS):
-        direction = [one / length for one in direction]
-        product = times(direction)
-        before, value = value, sum(float((p * d).double().sum()) for p, d in zip(product, direction, strict=True))
-        length, direction = _length(product), product
-        if not 0.0 < length < math.inf or time.monotonic() > until or (count and abs(value - before) <= SETTLED * abs(value)):
+    basis: list[Vector] = []
+    diagonal: list[float] = []
+    beside = [_length(direction)]
+    value = math.nan
+    while len(basis) < most and 0.0 < beside[-1] < math.inf:
+        basis.append([one / beside[-1] for one in direction])
+        direction = times(basis[-1])
+        diagonal.append(_product(direction, basis[-1]))
+        if not math.isfinite(diagonal[-1]):
+            return math.nan
+        for _ in range(2):  # once leaves what rounding of the first subtraction put in
+            for known in basis:
+                share = _product(direction, known)
+                direction = [one - share * other for one, other in zip(direction, known, strict=True)]
+        beside.append(_length(direction))
+        small = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
+        for place, length in enumerate(beside[1:-1]):
+            small[place, place + 1] = small[place + 1, place] = length
+        values, vectors = torch.linalg.eigh(small)
+        value = float(values[-1])
+        settled = beside[-1] * abs(float(vectors[-1, -1])) <= SETTLED * abs(value)
+        if (settled and len(basis) >= FIRST) or time.monotonic() > until:
             break
+        if beside[-1] <= 1e-6 * abs(float(values.abs().max())):
+            break  # nothing is left outside of these directions
     return value
+
+
+def _product(one: Vector, other: Vector) -> float:
+    return sum(float((a.double() * b.double()).sum()) for a, b in zip(one, other, strict=True))
 
 
 def _length(vector: Vector) -> float:
