@@ -209,6 +209,11 @@ CHOSEN = {
     "no training": ("for x in loader:\n    print(model(x))\n", []),
     "no backward": ("for x in loader:\n    optimizer.step()\n", []),
     "yield in the block": ("def f():\n    for x in l:\n        loss.backward()\n        yield x\n        optimizer.step()\n", []),
+    "yield of what the step gives": (
+        "def f():\n    for x in l:\n        loss.backward()\n        yield optimizer.step(x)\n", ["x: yield optimizer.step(x)"],
+    ),
+    "yield of a step that is sent something": (
+        "def f():\n    for x in l:\n        loss.backward()\n        lr = yield optimizer.step()\n", []),
     "yield after the block": (
         "def f():\n    for x in l:\n        loss.backward()\n        optimizer.step()\n        yield x\n", ["x: optimizer.step()"],
     ),

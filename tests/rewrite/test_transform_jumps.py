@@ -210,6 +210,13 @@ for n in range(3):
     yield n
 return
 """,
+"yield-step": """
+for n in range(4):
+    if n == 1: continue
+    loss.backward()
+    yield log(optimizer.step(), n)
+log("end")
+""",
 "global-nonlocal": """
 total = 0
 def inner():

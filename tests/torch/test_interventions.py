@@ -435,6 +435,21 @@ def test_the_whole_step_in_a_wider_format_brings_gradients_that_fit() -> None:
     assert leaf.grad is not None and torch.isinf(leaf.grad).all()
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_wider_format_holds_against_autocast(whole: bool) -> None:
+    """The operands are float32, and autocast makes them float16 inside of the operator."""
+    def step(x: Tensor) -> Tensor:
+        return torch.log1p((x @ x.T).float())
+
+    leaf = torch.full((3, 4), 200.0, requires_grad=True)
+    one = performer(Precision("float32", None if whole else Place("matmul", HERE, line_of(step))), given_for())
+    with torch.autocast("cpu", torch.float16):
+        assert torch.isinf(step(leaf)).all()
+        with one.entered():
+            result = step(leaf)
+    assert torch.isfinite(result).all() and one.effect().applied
+
+
 # -- what is left behind -----------------------------------------------------------------------------------------------------------
 
 

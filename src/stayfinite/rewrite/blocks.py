@@ -22,6 +22,7 @@ from stayfinite.rewrite.summary import (
     Steppers,
     dotted,
     effects,
+    handed_out,
     within,
 )
 
@@ -225,9 +226,10 @@ class Analysis:
         return found
 
     def _is_out_of_reach(self, loop: LoopNode) -> bool:
-        """Blocks with `yield` or `await`, and loops inside functions that are compiled, are left as they are."""
-        extent = self._extent(loop)
-        block = [node for statement in loop.body[:extent] for node in within(statement)]
+        """Blocks with `yield` or `await`, and loops inside functions that are compiled, are left as they are. What the last
+        statement hands out alone is handed out after the block."""
+        body = loop.body[: self._extent(loop)]
+        block = [node for statement in body for node in within(statement) if node is not handed_out(body)]
         if any(isinstance(node, (ast.Yield, ast.YieldFrom, ast.Await)) for node in block):
             return True
         node: ast.AST = loop

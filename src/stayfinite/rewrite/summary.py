@@ -32,6 +32,12 @@ MUTATORS = frozenset(
 )
 
 
+def handed_out(body: list[ast.stmt]) -> ast.Yield | None:
+    """The ``yield value`` that the last statement of a block is, if what is sent back is not used."""
+    last = body[-1] if body else None
+    return last.value if isinstance(last, ast.Expr) and isinstance(last.value, ast.Yield) and last.value.value is not None else None
+
+
 def dotted(node: ast.AST) -> str | None:
     """``a.b.c`` for a chain of names and attributes (subscripts are skipped over), else None."""
     parts: list[str] = []

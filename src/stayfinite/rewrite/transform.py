@@ -20,7 +20,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 from stayfinite.rewrite.blocks import Block, Site
-from stayfinite.rewrite.summary import SCOPES, LoopNode
+from stayfinite.rewrite.summary import SCOPES, LoopNode, handed_out
 
 RUNTIME_NAME = "__stayfinite__"
 BREAK, CONTINUE, RETURN = 1, 2, 3
@@ -55,6 +55,8 @@ def _wrap(site: Site) -> None:
     loop, block = site.loop, site.block
     name = f"_sf_attempt_{block.id}"
     body, tail = loop.body[: site.extent], loop.body[site.extent :]
+    if handed_out(body) is not None:
+        body, tail = _yielded_after(f"{name}_yielded", body, tail)
     leaver = _Leaver(name, loop)
     body = leaver.block(body, depth=0)
     rebind = _rebinding(name, block)
@@ -74,6 +76,15 @@ def _wrap(site: Site) -> None:
     if RETURN in leaver.used:
         closing += _parse_in_function(f"if {name}.exit == {RETURN}: return {name}.take_value()", loop)
     loop.body = [attempt_loop, *closing, *tail]
+
+
+def _yielded_after(name: str, body: list[ast.stmt], tail: list[ast.stmt]) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """A block that ends with ``yield value``: the value is made inside of it and handed out behind it."""
+    last, value = body[-1], handed_out(body)
+    assert isinstance(last, ast.Expr) and value is not None and value.value is not None
+    keep = ast.copy_location(ast.Assign([ast.copy_location(ast.Name(name, ast.Store()), last)], value.value), last)
+    value.value = ast.copy_location(ast.Name(name, ast.Load()), last)
+    return [*body[:-1], keep], [last, *tail]
 
 
 def _parse_in_function(source: str, like: ast.stmt) -> list[ast.stmt]:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.clues import born_backward
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.views import View, number
 from stayfinite.catalog.remedy import Scene, offered, place
@@ -55,11 +56,12 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return [offered(__name__, sources, None, form, says="the root is not written at that line, so that there is nothing to edit: "
                         "add 1e-12 to what goes into it")]
     eps = EPSILON.get(case.origin.inputs[0].dtype if case.origin.inputs else "", "1e-12")
-    edits = _edits(source, seen, eps)
+    edits = _edits(source, seen, eps, fractional=born_backward(case))
     return [offered(__name__, sources, edits, form)] if edits is not None else []
 
 
-def _edits(source: Source, seen: View, eps: str) -> list[Edit | None] | None:
+def _edits(source: Source, seen: View, eps: str, *, fractional: bool) -> list[Edit | None] | None:
+    """`fractional`: a power whose exponent the source does not show is below 1, as its slope alone was not finite."""
     first = seen.first
     if first is None or seen.package == "math":
         return None
@@ -67,7 +69,7 @@ def _edits(source: Source, seen: View, eps: str) -> list[Edit | None] | None:
         return [source.replace(first, _plus(source, seen, first, eps))]
     if seen.name == "pow":
         power = number(seen.operands[1]) if len(seen.operands) > 1 else None
-        if power is None or not power < 1.0:
+        if not (fractional if power is None else power < 1.0):
             return None
         return [source.replace(first, _plus(source, seen, first, eps))]
     if seen.name == "std":

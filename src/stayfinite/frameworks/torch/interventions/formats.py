@@ -39,7 +39,7 @@ class Recomputed(Operators):
         return super().call(function, args, kwargs)
 
     def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        narrow = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and self._is_narrower(leaf)]
+        narrow = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and self._is_narrowed(leaf)]
         if not narrow or "out" in kwargs:
             return function(*args, **kwargs)
         if self.place is None:
@@ -108,6 +108,12 @@ class Recomputed(Operators):
 
     def _is_narrower(self, value: Tensor) -> bool:
         return value.dtype in _LOW and value.dtype != self._wide and value.dtype is not torch.float64
+
+    def _is_narrowed(self, value: Tensor) -> bool:
+        """Whether `value` is of a narrower format, or autocast would make it so on its way into the operator."""
+        if self._is_narrower(value):
+            return True
+        return value.dtype is torch.float32 and torch.is_autocast_enabled(value.device.type)
 
     def _wide_device(self, arguments: Any) -> str:
         return next((leaf.device.type for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)), "cpu")

@@ -1,0 +1,82 @@
+"""Let a window have at least one element.
+
+What it changes
+---------------
+The end of a slice is at least one past its beginning: `x[a:b]` becomes `x[a : max(b, a + 1)]`. The length of a `narrow` is at
+least 1.
+
+When it helps
+-------------
+Borders that are rounded to whole numbers can fall on each other. The mean over what lies between is 0 / 0, its maximum an error.
+
+What it may cost
+----------------
+The window then has the element at its beginning, which lay outside of it. All other windows stay as they are.
+
+Example
+-------
+::
+
+    feature = frames[first : max(last, first + 1)].mean(dim=0)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.views import number
+from stayfinite.catalog.remedy import Scene, offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.fix import Edit
+from stayfinite.records.incident import Case
+
+TITLE = "Let a window have at least one element"
+CURES = ("empty-pooling-window", "empty-reduction", "single-element-variance")
+APPLICABILITY = "safe"
+ON_STEP = False
+EXAMPLES = ("goal-moments",)
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """One way, where what the failing line reduces is cut between two borders that are computed."""
+    scene = Scene(case, sources)
+    source = scene.source
+    if source is None:
+        return []
+    here = [
+        node for node in ast.walk(source.tree)
+        if isinstance(node, ast.expr) and node.lineno <= scene.at.line <= (node.end_lineno or 0)
+    ]
+    edits = dict.fromkeys(edit for node in here for cut in _cuts(scene, source, node) for edit in _kept(*cut))
+    return [offered(__name__, sources, edits)] if edits else []
+
+
+def _cuts(scene: Scene, source: Source, node: ast.expr) -> Iterator[tuple[Source, ast.expr]]:
+    """The windows that `node` is, or that the name which it is was given."""
+    if _is_cut(node):
+        yield source, node
+    elif isinstance(node, ast.Name):
+        for made in scene.project.made(source, node):
+            if made.value is not node:
+                yield from ((made.source, one) for one in ast.walk(made.value) if isinstance(one, ast.expr) and _is_cut(one))
+
+
+def _is_cut(node: ast.AST) -> bool:
+    narrow = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "narrow"
+    return narrow or (isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load))
+
+
+def _kept(source: Source, node: ast.expr) -> Iterator[Edit]:
+    if isinstance(node, ast.Call):
+        if len(node.args) == 3 and number(node.args[2]) is None:
+            yield source.replace(node.args[2], f"max({source.argument(node.args[2])}, 1)")
+        return
+    assert isinstance(node, ast.Subscript)
+    for one in node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]:
+        whole = isinstance(one, ast.Slice) and one.step is None
+        if isinstance(one, ast.Slice) and whole and one.upper is not None and number(one.upper) is None:
+            least = "1" if one.lower is None else f"{source.operand(one.lower)} + 1"
+            if one.lower is None or number(one.lower) is None:
+                yield source.replace(one.upper, f"max({source.argument(one.upper)}, {least})")

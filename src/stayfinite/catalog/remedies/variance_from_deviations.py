@@ -1,0 +1,115 @@
+"""Compute a variance from the deviations.
+
+What it changes
+---------------
+The mean of squares minus the square of the mean becomes the mean of the squared deviations: `(x ** 2).mean(0) - m ** 2` becomes
+`x.var(0, correction=0)`, a weighted mean of `x ** 2` one of `(x - m) ** 2`.
+
+When it helps
+-------------
+Both numbers are large and alike where the mean is far from 0, and their difference is what rounding left of it: below 0 as often as
+above. A sum of squares is never below 0.
+
+What it may cost
+----------------
+Nothing: it is the same number, with more digits. Numbers that are all alike have a variance of exactly 0 then: the second way adds
+1e-6, for what divides by it.
+
+Example
+-------
+::
+
+    variance = x.var(dim=1, keepdim=True, correction=0)
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.views import number, view
+from stayfinite.catalog.remedy import Scene, offered
+from stayfinite.records.diagnosis import Remedy
+from stayfinite.records.fix import Edit
+from stayfinite.records.incident import Case
+
+TITLE = "Compute the variance from the deviations"
+CURES = ("nonpositive-variance", "domain-error", "singular-gradient", "division-by-zero", "log-of-zero", "degenerate-normalization")
+APPLICABILITY = "safe"
+ON_STEP = False
+EXAMPLES = ("barometer-windows",)
+
+EPSILON = "1e-6"
+
+
+def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """Two ways, where what the failing line is given is a mean of squares minus a square."""
+    scene = Scene(case, sources)
+    source = scene.source
+    if source is None:
+        return []
+    here = (
+        node for node in ast.walk(source.tree)
+        if isinstance(node, ast.expr) and node.lineno <= scene.at.line <= (node.end_lineno or 0)
+    )
+    for home, difference in _differences(scene, source, here):
+        found = _spread(scene, home, difference)
+        if found:
+            plus = [home.replace(difference, f"({made} + {EPSILON})") for made in found[:1]]
+            ways: list[list[Edit | None]] = [*([home.replace(difference, made)] for made in found), [*plus]]
+            return [offered(__name__, sources, way) for way in ways]
+    return []
+
+
+def _differences(scene: Scene, source: Source, nodes: Iterator[ast.expr]) -> Iterator[tuple[Source, ast.BinOp]]:
+    for node in nodes:
+        for made in scene.project.made(source, node) if isinstance(node, ast.Name) else ():
+            yield from ((made.source, one) for one in ast.walk(made.value) if _is_difference(one))  # type: ignore[misc]
+        if _is_difference(node):
+            yield source, node  # type: ignore[misc]
+
+
+def _is_difference(node: ast.AST) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+
+
+def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> list[str]:
+    """How the variance is written that `difference` stands for; empty if it is none."""
+    mean = _root(source, _made(scene, source, difference.right))
+    squares = _made(scene, source, difference.left)
+    if mean is None:
+        return []
+    inner = [(one, root) for one in ast.walk(squares) if isinstance(one, ast.expr) and (root := _root(source, one)) is not None]
+    if len(inner) != 1:
+        return []
+    square, value = inner[0]
+    if source.segment(value) not in source.segment(_made(scene, source, mean)):
+        return []  # the square of something else than the mean of these numbers
+    averaged = view(source, squares)
+    if averaged is not None and averaged.name == "mean" and averaged.first is square and isinstance(squares, ast.Call):
+        given = [source.segment(one) for one in averaged.operands[1:]]
+        given += [f"{name}={source.segment(one)}" for name, one in averaged.options.items() if name not in ("input", "dtype")]
+        return [f"{source.operand(value)}.var({', '.join([*given, 'correction=0'])})"]
+    if not isinstance(difference.left, ast.Call | ast.BinOp):
+        return []
+    return [source.spliced(difference.left, square, f"({source.operand(value)} - {source.operand(mean)}) ** 2")]
+
+
+def _made(scene: Scene, source: Source, node: ast.expr) -> ast.expr:
+    """`node`, or what the name that it is was given in this file: the last of these that is more than a name."""
+    known = [made.value for made in scene.project.made(source, node) if made.source is source]
+    return next((one for one in known if not isinstance(one, ast.Name)), node)
+
+
+def _root(source: Source, node: ast.expr) -> ast.expr | None:
+    """What `node` is the square of; ``None`` if it is no square."""
+    seen = view(source, node)
+    if seen is None or seen.first is None:
+        return None
+    if seen.name == "square":
+        return seen.first
+    if seen.name == "pow" and len(seen.operands) > 1 and number(seen.operands[1]) == 2.0:
+        return seen.first
+    same = seen.name == "mul" and len(seen.operands) == 2 and source.segment(seen.operands[0]) == source.segment(seen.operands[1])
+    return seen.first if same else None
