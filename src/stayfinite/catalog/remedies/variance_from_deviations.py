@@ -31,7 +31,6 @@ from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.views import number, view
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
-from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 
 TITLE = "Compute the variance from the deviations"
@@ -56,9 +55,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     for home, difference in _differences(scene, source, here):
         found = _spread(scene, home, difference)
         if found:
-            plus = [home.replace(difference, f"({made} + {EPSILON})") for made in found[:1]]
-            ways: list[list[Edit | None]] = [*([home.replace(difference, made)] for made in found), [*plus]]
-            return [offered(__name__, sources, way) for way in ways]
+            return [offered(__name__, sources, [home.replace(difference, made)]) for made in (found, f"({found} + {EPSILON})")]
     return []
 
 
@@ -74,26 +71,26 @@ def _is_difference(node: ast.AST) -> bool:
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
 
 
-def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> list[str]:
+def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> str:
     """How the variance is written that `difference` stands for; empty if it is none."""
     mean = _root(source, _made(scene, source, difference.right))
     squares = _made(scene, source, difference.left)
     if mean is None:
-        return []
+        return ""
     inner = [(one, root) for one in ast.walk(squares) if isinstance(one, ast.expr) and (root := _root(source, one)) is not None]
     if len(inner) != 1:
-        return []
+        return ""
     square, value = inner[0]
     if source.segment(value) not in source.segment(_made(scene, source, mean)):
-        return []  # the square of something else than the mean of these numbers
+        return ""  # the square of something else than the mean of these numbers
     averaged = view(source, squares)
     if averaged is not None and averaged.name == "mean" and averaged.first is square and isinstance(squares, ast.Call):
         given = [source.segment(one) for one in averaged.operands[1:]]
         given += [f"{name}={source.segment(one)}" for name, one in averaged.options.items() if name not in ("input", "dtype")]
-        return [f"{source.operand(value)}.var({', '.join([*given, 'correction=0'])})"]
+        return f"{source.operand(value)}.var({', '.join([*given, 'correction=0'])})"
     if not isinstance(difference.left, ast.Call | ast.BinOp):
-        return []
-    return [source.spliced(difference.left, square, f"({source.operand(value)} - {source.operand(mean)}) ** 2")]
+        return ""
+    return source.spliced(difference.left, square, f"({source.operand(value)} - {source.operand(mean)}) ** 2")
 
 
 def _made(scene: Scene, source: Source, node: ast.expr) -> ast.expr:
