@@ -11,6 +11,7 @@ from catalog.writing import configuration, stats
 from stayfinite.catalog.edits.changes import patched
 from stayfinite.records.incident import Case, Configuration, OptimizerInfo
 from stayfinite.records.location import Location
+from stayfinite.records.scaling import LossScaling, Misuse
 from stayfinite.records.survey import Making
 from stayfinite.records.tensor import TensorStats
 
@@ -169,6 +170,40 @@ def test_a_step_past_the_scaler() -> None:
     ]
 
 
+def test_a_step_past_the_scaler_in_a_branch_of_its_own() -> None:
+    text = TRAINER.replace("(loss := self.loss(x, y)).backward()", "self.scaler.scale(self.loss(x, y)).backward()").replace(
+        "        self.opt.step()\n", "        if self.full:\n            self.scaler.step(self.opt)\n            self.scaler.update()\n"
+        "        else:\n            self.opt.step()\n            self.meter.update()\n")
+    assert patched_lines("step-through-the-scaler", *trainer(text)) == [
+        "+             self.scaler.step(self.opt)", "+             self.scaler.update()",
+    ]
+
+
+@pytest.mark.parametrize(("scale", "use", "expected"), [
+    ("SCALE = 2.0**13\n", "SCALE", ["+ SCALE = 1.0"]),
+    ("SETTINGS = {'scale': 8192}\n", "SETTINGS['scale']", ["+ SETTINGS = {'scale': 1.0}"]),
+    ("", "8192.0", ["+         (self.loss(x, y) * 1.0).backward()", "+             p.grad /= 1.0"]),
+    ("BUFFER, SCALE = 8192, 8192.0\n", "SCALE", None),
+])
+def test_a_scale_by_hand(scale: str, use: str, expected: list[str] | None) -> None:
+    text = TRAINER.replace("(loss := self.loss(x, y)).backward()", f"(self.loss(x, y) * {use}).backward()\n"
+                           f"        for p in self.body.parameters():\n            p.grad /= {use}")
+    scaling = LossScaling(misuses=(Misuse("not-divided", 1, 8192.0),))
+    case, sources = trainer(scale + text)
+    case = msgspec.structs.replace(case, configuration=msgspec.structs.replace(case.configuration, loss_scaling=scaling))
+    if expected is None:
+        assert all(offer.fix is None for offer in proposals("leave-the-loss-unscaled", case, sources))
+    else:
+        assert patched_lines("leave-the-loss-unscaled", case, sources) == expected
+
+
+def test_moments_that_are_filled_by_hand() -> None:
+    text = TRAINER + "\n\ndef restore(optimizer, saved):\n    for p in saved:\n        optimizer.state[p] = saved[p]\n        p.seen = 1\n"
+    case, sources = trainer(text)
+    fix = next(offer.fix for offer in proposals("reset-moments", case, sources))
+    assert fix is not None and "optimizer.state[p]" not in patched(sources, fix)["train.py"]
+
+
 def test_the_number_that_is_the_rate() -> None:
     line = next(number for number, one in enumerate(TRAINER.split("\n"), 1) if "lr=0.5" in one)
     column = TRAINER.split("\n")[line - 1].index("0.5")
@@ -226,3 +261,40 @@ def test_a_value_that_was_written_into_a_table() -> None:
     case = msgspec.structs.replace(origin, makings=(making, written))
     offers = proposals("fill-missing", case, {"train.py": text})
     assert offers and all(offer.fix is not None for offer in offers)
+
+
+def test_a_divisor_inside_of_an_update() -> None:
+    plain, place = marked(HEAD + "class Rates(torch.optim.Optimizer):\n    def step(self):\n        for p in self.weights:\n"
+                          "            rate = «p.norm() / p.grad.norm()»\n            p.sub_(rate * p.grad)\n")
+    case = born(place, "optimizer_update", stats("p.norm()", max=3.0), ZERO, phase="optimizer")
+    assert case.origin is not None
+    divides, subtracts = (msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, native_op=native))
+                          for native in ("aten.div.Tensor", "aten.sub_.Tensor"))
+    assert patched_lines("safe-divisor", divides, {"train.py": plain}) == [
+        "+             length = p.grad.norm()", "+             rate = p.norm() / length.masked_fill(length == 0, 1.0)",
+    ]
+    assert not proposals("safe-divisor", subtracts, {"train.py": plain})
+
+
+MEASURED = HEAD + '''def measure(norm, batches):
+    square, mean = moments(batches)
+    spread = square - mean * mean
+    norm.running_var.copy_(spread)
+
+
+def rate(model):
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+'''
+
+
+def test_statistics_that_are_none() -> None:
+    place = Location("train.py", 7)
+    info = OptimizerInfo("SGD", rates=(0.1,), location=Location("train.py", 13))
+    case = msgspec.structs.replace(born(place, "batch_norm", stats("running_var", min=-2.0)), configuration=Configuration(optimizers=(info,)))
+    assert patched_lines("mend-the-statistics", case, {"train.py": MEASURED}) == [
+        "+     spread = (square - mean * mean).clamp(min=0.0)",
+    ]
+    bad = msgspec.structs.replace(born(place, "batch_norm", stats("running_var", nan=1)), configuration=case.configuration)
+    lines = patched_lines("mend-the-statistics", bad, {"train.py": MEASURED})
+    assert lines[0] == "+     for part in model.modules():" and lines[-1] == "+             part.reset_running_stats()"
+    assert not proposals("mend-the-statistics", born(place, "batch_norm", ZERO), {"train.py": MEASURED})

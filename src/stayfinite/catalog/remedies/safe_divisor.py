@@ -28,11 +28,11 @@ from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.clues import finite
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.views import View, number
+from stayfinite.catalog.edits.views import View, number, of_kind
 from stayfinite.catalog.remedy import Scene, chosen, offered, place
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
-from stayfinite.records.incident import Case
+from stayfinite.records.incident import Case, Origin
 from stayfinite.records.intervention import Stable
 from stayfinite.records.tensor import TensorStats
 
@@ -40,6 +40,7 @@ TITLE = "Choose the divisor before dividing"
 CURES = (
     "division-by-zero", "zero-norm-vector", "zero-variance-feature", "zero-class-count", "empty-pooling-window",
     "degenerate-normalization", "empty-reduction", "degenerate-batch-statistics", "where-gradient-trap", "infinity-arithmetic",
+    "optimizer-arithmetic",
 )
 APPLICABILITY = "safe"
 SAME_FUNCTION = True
@@ -50,13 +51,13 @@ _DIVISIONS = frozenset({"div", "reciprocal", "pow", "rsqrt"})
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the origin divides by a tensor that holds a 0."""
-    if case.origin is None or case.origin.op not in _DIVISIONS:
+    if case.origin is None or not (case.origin.op in _DIVISIONS or _inside_update(case.origin)):
         return []
-    scene = Scene(case, sources)
+    scene = Scene(case, sources, of_kind("div") if _inside_update(case.origin) else None)
     source, seen = scene.source, scene.view
     if source is None or seen is None:
         return []
-    form = Stable(place(case), "safe-divide")
+    form = Stable(place(case, "div" if _inside_update(case.origin) else None), "safe-divide")
     divisor, stats = _divisor(case, seen)
     if divisor is None:
         return []
@@ -66,6 +67,11 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if finite(stats.min) is not None and not stats.zero:
         return []
     return [offered(__name__, sources, _edits(source, seen, divisor, stats), form)]
+
+
+def _inside_update(origin: Origin) -> bool:
+    """A division in the formula of an optimizer of the user's own."""
+    return origin.op == "optimizer_update" and ".div" in origin.native_op
 
 
 def _divisor(case: Case, seen: View) -> tuple[ast.expr | None, TensorStats | None]:

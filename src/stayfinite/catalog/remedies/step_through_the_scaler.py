@@ -28,6 +28,7 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.edits.seeking import called, every_call, steps
+from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
@@ -39,8 +40,7 @@ CURES = ("loss-scale-misuse",)
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ()
-NO_EXAMPLE = "its patch is held by tests of the text; no case of the gallery has been run with it yet"
+EXAMPLES = ("accumulate-and-flush",)
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """Where a loss is scaled and an optimizer steps without the scaler; else where gradients are clipped before they are unscaled."""
@@ -58,9 +58,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     for step in found:
         if step.scaler:
             continue
-        scope = step.source.scope(step.statement)
         edits.append(step.source.replace(step.statement, f"{scaler}.step({step.optimizer})"))
-        if not any(called(one) == "update" for one in ast.walk(scope)):
+        if not _updated(step.source, step.statement, scaler):
             edits.append(step.source.insert_after(step.statement, f"{scaler}.update()"))
     clips = [(home, one) for home, one in every_call(project, "clip_grad_norm_", "clip_grad_value_")]
     unscaled = list(every_call(project, "unscale_"))
@@ -69,3 +68,18 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         statement = home.statement(clip)
         edits.append(home.insert_before(statement, f"{scaler}.unscale_({found[0].optimizer})") if statement is not None else None)
     return [offered(__name__, sources, edits)] if edits else []
+
+
+def _updated(source: Source, statement: ast.stmt, scaler: str) -> bool:
+    """Whether an update of `scaler` follows `statement` on its way: one in another branch is not run after it."""
+    scope = source.scope(statement)
+    while statement is not scope:
+        block = source.block(statement)
+        rest = block[block.index(statement) + 1 :] if block else []
+        if any(f"{scaler}.update(" in source.segment(later) for later in rest):
+            return True
+        above = source.parents.get(statement)
+        if not isinstance(above, ast.stmt):
+            return False
+        statement = above
+    return False
