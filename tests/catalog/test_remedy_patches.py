@@ -290,11 +290,12 @@ def rate(model):
 def test_statistics_that_are_none() -> None:
     place = Location("train.py", 7)
     info = OptimizerInfo("SGD", rates=(0.1,), location=Location("train.py", 13))
-    case = msgspec.structs.replace(born(place, "batch_norm", stats("running_var", min=-2.0)), configuration=Configuration(optimizers=(info,)))
+    below = born(place, "batch_norm", stats("running_var", min=-2.0))
+    case = msgspec.structs.replace(below, configuration=Configuration(optimizers=(info,)))
     assert patched_lines("mend-the-statistics", case, {"train.py": MEASURED}) == [
         "+     spread = (square - mean * mean).clamp(min=0.0)",
     ]
-    bad = msgspec.structs.replace(born(place, "batch_norm", stats("running_var", nan=1)), configuration=case.configuration)
+    bad = msgspec.structs.replace(born(place, "batch_norm", stats("running_var", nan=1, min=0.5)), configuration=case.configuration)
     lines = patched_lines("mend-the-statistics", bad, {"train.py": MEASURED})
     assert lines[0] == "+     for part in model.modules():" and lines[-1] == "+             part.reset_running_stats()"
     assert not proposals("mend-the-statistics", born(place, "batch_norm", ZERO), {"train.py": MEASURED})

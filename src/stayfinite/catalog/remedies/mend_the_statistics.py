@@ -32,7 +32,6 @@ from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project, assigned
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
-from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import State
 
