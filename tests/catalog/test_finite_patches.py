@@ -45,6 +45,9 @@ STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «tor
     ("leave-out-activation", "class Net(nn.Module):\n    def __init__(self):\n"
      "        self.body = nn.Sequential(nn.Linear(4, 1), nn.ReLU())\n\n    def forward(self, x):\n        return «self.body(x)»", "relu",
      [["self.body = nn.Sequential(nn.Linear(4, 1), nn.Identity())"]]),
+    ("leave-out-activation", 'heads = {"softmax": lambda: nn.Softmax(dim=1), "tanh": nn.Tanh}\ny = «net(h)»', "softmax",
+     [['heads = {"softmax": lambda: nn.Sigmoid(), "tanh": nn.Tanh}']]),
+    ("leave-out-activation", "a, b = nn.ReLU(), nn.ReLU()\ny = «net(h)»", "relu", []),  # which one is meant?
     ("leave-out-activation", "y = «F.relu(a)» + F.gelu(b)", "exp", []),
     ("normalise-before-activation", STACK, "sigmoid",
      [["value = layer(x)", "x = torch.sigmoid(F.layer_norm(value, value.shape[-1:]))"]]),

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from stayfinite.catalog import places
-from stayfinite.catalog.edits.seeking import assigned_names, statement_at
+from stayfinite.catalog.edits.seeking import assigned_names, called, statement_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.records.fix import Edit
@@ -34,6 +34,8 @@ def after_table(project: Project, place: Location, template: str) -> tuple[Sourc
     targets = assigned_names(statement)
     if source is None or statement is None or len(targets) != 1 or isinstance(statement, ast.AugAssign):
         return None
+    if _no_table(project, getattr(statement, "value", None)):
+        return None
     target = targets[0]
     while isinstance(target, ast.Subscript):  # a part of it was written: all of it is meant
         target = target.value
@@ -41,6 +43,20 @@ def after_table(project: Project, place: Location, template: str) -> tuple[Sourc
         return None
     text = "\n".join(line.format(x=source.segment(target)) for line in template.split("\n"))
     return source, target, [source.insert_after(statement, text)]
+
+
+_NO_TABLES = frozenset({"randperm", "arange", "randint", "Generator", "manual_seed", "range", "dict", "list", "tuple", "set", "len"})
+"""Calls that make indices, or nothing that could be computed with."""
+
+
+def _no_table(project: Project, value: ast.expr | None) -> bool:
+    """True for what is no array of measurements, by its text: a list or dictionary, indices, an object of one of the user's classes."""
+    if isinstance(value, (ast.List, ast.ListComp, ast.Tuple, ast.Set, ast.Dict, ast.DictComp, ast.Constant, ast.GeneratorExp)):
+        return True
+    name = called(value) if value is not None else ""
+    return name in _NO_TABLES or (bool(name) and any(
+        isinstance(one, ast.ClassDef) and one.name == name for source in project.sources.values() for one in source.tree.body
+    ))
 
 
 def is_torch(source: Source, place: Location) -> bool:

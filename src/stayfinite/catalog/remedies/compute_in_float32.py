@@ -31,7 +31,7 @@ from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Precision
 
 TITLE = "Compute the operation in float32"
-CURES = ("half-precision-overflow", "half-precision-underflow", "lost-epsilon", "integer-overflow")
+CURES = ("half-precision-overflow", "half-precision-underflow", "lost-epsilon")
 APPLICABILITY = "unsafe"
 EXAMPLES = ("half-precision-overflow",)
 

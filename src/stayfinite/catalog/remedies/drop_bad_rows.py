@@ -2,7 +2,8 @@
 
 What it changes
 ---------------
-After the line that makes the table of a pandas frame, rows with missing or infinite values are dropped.
+After the line that makes the table of a pandas frame, rows with missing or infinite values are dropped. Where a loop is given a
+batch, rows are left out of it that are not finite, or a thousand times larger than a typical row.
 
 When it helps
 -------------
@@ -25,11 +26,13 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
+from stayfinite.catalog.edits.batches import rows_kept
 from stayfinite.catalog.edits.seeking import statement_at
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedies.fill_missing import bad_names
 from stayfinite.catalog.remedy import offered
+from stayfinite.catalog.scales import outlier
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Rows
@@ -40,6 +43,8 @@ APPLICABILITY = "unsafe"
 BREADTH = 1
 EXAMPLES = ("clinic-table",)
 
+FINITE = "{rows}.isfinite().all(1)"
+ORDINARY = "{rows}.abs().amax(1) <= 1e3 * {rows}.abs().amax(1).median()"
 FRAME = "{x} = {x}.replace([float('inf'), float('-inf')], float('nan')).dropna()"
 
 
@@ -62,12 +67,27 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             found = after_table(project, place, FRAME)
             if found is not None:
                 return [offered(__name__, sources, found[2], *change)]
+    in_batch = _of_batch(case, project, sources, *change)
+    if in_batch is not None:
+        return [in_batch]
     if not rows:
         return []
     items = case.origin.dataset_indices or rows
     some = ", ".join(map(str, items[:5]))
     return [offered(__name__, sources, None, *change, says=f"leave out sample {some}{', ...' if len(items) > 5 else ''} of the data set, "
                     "or repair it: what belongs to it cannot be told from the source")]
+
+
+def _of_batch(case: Case, project: Project, sources: Mapping[str, str], *change: Rows) -> Remedy | None:
+    """Where a loop is given its batch: without the rows that are not finite, or without those far larger than the others."""
+    bad = bad_names(case)
+    far = [] if bad else [stats.name for stats in case.batch if outlier(case, stats) is not None]
+    for name in (*bad, *far):
+        edits = rows_kept(case, project, name, FINITE if name in bad else ORDINARY)
+        if edits:
+            told = "are not finite" if name in bad else "are a thousand times larger than others"
+            return offered(__name__, sources, edits, *change, says=f"Leave the rows out of each batch in which values of `{name}` {told}")
+    return None
 
 
 def _measured(case: Case, sources: Mapping[str, str]) -> Remedy | None:

@@ -2,7 +2,8 @@
 
 What it changes
 ---------------
-After the line that makes the table, values that are NaN or infinite become the mean of the finite ones of their column.
+After the line that makes the table, values that are NaN or infinite become the mean of the finite ones of their column; so does
+what is as large as a code for "no value". Where no table is seen, it is done to each batch.
 
 When it helps
 -------------
@@ -16,34 +17,38 @@ Example
 -------
 ::
 
+    x = x.masked_fill(x == 1e20, float("nan"))
     x = torch.where(x.isfinite(), x, x.nanmean(0))
 """
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
-from stayfinite.catalog.clues import inputs
-from stayfinite.catalog.edits.seeking import statement_at
-from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.clues import amplitude, finite, inputs
+from stayfinite.catalog.edits.batches import after_batch
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Values
-from stayfinite.records.location import Location
+from stayfinite.records.numbers import show
 
 TITLE = "Fill what is missing with the mean of its column"
-CURES = ("nonfinite-input", "zero-variance-feature", "degenerate-normalization")
+CURES = ("nonfinite-input", "zero-variance-feature", "degenerate-normalization", "extreme-input")
 APPLICABILITY = "unsafe"
 BREADTH = 1
 EXAMPLES = ("missing-reading",)
 
+FAR, LARGE = 1e3, 1e4
+"""Times a typical row, and magnitude, from which a number that stands in several places may be a code."""
 TORCH = "{x} = torch.where({x}.isfinite(), {x}, {x}.masked_fill(~{x}.isfinite(), float('nan')).nanmean(0).nan_to_num(0.0))"
+BATCH = TORCH.replace("torch.where", "{torch}.where")
+CODED = "{{x}} = {{x}}.masked_fill({{x}}.abs() >= {limit:.3g}, float('nan'))\n"
+"""Before `TORCH` or `BATCH`: what is as large as the code is missing."""
 FRAME = "{x} = {x}.replace([float('inf'), float('-inf')], float('nan'))\n{x} = {x}.fillna({x}.mean(numeric_only=True))"
 
 
@@ -56,6 +61,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """After each line that may have made the table, the nearest first."""
     project = Project(sources)
     offers: list[Remedy] = []
+    if case.origin is not None and not bad_names(case):
+        return _coded(case, project, sources)
     if case.origin is None or case.origin.phase not in ("data", "load") or case.origin.op != "input":
         return []
     blamed = pages.load("causes", "nonfinite-input").locate(case)
@@ -66,19 +73,40 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             if source is None:
                 continue
             template = TORCH if is_torch(source, place) else FRAME if re.search(r"read_|[Ff]rame|load_pandas|\bpd\.", place.code) else ""
-            found = after_table(project, place, template) if template and not _is_list(source, place) else None
+            found = after_table(project, place, template) if template else None
             if found is not None and len(offers) < 3:
                 offers.append(offered(__name__, sources, found[2], Values(name, "filled"),
                                       says=f"Fill what is missing at {place.file}:{place.line} with the mean of its column"))
+    names = bad_names(case)
+    for name in names:
+        edits = after_batch(project, name, BATCH)
+        if edits:
+            says = f"Fill what is missing in `{name}` with the mean of its column in the batch"
+            offers.append(offered(__name__, sources, edits, Values(name, "filled"), says=says))
     if offers:
         return offers
-    names = bad_names(case)
     where = f" `{names[0]}`" if names else ""
     return [offered(__name__, sources, None, Values(names[0] if names else "", "filled"), says=f"the source does not show a table that"
                     f"{where} is cut from: fill what is not finite, or leave it out, where the data are read")]
 
 
-def _is_list(source: Source, place: Location) -> bool:
-    """True if what is made there is a list of tables: it has no elements of its own to fill."""
-    value = getattr(statement_at(source, place.line), "value", None)
-    return isinstance(value, (ast.List, ast.ListComp, ast.Tuple, ast.Dict, ast.DictComp))
+def _coded(case: Case, project: Project, sources: Mapping[str, str]) -> list[Remedy]:
+    """For a code that was taken for a number: in the batch, then where the table is made."""
+    offers: list[Remedy] = []
+    held = [stats for stats in case.batch if stats.absmax_count and amplitude(stats) > FAR * (finite(stats.typical_row) or 0.0)]
+    coded = held or [stats for stats in case.batch if stats.absmax_count > 1 and amplitude(stats) >= LARGE]
+    for stats in coded[:2]:
+        head = CODED.format(limit=0.99 * amplitude(stats))
+        change = Values(stats.name, "filled", above=0.99 * amplitude(stats))
+        says = f"Fill `{stats.name}` with the mean of its column where it holds {show(amplitude(stats))}"
+        edits = after_batch(project, stats.name, head + BATCH)
+        if edits:
+            offers.append(offered(__name__, sources, edits, change, says=says))
+        for place in made_at(case, stats.name):
+            source = project.get(place.file)
+            if source is None or not is_torch(source, place):
+                continue
+            found = after_table(project, place, head + TORCH)
+            if found is not None and len(offers) < 3:
+                offers.append(offered(__name__, sources, found[2], change, says=f"{says}, at {place.file}:{place.line}"))
+    return offers

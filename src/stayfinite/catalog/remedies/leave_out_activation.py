@@ -29,6 +29,7 @@ from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import attribute_value, view
 from stayfinite.catalog.remedy import offered
+from stayfinite.catalog.surveyed import surveyed
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
@@ -47,7 +48,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """Where the activation at the origin is called, or built."""
     if case.origin is None or case.origin.op not in _ACTIVATIONS:
         return []
-    source = Project(sources).get(case.origin.location.file)
+    project = Project(sources)
+    source = project.get(case.origin.location.file)
     if source is None:
         return []
     line = case.origin.location.line
@@ -56,23 +58,46 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             continue
         built = attribute_value(source, node.func) if isinstance(node.func, ast.Attribute) else None
         if isinstance(built, ast.Call):
-            edits = _rebuilt(source, built, case.origin.op)
+            edits = _rebuilt(source, built, case.origin.op, _instead(case))
             if edits:
                 return [offered(__name__, sources, edits, cost="it is another network: train it again")]
         seen = view(source, node)
         if seen is not None and seen.name == case.origin.op and seen.first is not None and seen.spelled in ("function", "method"):
             kept = source.operand(seen.first) if seen.spelled == "function" else source.segment(seen.first)
-            text = kept if case.origin.op != "softmax" else f"{source.operand(seen.first)}.sigmoid()"
+            text = f"{source.operand(seen.first)}.sigmoid()" if _instead(case) == "Sigmoid" else kept
             return [offered(__name__, sources, [source.replace(node, text)], cost="it is another network: train it again")]
+    edits = _only_one(project, case.origin.op, _instead(case))
+    if edits:
+        return [offered(__name__, sources, edits, cost="it is another network: train it again")]
     return [offered(__name__, sources, None, says="the source does not show where this activation is chosen: leave it out")]
 
 
-def _rebuilt(source: Source, built: ast.Call, kind: str) -> list[Edit | None]:
+def _instead(case: Case) -> str:
+    """The module that stands for the activation: a softmax over a single number was meant as a sigmoid."""
+    shapes = [one.shape for one in (case.origin.inputs if case.origin is not None else ()) if one.shape]
+    several = bool(shapes) and shapes[0][-1] > 1 and any(loss.kind != "bce" for loss in surveyed(case).losses)
+    return "Sigmoid" if case.origin is not None and case.origin.op == "softmax" and not several else "Identity"
+
+
+def _only_one(project: Project, kind: str, instead: str) -> list[Edit | None]:
+    """The constructor of such an activation, where all of the source holds one: from a table of them, or handed on."""
+    found = [
+        (source, call) for source in project.sources.values() for call in ast.walk(source.tree)
+        if isinstance(call, ast.Call) and _builds(source, call, kind)
+    ]
+    return _rebuilt(*found[0], kind, instead) if len(found) == 1 else []
+
+
+def _builds(source: Source, call: ast.Call, kind: str) -> bool:
+    dotted = source.qualified(call.func)
+    return dotted.startswith("torch.nn.") and dotted.rpartition(".")[2].lower() == kind.replace("_", "")
+
+
+def _rebuilt(source: Source, built: ast.Call, kind: str, instead: str) -> list[Edit | None]:
     """The constructor of the activation, or of a chain that ends with it."""
-    dotted = source.qualified(built.func)
-    if dotted == "torch.nn.Sequential" and built.args and isinstance(built.args[-1], ast.Call):
-        return _rebuilt(source, built.args[-1], kind)
-    if dotted.startswith("torch.nn.") and dotted.rpartition(".")[2].lower() == kind.replace("_", ""):
-        name, imports = source.spelled(f"torch.nn.{'Sigmoid' if kind == 'softmax' else 'Identity'}", built)
+    if source.qualified(built.func) == "torch.nn.Sequential" and built.args and isinstance(built.args[-1], ast.Call):
+        return _rebuilt(source, built.args[-1], kind, instead)
+    if _builds(source, built, kind):
+        name, imports = source.spelled(f"torch.nn.{instead}", built)
         return [source.replace(built, f"{name}()"), *imports]
     return []

@@ -22,14 +22,17 @@ Example
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from stayfinite.catalog.edits.batches import after_batch
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
+from stayfinite.catalog.scales import outlier
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Values
+from stayfinite.records.tensor import TensorStats
 
 TITLE = "Give each input column mean 0 and deviation 1"
 CURES = (
@@ -41,22 +44,28 @@ ON_STEP = False
 EXAMPLES = ("progression-by-hand",)
 
 TORCH = "{x} = ({x}.float() - {x}.float().mean(0)) / {x}.float().std(0).clamp(min=1e-6)"
+BATCH = "{x} = ({x} - {x}.mean(0)) / {x}.std(0, correction=0).clamp(min=1e-6)"
 OTHER = "{x} = ({x} - {x}.mean(0)) / ({x}.std(0) + 1e-6)"
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """For the tensors that models were given, the largest first."""
-    return scaled(__name__, case, sources, [stats.name for stats in (*case.trace.model_inputs, *case.batch)])
+    names = [stats.name for stats in (*case.trace.model_inputs, *case.batch)]
+    return scaled(__name__, case, sources, names, lambda _: BATCH, "take mean and deviation of the whole training set when you keep it")
 
 
-def scaled(module: str, case: Case, sources: Mapping[str, str], names: Sequence[str]) -> list[Remedy]:
-    """Proposals that standardise the tables of `names`."""
+def scaled(
+    module: str, case: Case, sources: Mapping[str, str], names: Sequence[str], in_batch: Callable[[TensorStats], str], cost: str,
+) -> list[Remedy]:
+    """Proposals that standardise the tables of `names`, and at last the batch, by the template that `in_batch` gives, at its `cost`."""
     project = Project(sources)
     offers: list[Remedy] = []
     seen: set[tuple[str, int]] = set()
     sizes = {stats.name: max((abs(one) for one in (stats.min, stats.max) if not isinstance(one, str)), default=0.0)
              for stats in (*case.trace.model_inputs, *case.batch) if stats.dtype.startswith(("float", "bfloat"))}
-    wanted = sorted((name for name in dict.fromkeys(names) if sizes.get(name, 0.0) > 5.0), key=lambda name: -sizes[name])
+    lone = {stats.name for stats in (*case.trace.model_inputs, *case.batch) if outlier(case, stats) is not None}
+    wanted = [name for name in dict.fromkeys(names) if sizes.get(name, 0.0) > 5.0 and name not in lone]
+    wanted.sort(key=lambda name: -sizes[name])
     for name in wanted[:2]:
         for place in made_at(case, name):
             source = project.get(place.file)
@@ -67,6 +76,12 @@ def scaled(module: str, case: Case, sources: Mapping[str, str], names: Sequence[
             if found is not None and len(offers) < 2:
                 offers.append(offered(module, sources, found[2], Values(name, "standardised"),
                                       says=f"Standardise `{source.segment(found[1])}` at {place.file}:{place.line}"))
+    of_batch = next((stats for stats in case.batch if stats.name in wanted[:1]), None)
+    template = in_batch(of_batch) if of_batch is not None else ""
+    edits = after_batch(project, wanted[0], template) if template else []
+    if edits:
+        says = f"Standardise `{wanted[0]}` in each batch"
+        offers.append(offered(module, sources, edits, Values(wanted[0], "standardised"), says=says, cost=cost))
     if not offers and wanted:
         return [offered(module, sources, None, Values(wanted[0], "standardised"), says=f"the source does not show a table that "
                         f"`{wanted[0]}` is cut from: subtract the mean of each column and divide by its deviation where it is read")]

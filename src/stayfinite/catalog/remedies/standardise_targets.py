@@ -24,9 +24,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.clues import finite
 from stayfinite.catalog.remedies.standardise_inputs import scaled
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
+from stayfinite.records.tensor import TensorStats
 
 TITLE = "Give the target mean 0 and deviation 1"
 CURES = ("unscaled-target", "dominant-loss-term", "masked-failure", "optimizer-arithmetic")
@@ -40,4 +42,14 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """For what losses were given, and else the tensors of the batch that no model was given."""
     given = {stats.name for stats in case.trace.model_inputs}
     names = [stats.name for stats in (case.origin.inputs if case.origin is not None else ())]
-    return scaled(__name__, case, sources, [*names, *(stats.name for stats in case.batch if stats.name not in given)])
+    names += [stats.name for stats in case.batch if stats.name not in given]
+    cost = "the numbers are those of one batch: take mean and deviation of the training set when you keep it"
+    return scaled(__name__, case, sources, names, _by_numbers, cost)
+
+
+def _by_numbers(target: TensorStats) -> str:
+    """The same numbers for every batch: by its own mean each would lose what tells it from others."""
+    low, high = finite(target.min), finite(target.max)
+    if low is None or high is None or low == high:
+        return ""
+    return f"{{x}} = ({{x}} - {(low + high) / 2:.4g}) / {(high - low) / 2:.4g}"

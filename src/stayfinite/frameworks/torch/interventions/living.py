@@ -7,6 +7,7 @@ parameters that are frozen, thawed or given to an optimizer, and gradients, whic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,7 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from stayfinite.frameworks.torch.interventions.performing import Performer, given_of, performer
 from stayfinite.frameworks.torch.passes import Scene
 from stayfinite.frameworks.torch.tracing.frames import Frames
-from stayfinite.records.intervention import Intervention, State, Update
+from stayfinite.records.intervention import Intervention, State, Update, Values
 
 
 class Living:
@@ -35,6 +36,10 @@ class Living:
         self._updating: list[Performer] = []
         """Those of the latest pass that change updates: a script may take one after its loop."""
         self._begun = False
+        self._data = _names_of_data(interventions)
+        self._met: dict[str, Any] = {}
+        self._left: dict[str, Any] = {}
+        """What names of data held when the latest pass began, and what it gave them itself."""
         self._applied = 0
         self.refused = ""
         self._hooks = [
@@ -55,9 +60,8 @@ class Living:
     def around(self, scene: Scene) -> Iterator[None]:
         """Entered round one pass through a loop."""
         frame = scene.frame
-        given = given_of(
-            scene.window, scene.subjects, self._relative, self._name, {**frame.f_globals, **frame.f_locals}, self._frames,
-        )
+        names = self._current({**frame.f_globals, **frame.f_locals})
+        given = given_of(scene.window, scene.subjects, self._relative, self._name, names, self._frames)
         self._frames = given.frames
         wanted = [one for one in self._interventions if not self._begun or _lasts(one)]
         self._now = [performer(one, given) for one in wanted]
@@ -75,6 +79,18 @@ class Living:
             self._applied = self.applied
             self.refused = self.refused or next((one.refused for one in self._now if one.refused), "")
             self._now = []
+            if self._data:
+                self._note_left({**frame.f_globals, **frame.f_locals})
+
+    def _current(self, names: dict[str, Any]) -> dict[str, Any]:
+        """`names` without those of data that hold what the latest pass cut for itself: this one will cut its own."""
+        kept = {name: value for name, value in names.items() if name not in self._left or self._left[name] is not value}
+        self._met = {name: kept[name] for name in self._data if name in kept}
+        return kept
+
+    def _note_left(self, names: dict[str, Any]) -> None:
+        self._left = {name: names[name] for name in self._data if name in names and names[name] is not self._met.get(name)}
+        self._met = {}
 
     def note_item(self, item: Any) -> None:
         """`next` gave `item` in this pass."""
@@ -93,3 +109,9 @@ class Living:
 def _lasts(one: Intervention) -> bool:
     """True if `one` is performed in every pass."""
     return not isinstance(one, State) or one.how in ("frozen", "thawed", "adopted") or one.what == "gradients"
+
+
+def _names_of_data(interventions: Sequence[Intervention]) -> frozenset[str]:
+    """The names with which the tensors begin that are changed wherever they are made."""
+    told = [name for one in interventions if isinstance(one, Values) for name in (one.name, *one.also)]
+    return frozenset(found.group() for name in told if (found := re.match(r"\w+", name)) is not None)

@@ -1,0 +1,130 @@
+"""Patches where a loop is given its batch, and of labels and whole numbers: word for word."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from catalog.patching import born, changed_lines, marked, proposals
+from catalog.writing import stats
+
+from stayfinite.catalog.edits.changes import patched
+from stayfinite.catalog.edits.tables import after_table
+from stayfinite.catalog.edits.tracing import Project
+from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
+from stayfinite.records.survey import Birth
+
+HEAD = "import numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
+LOOP = HEAD + "for x, y in loader:\n    loss = «F.mse_loss(net(x), y)»\n    loss.backward()\n    optimizer.step()\n"
+NEXT = HEAD + "for step in range(9):\n    x, y = next(batches)\n    loss = «F.mse_loss(net(x), y)»\n    loss.backward()\n"
+TABLE = HEAD + "for step in range(9):\n    rows = draw()\n    x, y = table[rows], prices[rows]\n    «F.mse_loss(net(x), y)».backward()\n"
+FILLED = "x = torch.where(x.isfinite(), x, x.masked_fill(~x.isfinite(), float('nan')).nanmean(0).nan_to_num(0.0))"
+Y = stats("y", (8, 3), min=-1.0, max=1.0)
+
+
+def added(remedy: str, case: Case, text: str) -> list[list[str]]:
+    """The new lines of each patch of `remedy`, without their indentation."""
+    found = []
+    for offer in proposals(remedy, case, {"train.py": text}):
+        if offer.fix is not None:
+            after = patched({"train.py": text}, offer.fix)["train.py"]
+            found.append([line[2:].strip() for line in changed_lines(text, after) if line.startswith("+")])
+    return found
+
+
+def of_batch(text: str, op: str, *batch: object, phase: str = "loss", **rest: object) -> tuple[Case, str]:
+    plain, place = marked(text)
+    return msgspec.structs.replace(born(place, op, *batch, phase=phase), batch=batch, batch_size=8, **rest), plain  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [LOOP, NEXT, TABLE])
+def test_gaps_are_filled_or_left_out_where_a_loop_is_given_its_batch(text: str) -> None:
+    gaps = stats("x", (8, 3), nan=2, min=-1.0, max=1.0)
+    case, plain = of_batch(text, "input", gaps, Y, phase="data")
+    case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, samples=(2,)))
+    assert added("fill-missing", case, plain) == [[FILLED]]
+    assert added("drop-bad-rows", case, plain) == [["keep = x.reshape(len(x), -1).isfinite().all(1)", "x, y = x[keep], y[keep]"]]
+
+
+def test_rows_are_left_out_only_where_all_that_belongs_to_them_is_known() -> None:
+    gaps = stats("x", (8, 3), nan=2, min=-1.0, max=1.0)
+    case, plain = of_batch(LOOP.replace("x, y in", "x, y, names in"), "input", gaps, Y, phase="data")
+    assert added("drop-bad-rows", case, plain) == []
+    assert added("fill-missing", case, plain) == [[FILLED]]
+
+
+def test_rows_far_larger_than_others_are_left_out_and_not_scaled() -> None:
+    far = stats("x", (8, 3), min=-1.0, max=1e20, absmax_index=(2, 1), absmax_count=1, typical_row=1.0)
+    case, plain = of_batch(LOOP, "mse", far, Y)
+    assert added("drop-bad-rows", case, plain) == [[
+        "keep = x.reshape(len(x), -1).abs().amax(1) <= 1e3 * x.reshape(len(x), -1).abs().amax(1).median()",
+        "x, y = x[keep], y[keep]",
+    ]]
+    assert added("standardise-inputs", case, plain) == []
+
+
+def test_a_code_for_no_value_is_missing() -> None:
+    coded = stats("x", (8, 3), min=-1.0, max=1e20, absmax_index=(2, 1), absmax_count=5, typical_row=1.0)
+    case, plain = of_batch(LOOP, "mse", coded, Y)
+    assert added("fill-missing", case, plain) == [["x = x.masked_fill(x.abs() >= 9.9e+19, float('nan'))", FILLED]]
+
+
+def test_a_batch_is_standardised_where_no_table_is_seen() -> None:
+    raw = stats("x", (8, 3), min=0.0, max=4e5, absmax_index=(2, 1), absmax_count=1, typical_row=2e5)
+    price = stats("y", (8,), min=1000.0, max=3000.0, absmax_index=(2,), absmax_count=1, typical_row=2000.0)
+    case, plain = of_batch(NEXT, "mse", raw, price)
+    assert added("standardise-inputs", case, plain) == [["x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=1e-6)"]]
+    case, plain = of_batch(NEXT, "mse", stats("p", (8,), min=0.0, max=1.0), price)
+    assert added("standardise-targets", case, plain) == [["y = (y - 2000) / 1000"]]
+
+
+BIRDS = "BIRDS = ['owl', 'wren', 'rook']\nnet = nn.Sequential(nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, len(BIRDS)))\n"
+
+
+@pytest.mark.parametrize(("body", "low", "expected"), [
+    (BIRDS + "loss = «F.cross_entropy(net(x), y[rows])»\n", 1.0,
+     [["loss = F.cross_entropy(net(x), y[rows] - 1)"],
+      ["net = nn.Sequential(nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, len(BIRDS) + 1))"]]),
+    (BIRDS + "criterion = nn.CrossEntropyLoss()\nloss = «criterion(net(x), target)»\n", 1.0,
+     [["loss = criterion(net(x), target - 1)"],
+      ["net = nn.Sequential(nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, len(BIRDS) + 1))"]]),
+    ("net = nn.Linear(9, out_features=3)\nloss = «F.cross_entropy(net(x), y)»\n", 0.0, [["net = nn.Linear(9, out_features=4)"]]),
+    ("N = 3\nnet = nn.Linear(9, N)\nloss = «F.cross_entropy(net(x), y)»\n", 0.0, [["net = nn.Linear(9, N + 1)"]]),
+    ("a, b = nn.Linear(3, 3), nn.Linear(3, 3)\nloss = «F.cross_entropy(b(a(x)), y)»\n", 0.0, []),  # which one is meant?
+    ("net = nn.Linear(9, 3)\nloss = «F.cross_entropy(net(x), y)»\n", -2.0, []),
+])
+def test_labels_beyond_the_outputs(body: str, low: float, expected: list[list[str]]) -> None:
+    text, place = marked(HEAD + body)
+    labels = stats("y", (8,), "int64", min=low, max=3.0)
+    assert added("map-labels", born(place, "cross_entropy", stats("scores", (8, 3)), labels), text) == expected
+
+
+def test_words_beyond_the_table() -> None:
+    text, place = marked(HEAD + "embed = nn.Embedding(50, 8)\nh = «embed(words)»\n")
+    words = stats("words", (8,), "int64", min=0.0, max=51.0)
+    assert added("map-labels", born(place, "embedding", stats("w", (50, 8)), words), text) == [["embed = nn.Embedding(52, 8)"]]
+
+
+@pytest.mark.parametrize(("line", "first"), [
+    ("power = «clip * clip»", 'power = clip.astype("float32") * clip'),
+    ("power = «np.square(clip)»", 'power = np.square(clip.astype("float32"))'),
+    ("light = «1 + image»", 'light = 1 + image.astype("float32")'),
+    ("«image -= dark»", 'image = image.astype("float32") - dark'),
+])
+def test_whole_numbers_become_floating_point_before_they_are_computed_with(line: str, first: str) -> None:
+    text, place = marked(HEAD + line + "\n")
+    birth = Birth(place, "gave NaN", "data set", wrapped="200 * 200 left int16", wrapped_at=place)
+    case = born(Location("train.py", 99), "input", stats("x", nan=1), phase="data")
+    case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, birth=birth))
+    assert added("convert-before-computing", case, text)[0] == [first]
+    if "np." in line:
+        return
+    torch_only = text.replace("import numpy as np", "import math")
+    assert added("convert-before-computing", case, torch_only)[0] == [first.replace('.astype("float32")', ".float()")]
+
+
+def test_what_is_no_table_is_not_computed_with() -> None:
+    text = "class Windows:\n    pass\n\nrows = [x, y]\norder = torch.randperm(9)\ndata = Windows()\ntable = torch.tensor(rows)\n"
+    project = Project({"train.py": text})
+    made = [after_table(project, Location("train.py", line), "{x} = 0") for line in (4, 5, 6, 7)]
+    assert [one is not None for one in made] == [False, False, False, True]
