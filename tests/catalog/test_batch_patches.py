@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from catalog.patching import born, changed_lines, marked, proposals
@@ -19,6 +21,12 @@ LOOP = HEAD + "for x, y in loader:\n    loss = «F.mse_loss(net(x), y)»\n    lo
 NEXT = HEAD + "for step in range(9):\n    x, y = next(batches)\n    loss = «F.mse_loss(net(x), y)»\n    loss.backward()\n"
 TABLE = HEAD + "for step in range(9):\n    rows = draw()\n    x, y = table[rows], prices[rows]\n    «F.mse_loss(net(x), y)».backward()\n"
 FILLED = "x = torch.where(x.isfinite(), x, x.masked_fill(~x.isfinite(), float('nan')).nanmean(0).nan_to_num(0.0))"
+
+
+def filled(name: str) -> str:
+    return re.sub(r"\bx\b", name, FILLED)
+
+
 Y = stats("y", (8, 3), min=-1.0, max=1.0)
 
 
@@ -51,6 +59,38 @@ def test_rows_are_left_out_only_where_all_that_belongs_to_them_is_known() -> Non
     case, plain = of_batch(LOOP.replace("x, y in", "x, y, names in"), "input", gaps, Y, phase="data")
     assert added("drop-bad-rows", case, plain) == []
     assert added("fill-missing", case, plain) == [[FILLED]]
+
+
+def test_batches_that_are_dictionaries() -> None:
+    text = LOOP.replace("x, y in", "batch in").replace("net(x), y", "net(batch['x']), batch['y']")
+    gaps = stats("batch['x']", (8, 3), nan=2, min=-1.0, max=1.0)
+    case, plain = of_batch(text, "input", gaps, stats("batch['y']", (8,)), phase="data")
+    assert added("fill-missing", case, plain) == [[filled("batch['x']")]]
+    assert added("drop-bad-rows", case, plain) == [[
+        "keep = batch['x'].reshape(len(batch['x']), -1).isfinite().all(1)",
+        "batch = {key: part[keep] for key, part in batch.items()}",
+    ]]
+
+
+@pytest.mark.parametrize(("table", "loop", "kept"), [
+    ("maps = archive()", "for rows in torch.randperm(320).split(20):", "rows = rows[maps[rows].reshape(len(maps[rows]), -1).isfinite().all(1)]"),
+    ("maps, depth = archive()", "for start in range(0, 320, 20):\n    rows = order[start : start + 20]",
+     "rows = rows[maps[rows].reshape(len(maps[rows]), -1).isfinite().all(1)]"),
+])
+@pytest.mark.parametrize("name", ["maps", "maps[rows]"])
+def test_tables_of_which_rows_are_taken_by_number(table: str, loop: str, kept: str, name: str) -> None:
+    gaps = stats(name, (320, 3), nan=2, min=-1.0, max=1.0)
+    text = HEAD + f"{table}\n{loop}\n    «F.mse_loss(net(maps[rows]), maps[rows])».backward()\n"
+    case, plain = of_batch(text, "input", gaps, phase="data")
+    assert added("drop-bad-rows", case, plain) == [[kept]]
+    assert added("fill-missing", case, plain) == [[filled("maps")]]
+
+
+def test_a_table_is_changed_behind_what_writes_into_it() -> None:
+    text = "table = torch.randn(9)\nother = 3\ntable[4] *= 2.0**90\nuse(table)\n"
+    found = after_table(Project({"train.py": text}), Location("train.py", 1), "{x} = {x}.abs()")
+    assert found is not None
+    assert found[2][0] is not None and found[2][0].line == 3
 
 
 def test_rows_far_larger_than_others_are_left_out_and_not_scaled() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from stayfinite.frameworks.torch.interventions.living import Living
 from stayfinite.frameworks.torch.interventions.performing import Given, Performer, performer
 from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.subjects import Subjects, namer
@@ -575,3 +578,32 @@ def test_gradients_are_kept_over_what_a_step_does_to_them() -> None:
     assert all(p.grad is not None and torch.equal(p.grad, d) for p, d in zip(model.parameters(), delivered, strict=True))
     model(torch.randn(5, 3)).sum().backward()  # the hooks are gone
     assert len(one._delivered) == len(delivered)  # type: ignore[attr-defined]
+
+
+class Seen(nn.Module):
+    """Notes the mean of what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.means: list[float] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.means.append(float(x.mean()))
+        return x
+
+
+@pytest.mark.parametrize("cut_in_the_pass", [True, False])
+def test_a_run_changes_the_batch_of_each_pass_and_not_what_is_left_of_the_last(cut_in_the_pass: bool) -> None:
+    table, model = torch.arange(24.0).reshape(8, 3), Seen()
+    given = given_for(model)
+    living = Living([Values("x", "standardised")], lambda tensor: "", lambda file: file)
+    for rows in torch.arange(8).split(4):
+        if not cut_in_the_pass:
+            x = table[rows]
+        scene = SimpleNamespace(frame=sys._getframe(), window=given.window, subjects=given.subjects)
+        with living.around(scene):  # type: ignore[arg-type]
+            if cut_in_the_pass:
+                x = table[rows]
+            model(x)
+    living.close()
+    assert model.means == pytest.approx([0.0, 0.0], abs=1e-6)

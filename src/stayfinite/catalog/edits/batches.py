@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stayfinite.catalog.edits.seeking import called
@@ -14,6 +14,9 @@ from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 
 _TAKES_A_STEP = re.compile(r"\.backward\(|\.step\(|\boptimi[sz]er\b")
+
+_PART = re.compile(r"""\w+(\[(\d+|'[^']*'|"[^"]*")\]|\.\w+)+""")
+"""What a loop reads of a batch that has one name: ``batch['x']``, ``batch[0]``, ``batch.x``."""
 
 
 @dataclass(frozen=True)
@@ -31,32 +34,115 @@ class Bound:
         return self.source.insert_after(self.statement, text)
 
 
-def after_batch(project: Project, name: str, template: str) -> list[Edit | None]:
-    """Edits that add `template` wherever a training loop is given the part `name` of its batch; ``{x}`` in it is that name and
-    ``{torch}`` the package. Empty where the text shows no such place."""
+def after_batch(project: Project, templates: Mapping[str, str]) -> list[Edit | None]:
+    """Edits that add the template of each part of a batch, by its name, wherever a training loop is given it; else where the table
+    was made that it is cut from. ``{x}`` in a template is the name and ``{torch}`` the package. Empty where the text shows no such
+    place for one of them."""
+    lines: dict[Bound, list[str]] = {}
     edits: list[Edit | None] = []
-    for place in _bound(project, name):
-        torch, imports = place.source.spelled("torch.where", place.statement)
-        edits += [place.after(template.format(x=name, torch=torch.removesuffix("where").rstrip("."))), *imports]
-        if torch == "where":
+    for name, template in templates.items():
+        root = _root(name)
+        part = name if _PART.fullmatch(name) else root
+        places = _bound(project, part) or (_bound(project, root) if part != root else _given_once(project, root))
+        if not places:
             return []
-    return edits
+        for place in places:
+            torch, imports = place.source.spelled("torch.where", place.statement)
+            if torch == "where":
+                return []
+            lines.setdefault(place, []).append(template.format(x=part, torch=torch.removesuffix(".where")))
+            edits += imports
+    return [*(place.after("\n".join(texts)) for place, texts in lines.items()), *edits]
 
 
-def rows_kept(case: Case, project: Project, name: str, condition: str) -> list[Edit | None]:
-    """Edits that leave the rows of a batch out for which `condition` does not hold, in all of its parts; ``{rows}`` in it is the
-    part `name` with all that belongs to a row in one dimension. Empty where the text does not show what belongs together."""
+def rows_kept(case: Case, project: Project, names: Sequence[str], condition: str) -> list[Edit | None]:
+    """Edits that leave the rows of a batch out for which `condition` does not hold in one of `names`, in all parts of the batch or
+    among the numbers of the rows it is made of; ``{rows}`` in it is a part with all that belongs to a row in one dimension. Empty
+    where the text does not show what belongs together."""
+    names = list(dict.fromkeys(_indexed(project, name) for name in names))
+    numbers = {index: places for name in names for index, places in _numbers_of_rows(project, name).items()}
+    tests = [condition.format(rows=f"{name}.reshape(len({name}), -1)") for name in names]
+    test = tests[0] if len(tests) == 1 else " & ".join(f"({one})" for one in tests)
+    if len(numbers) == 1:
+        return [place.after(f"{index} = {index}[{test}]") for index, places in numbers.items() for place in places]
+    if re.fullmatch(r"\w+\[['\"].*", names[0]):
+        return _entries_kept(case, project, _root(names[0]), test)
     rowed = {stats.name for stats in (*case.batch, *case.trace.model_inputs)
              if stats.shape and stats.shape[0] == (case.batch_size or stats.shape[0])}
     edits: list[Edit | None] = []
-    for place in _bound(project, name):
-        if not set(place.names) <= rowed:
+    for place in _bound(project, names[0]):
+        if not set(place.names) <= rowed or not set(names) <= set(place.names):
             return []
         keep = place.source.fresh(place.statement, "keep", "kept", "good_rows")
         parts, kept = ", ".join(place.names), ", ".join(f"{one}[{keep}]" for one in place.names)
-        test = condition.format(rows=f"{name}.reshape(len({name}), -1)")
         edits.append(place.after(f"{keep} = {test}\n{parts} = {kept}"))
     return edits
+
+
+def _entries_kept(case: Case, project: Project, whole: str, test: str) -> list[Edit | None]:
+    """The same where a batch is a dictionary, called `whole`, of parts that all have as many rows."""
+    sizes = {stats.shape[:1] for stats in case.batch if _root(stats.name) == whole}
+    edits: list[Edit | None] = []
+    for place in _bound(project, whole) if len(sizes) == 1 else ():
+        keep = place.source.fresh(place.statement, "keep", "kept", "good_rows")
+        edits.append(place.after(f"{keep} = {test}\n{whole} = {{key: part[{keep}] for key, part in {whole}.items()}}"))
+    return edits
+
+
+def _root(name: str) -> str:
+    found = re.match(r"\w+", name)
+    return found.group() if found is not None else ""
+
+
+def _numbers_of_rows(project: Project, name: str) -> dict[str, list[Bound]]:
+    """For ``table[rows]``: the loops that give ``rows`` as a tensor of numbers, by its name."""
+    cut = re.fullmatch(r"\w+\[(\w+)\]", name)
+    if cut is None:
+        return {}
+    found = [place for place in _bound(project, cut[1]) if place.names == (cut[1],) and _makes_numbers(place.statement)]
+    return {cut[1]: found} if found else {}
+
+
+def _makes_numbers(statement: ast.For | ast.Assign) -> bool:
+    """True where numbers are given in tensors: ``torch.randperm(n).split(20)``, ``order[i : i + 20]``, ``torch.randint(n, (20,))``."""
+    if isinstance(statement, ast.Assign):
+        cut = isinstance(statement.value, ast.Subscript) and isinstance(statement.value.slice, ast.Slice)
+        return cut or called(statement.value) in ("randint", "randperm", "multinomial")
+    return called(statement.iter) in ("split", "chunk", "tensor_split")
+
+
+def _given_once(project: Project, root: str) -> list[Bound]:
+    """The only assignment that gives `root` something, in all of the sources or in what trains."""
+    found = []
+    for source in project.sources.values():
+        for node in ast.walk(source.tree):
+            if isinstance(node, ast.Name) and node.id == root and isinstance(node.ctx, ast.Store):
+                found.append((source, source.statement(node)))
+    if len(found) > 1:
+        found = [(source, statement) for source, statement in found if statement is not None and _trains(source, statement)]
+    if len(found) != 1 or not isinstance(found[0][1], ast.Assign):
+        return []
+    return [Bound(found[0][0], found[0][1], (root,))]
+
+
+def _trains(source: Source, statement: ast.stmt) -> bool:
+    """True if `statement` stands in the same function as the steps of a training."""
+    scope = source.scope(statement)
+    inner = [source.segment(one) for one in getattr(scope, "body", []) if not isinstance(one, (ast.FunctionDef, ast.ClassDef))] \
+        if isinstance(scope, ast.Module) else [source.segment_of(scope)]
+    return any(_TAKES_A_STEP.search(text) for text in inner)
+
+
+def _indexed(project: Project, name: str) -> str:
+    """`name`, or for a table the only way in which single rows of it are taken, ``table[rows]``."""
+    if not name.isidentifier():
+        return name
+    found = {
+        source.segment(node) for source in project.sources.values() for node in ast.walk(source.tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name)
+        and node.value.id == name and isinstance(node.slice, ast.Name)
+    }
+    return found.pop() if len(found) == 1 and not _bound(project, name) else name
 
 
 def _bound(project: Project, name: str) -> list[Bound]:
@@ -64,7 +150,7 @@ def _bound(project: Project, name: str) -> list[Bound]:
     if not name.isidentifier():
         return []
     found = [one for source in project.sources.values() for one in _in(source) if name in one.names]
-    training = [one for one in found if _TAKES_A_STEP.search(one.source.segment_of(one.source.scope(one.statement)))]
+    training = [one for one in found if _trains(one.source, one.statement)]
     return training or found
 
 
@@ -94,4 +180,6 @@ def _is_cut(value: ast.expr) -> bool:
     apart."""
     if isinstance(value, ast.Tuple):
         return bool(value.elts) and all(_is_cut(one) for one in value.elts)
-    return isinstance(value, (ast.Subscript, ast.Name)) or called(value) in ("next", "to", "cuda", "index_select")
+    return isinstance(value, (ast.Subscript, ast.Name)) or called(value) in (
+        "next", "to", "cuda", "index_select", "randint", "randperm", "multinomial",
+    )

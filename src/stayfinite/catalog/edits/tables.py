@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from stayfinite.catalog import places
@@ -42,7 +43,17 @@ def after_table(project: Project, place: Location, template: str) -> tuple[Sourc
     if not isinstance(target, (ast.Name, ast.Attribute)) or statement.lineno > place.line:
         return None
     text = "\n".join(line.format(x=source.segment(target)) for line in template.split("\n"))
-    return source, target, [source.insert_after(statement, text)]
+    return source, target, [source.insert_after(_written_last(source, statement, source.segment(target)), text)]
+
+
+def _written_last(source: Source, statement: ast.stmt, name: str) -> ast.stmt:
+    """The last statement of the block of `statement` that writes a part of what it made, or makes it anew."""
+    later = [one for one in source.block(statement) if one.lineno > statement.lineno]
+    writing = [
+        one for one in later if isinstance(one, (ast.Assign, ast.AugAssign))
+        and any(re.match(rf"{re.escape(name)}(\[|$)", source.segment(target)) for target in assigned_names(one))
+    ]
+    return writing[-1] if writing else statement
 
 
 _NO_TABLES = frozenset({"randperm", "arange", "randint", "Generator", "manual_seed", "range", "dict", "list", "tuple", "set", "len"})

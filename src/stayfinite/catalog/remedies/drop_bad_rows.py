@@ -82,12 +82,13 @@ def _of_batch(case: Case, project: Project, sources: Mapping[str, str], *change:
     """Where a loop is given its batch: without the rows that are not finite, or without those far larger than the others."""
     bad = bad_names(case)
     far = [] if bad else [stats.name for stats in case.batch if outlier(case, stats) is not None]
-    for name in (*bad, *far):
-        edits = rows_kept(case, project, name, FINITE if name in bad else ORDINARY)
-        if edits:
-            told = "are not finite" if name in bad else "are a thousand times larger than others"
-            return offered(__name__, sources, edits, *change, says=f"Leave the rows out of each batch in which values of `{name}` {told}")
-    return None
+    names = bad or far
+    edits = rows_kept(case, project, names, FINITE if bad else ORDINARY) if names else []
+    if not edits:
+        return None
+    told = "are not finite" if bad else "are a thousand times larger than others"
+    quoted = " or ".join(f"`{name}`" for name in names)
+    return offered(__name__, sources, edits, *change, says=f"Leave the rows out of each batch in which values of {quoted} {told}")
 
 
 def _measured(case: Case, sources: Mapping[str, str]) -> Remedy | None:

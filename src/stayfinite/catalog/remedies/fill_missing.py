@@ -3,7 +3,7 @@
 What it changes
 ---------------
 After the line that makes the table, values that are NaN or infinite become the mean of the finite ones of their column; so does
-what is as large as a code for "no value". Where no table is seen, it is done to each batch.
+what is as large as a code for "no value", or a thousand times larger than a typical row. Where no table is seen, it is done to each batch.
 
 When it helps
 -------------
@@ -38,7 +38,7 @@ from stayfinite.records.intervention import Values
 from stayfinite.records.numbers import show
 
 TITLE = "Fill what is missing with the mean of its column"
-CURES = ("nonfinite-input", "zero-variance-feature", "degenerate-normalization", "extreme-input")
+CURES = ("nonfinite-input", "zero-variance-feature", "degenerate-normalization", "extreme-input", "corrupt-sample")
 APPLICABILITY = "unsafe"
 BREADTH = 1
 EXAMPLES = ("missing-reading",)
@@ -78,11 +78,12 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
                 offers.append(offered(__name__, sources, found[2], Values(name, "filled"),
                                       says=f"Fill what is missing at {place.file}:{place.line} with the mean of its column"))
     names = bad_names(case)
-    for name in names:
-        edits = after_batch(project, name, BATCH)
-        if edits:
-            says = f"Fill what is missing in `{name}` with the mean of its column in the batch"
-            offers.append(offered(__name__, sources, edits, Values(name, "filled"), says=says))
+    edits = after_batch(project, dict.fromkeys(names, BATCH))
+    quoted = " and ".join(f"`{name}`" for name in names)
+    in_batch = offered(__name__, sources, edits, *(Values(name, "filled") for name in names[:1]),
+                       says=f"Fill what is missing in {quoted} with the mean of its column")
+    if edits and all(in_batch.fix != other.fix for other in offers):
+        offers.append(in_batch)
     if offers:
         return offers
     where = f" `{names[0]}`" if names else ""
@@ -95,18 +96,19 @@ def _coded(case: Case, project: Project, sources: Mapping[str, str]) -> list[Rem
     offers: list[Remedy] = []
     held = [stats for stats in case.batch if stats.absmax_count and amplitude(stats) > FAR * (finite(stats.typical_row) or 0.0)]
     coded = held or [stats for stats in case.batch if stats.absmax_count > 1 and amplitude(stats) >= LARGE]
-    for stats in coded[:2]:
-        head = CODED.format(limit=0.99 * amplitude(stats))
-        change = Values(stats.name, "filled", above=0.99 * amplitude(stats))
-        says = f"Fill `{stats.name}` with the mean of its column where it holds {show(amplitude(stats))}"
-        edits = after_batch(project, stats.name, head + BATCH)
-        if edits:
-            offers.append(offered(__name__, sources, edits, change, says=says))
-        for place in made_at(case, stats.name):
+    limits = {stats.name: 0.99 * amplitude(stats) if stats.absmax_count > 1 else FAR * (finite(stats.typical_row) or 0.0)
+              for stats in coded}
+    heads = {name: CODED.format(limit=limit) for name, limit in limits.items()}
+    quoted = " and ".join(f"`{name}` with the mean of its column where it reaches {show(limit)}" for name, limit in limits.items())
+    edits = after_batch(project, {name: head + BATCH for name, head in heads.items()})
+    changes = [Values(name, "filled", above=limit) for name, limit in limits.items()]
+    if edits:
+        offers.append(offered(__name__, sources, edits, *changes[:1], says=f"Fill {quoted}"))
+    for (name, head), change in zip(heads.items(), changes, strict=True):
+        for place in made_at(case, name):
             source = project.get(place.file)
-            if source is None or not is_torch(source, place):
-                continue
-            found = after_table(project, place, head + TORCH)
+            found = after_table(project, place, head + TORCH) if source is not None and is_torch(source, place) else None
             if found is not None and len(offers) < 3:
-                offers.append(offered(__name__, sources, found[2], change, says=f"{says}, at {place.file}:{place.line}"))
+                says = f"Fill `{name}` with the mean of its column where it reaches {show(limits[name])}, at {place.file}:{place.line}"
+                offers.append(offered(__name__, sources, found[2], change, says=says))
     return offers

@@ -78,7 +78,7 @@ def scaled(
                                       says=f"Standardise `{source.segment(found[1])}` at {place.file}:{place.line}"))
     of_batch = next((stats for stats in case.batch if stats.name in wanted[:1]), None)
     template = in_batch(of_batch) if of_batch is not None else ""
-    edits = after_batch(project, wanted[0], template) if template else []
+    edits = after_batch(project, {wanted[0]: template}) if template else []
     if edits:
         says = f"Standardise `{wanted[0]}` in each batch"
         offers.append(offered(module, sources, edits, Values(wanted[0], "standardised"), says=says, cost=cost))
