@@ -72,10 +72,13 @@ def test_batches_that_are_dictionaries() -> None:
     ]]
 
 
+KEPT = "rows = rows[maps[rows].reshape(len(maps[rows]), -1).isfinite().all(1)]"
+
+
 @pytest.mark.parametrize(("table", "loop", "kept"), [
-    ("maps = archive()", "for rows in torch.randperm(320).split(20):", "rows = rows[maps[rows].reshape(len(maps[rows]), -1).isfinite().all(1)]"),
+    ("maps = archive()", "for rows in torch.randperm(320).split(20):", KEPT),
     ("maps, depth = archive()", "for start in range(0, 320, 20):\n    rows = order[start : start + 20]",
-     "rows = rows[maps[rows].reshape(len(maps[rows]), -1).isfinite().all(1)]"),
+     KEPT),
 ])
 @pytest.mark.parametrize("name", ["maps", "maps[rows]"])
 def test_tables_of_which_rows_are_taken_by_number(table: str, loop: str, kept: str, name: str) -> None:
