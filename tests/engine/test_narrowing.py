@@ -14,15 +14,19 @@ from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.engine.rank import rank
 from stayfinite.records.diagnosis import Diagnosis, Experiment
 from stayfinite.records.incident import Case, ReplaySummary
-from stayfinite.records.intervention import Effect, Intervention, Precision, Rows, State
+from stayfinite.records.intervention import Effect, Intervention, Precision, Rows, State, Values
+from stayfinite.records.tensor import TensorStats
 from stayfinite.records.trace import Trace
 
 CASE = msgspec.structs.replace(WRITTEN[0].case, replay=ReplaySummary(attempts=2))
 RANKED = rank(CASE)
 
 
-def conduct(size: int | None, fails: Callable[[Intervention], bool], diagnosis: Diagnosis | None = None) -> tuple[Experiment, ...]:
-    case: Case = msgspec.structs.replace(CASE, batch_size=size, trace=Trace())
+def conduct(
+    size: int | None, fails: Callable[[Intervention], bool], diagnosis: Diagnosis | None = None, *, width: int = 0
+) -> tuple[Experiment, ...]:
+    table = TensorStats(name="x", shape=(size or 0, width), dtype="float32")
+    case: Case = msgspec.structs.replace(CASE, batch_size=size, trace=Trace(), batch=(table,) if width else ())
     running = narrow(case, diagnosis or RANKED, budget=60.0, replays=20)
     count, outcome = 0, None
     while True:
@@ -71,3 +75,17 @@ def test_weights_or_format() -> None:
 def test_a_confirmed_cause_needs_none() -> None:
     sure = [msgspec.structs.replace(RANKED.hypotheses[0], verdict="confirmed"), *RANKED.hypotheses[1:]]
     assert conduct(8, lambda change: True, msgspec.structs.replace(RANKED, hypotheses=tuple(sure))) == ()
+
+
+@given(st.integers(2, 40), st.data())
+def test_one_bad_column_is_found(width: int, data: st.DataObject) -> None:
+    """No sample is to blame: every row has the column."""
+    bad = data.draw(st.integers(0, width - 1))
+    told = conduct(8, lambda change: not isinstance(change, Values) or bad not in change.columns, width=width)
+    assert "no single sample" in told[-2].note
+    assert told[-1].change == f"column {bad} alone" and told[-1].outcome == "fails"
+
+
+def test_columns_together() -> None:
+    told = conduct(8, lambda change: not isinstance(change, Values) or not {0, 5} & set(change.columns), width=6)
+    assert told[-1].change == "either half of the columns of `x` alone" and "several columns together" in told[-1].note

@@ -607,3 +607,12 @@ def test_a_run_changes_the_batch_of_each_pass_and_not_what_is_left_of_the_last(c
             model(x)
     living.close()
     assert model.means == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def test_levelled_columns_have_nothing_to_tell() -> None:
+    x = torch.tensor([[[1.0, 1e20, 4.0], [3.0, float("nan"), 5.0]], [[2.0, 1e20, 6.0], [2.0, 1e20, 7.0]]])
+    seen, one = perform(Values("x", "levelled", columns=(0, 1)), given_for(linear(), x=x), lambda: x + 0.0)
+    assert torch.equal(seen[..., 0], torch.full((2, 2), 2.0)) and torch.allclose(seen[..., 1], torch.full((2, 2), 1e20))
+    assert torch.equal(seen[..., 2], x[..., 2]) and one.effect().applied > 0
+    _, one = perform(Values("x", "levelled", columns=(3,)), given_for(linear(), x=x), lambda: x + 0.0)
+    assert not one.effect().applied

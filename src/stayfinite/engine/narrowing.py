@@ -1,21 +1,24 @@
 """Is it the data, the network or the numbers? The bisection of the field, on the held step.
 
 Where no cause could be confirmed, the step is made simpler until it passes: with half of its samples, a quarter, one; with
-weights that are drawn anew; in a wider format. What it still fails with says where to look, whatever the cause is called.
+weights that are drawn anew; in a wider format; with half of the columns of its table, the others levelled. What it still fails with says where to look, whatever the cause is called.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.records.diagnosis import Diagnosis, Experiment
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Intervention, Precision, Rows, State
+from stayfinite.records.intervention import Intervention, Precision, Rows, State, Values
+from stayfinite.records.tensor import TensorStats
 
-REPLAYS = 14
-"""Repetitions at most: halving a batch of 64 down to one sample takes twelve."""
+REPLAYS = 20
+"""Repetitions at most: halving a batch of 64 down to one sample takes twelve, as does halving as many columns."""
+COLUMNS = 4096
+"""Columns of a table that are halved at most: beyond that it is an image or a text, and a column says little."""
 
 Narrowing = Generator[ReplayRequest, Outcome, tuple[Experiment, ...]]
 
@@ -39,7 +42,12 @@ def narrow(case: Case, diagnosis: Diagnosis, *, budget: float, replays: int) -> 
             found.append(desk.told(change.told, failed, fails if failed else passes))
     size = case.trace.batch_size or case.batch_size
     if size is not None and size > 1:
-        found += yield from _samples(size, desk)
+        found += yield from _halved(size, lambda rows: Rows(_others(rows, size), size), "sample", "batch", desk)
+        if (table := _table(case, size)) is not None:
+            name, width = table.name, table.shape[1]
+            found += yield from _halved(
+                width, lambda kept: Values(name, "levelled", columns=_others(kept, width)), "column", f"columns of `{name}`", desk
+            )
     return tuple(found)
 
 
@@ -73,33 +81,41 @@ class _Desk:
         )
 
 
-def _samples(size: int, desk: _Desk) -> Generator[ReplayRequest, Outcome, list[Experiment]]:
-    """The smallest half of a half with which the step still fails."""
-    rows = list(range(size))
+def _halved(count: int, alone: Callable[[list[int]], Intervention], what: str, whole: str, desk: _Desk) -> Generator[
+    ReplayRequest, Outcome, list[Experiment]
+]:
+    """The smallest half of a half of `count` parts with which the step still fails. `alone`: leaves only these; `what` they are
+    called, and what the `whole` is."""
+    parts = list(range(count))
     first = True
-    while len(rows) > 1:
-        middle = len(rows) // 2
-        halves = rows[:middle], rows[middle:]
+    while len(parts) > 1:
+        middle = len(parts) // 2
+        halves = parts[:middle], parts[middle:]
         failing = []
         for half in halves:
-            failed = yield from desk.fails(_only(half, size))
+            failed = yield from desk.fails(alone(half))
             if failed is None:
-                return [] if first else [desk.told(_among(rows), True, "the batch could not be halved further")]
+                return [] if first else [desk.told(_among(what, parts), True, f"the {whole} could not be halved further")]
             if failed:
                 failing.append(half)
         if len(failing) == 2 and first:
-            return [desk.told("either half of the batch alone", True, "no single sample is to blame")]
+            return [desk.told(f"either half of the {whole} alone", True, f"no single {what} is to blame")]
         if not failing:
-            note = "it takes several samples together"
-            return [desk.told("either half of the batch alone" if first else f"half of {_among(rows)}", False, note)]
-        rows, first = failing[0], False
-    return [desk.told(_among(rows), True, "the smallest batch that fails: look at this sample")]
+            note = f"it takes several {what}s together"
+            return [desk.told(f"either half of the {whole} alone" if first else f"half of {_among(what, parts)}", False, note)]
+        parts, first = failing[0], False
+    return [desk.told(_among(what, parts), True, f"the step fails with it alone: look at this {what}")]
 
 
-def _only(rows: list[int], size: int) -> Rows:
-    kept = set(rows)
-    return Rows(tuple(row for row in range(size) if row not in kept), size)
+def _others(kept: list[int], count: int) -> tuple[int, ...]:
+    return tuple(part for part in range(count) if part not in set(kept))
 
 
-def _among(rows: list[int]) -> str:
-    return f"sample {rows[0]} alone" if len(rows) == 1 else f"samples {rows[0]} to {rows[-1]} alone"
+def _among(what: str, parts: list[int]) -> str:
+    return f"{what} {parts[0]} alone" if len(parts) == 1 else f"{what}s {parts[0]} to {parts[-1]} alone"
+
+
+def _table(case: Case, size: int) -> TensorStats | None:
+    """The tensor of the batch that has a row per sample and most columns."""
+    tables = [one for one in case.batch if len(one.shape) == 2 and one.shape[0] == size and "float" in one.dtype and one.name]
+    return max((one for one in tables if 1 < one.shape[1] <= COLUMNS), key=lambda one: one.shape[1], default=None)

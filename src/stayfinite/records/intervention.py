@@ -143,22 +143,26 @@ class Rows(msgspec.Struct, frozen=True, tag="rows"):
 class Values(msgspec.Struct, frozen=True, tag="values"):
     """Values of one tensor of the batch change: `filled`: those that are not finite, or have a magnitude of `above` and more,
     become the mean of the others of their column; `standardised`: each column gets mean 0 and deviation 1; `clipped`: to four
-    deviations round the median.
+    deviations round the median; `levelled`: each of `columns`, counted along the last dimension, becomes its own mean.
 
     `name`: of the tensor in the user's code; ``""`` means every floating-point tensor that models were given. `also`: names of
     further tensors that are changed alike. `others`: its placebo: as many other elements are filled; columns are moved on by
     one row instead of scaled."""
 
     name: str
-    how: Literal["filled", "standardised", "clipped"]
+    how: Literal["filled", "standardised", "clipped", "levelled"]
     above: float = 0.0
     others: bool = False
     also: tuple[str, ...] = ()
+    columns: tuple[int, ...] = ()
 
     @property
     def told(self) -> str:
         """The change in words."""
         names = " and ".join(f"`{name}`" for name in (self.name, *self.also)) if self.name else "the inputs"
+        if self.how == "levelled":
+            some = ", ".join(map(str, self.columns[:4])) + (", ..." if len(self.columns) > 4 else "")
+            return f"column{'s' * (len(self.columns) > 1)} {some} of {names} levelled"
         if self.others:
             return f"as many other elements of {names} filled" if self.how == "filled" else f"the rows of {names} moved on by one"
         which = f"magnitudes of {show(self.above)} and more in " if self.above else "gaps in " if self.how == "filled" else ""

@@ -252,6 +252,8 @@ class Changed(Substituted):
         counts = self._what.how == "filled" and self._what.above and value.dtype in (torch.int64, torch.int32)
         if not (value.is_floating_point() or counts) or value.dim() == 0 or not value.numel():
             return None
+        if self._what.how == "levelled":
+            return _levelled(value, self._what.columns)
         with torch.no_grad():
             columns = value.detach().double().reshape(len(value), -1)
             new = _filled(columns, self._what) if self._what.how == "filled" else _scaled(columns, self._what)
@@ -274,6 +276,18 @@ def _filled(columns: Tensor, what: Values) -> Tensor:
         missing[free[:: max(1, len(free) // max(count, 1))][:count]] = True
         missing = missing.reshape(rest.shape)
     return torch.where(missing, mean.expand_as(columns), columns)
+
+
+def _levelled(value: Tensor, columns: Sequence[int]) -> Tensor | None:
+    """`value` with each of the `columns` of its last dimension at the mean of its finite elements; ``None`` if it has them not."""
+    if value.dim() < 2 or not columns or value.shape[-1] <= max(columns):
+        return None
+    new = value.detach().clone()
+    some = new[..., list(columns)].reshape(-1, len(columns)).double()
+    good = torch.isfinite(some)
+    mean = torch.where(good, some, 0.0).sum(0) / good.sum(0).clamp(min=1)
+    new[..., list(columns)] = mean.to(new.dtype)
+    return new
 
 
 def _scaled(columns: Tensor, what: Values) -> Tensor:
