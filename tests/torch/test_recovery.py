@@ -86,6 +86,26 @@ def test_the_gaps_of_one_dirty_sample_are_filled_and_no_update_is_lost(tmp_path:
     assert recovery["measures"][0]["told"].endswith("`x` filled: the step that failed passes with it; the step is taken after all")
 
 
+CLIPPED = """
+y[37] = float("inf")
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(60):
+    rows = torch.arange(32) + 32 * (step % 10)
+    loss = (model(x[rows]) - y[rows]).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+"""
+
+
+def test_what_a_step_clipped_that_was_left_out_says_nothing_of_the_next(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, CLIPPED)
+    assert done.exit_code == 0 and final(done) < 0.1
+    assert [one["step"] for one in report["recovery"]["measures"] if one["kind"] == "left-out"] == [1, 11, 21, 31, 41, 51]
+
+
 def test_a_dirty_target_costs_its_batch_in_each_epoch_and_nothing_is_made_up_for_it(tmp_path: Path) -> None:
     done, report = recovered(tmp_path, DIRTY.replace("x[37] =", "y[37] ="))
     recovery = report["recovery"]

@@ -56,6 +56,9 @@ GARBAGE = 1e12
 _WEIGHT = re.compile(r"requires_grad|Parameter\(|init\.|\w_\(")
 """What marks a line that draws numbers as one that draws weights, and not data."""
 
+LISTED = 10
+"""Finite parameters that a case lists (`Case.parameters`)."""
+
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
@@ -140,5 +143,7 @@ def predict(case: Case) -> list[Prediction]:
     another order it does not."""
     steps = case.symptom.step + 1
     large = tuple(stats.name for stats in case.parameters if initial_excess(stats) >= 3.0) if steps == 1 else ()
+    if len(large) >= LISTED:  # there may be more of them
+        large = ()
     names = ((large,) if large else ()) + ((),)
     return [Prediction(State("parameters", "scaled-draw", some), breadth=0 if some else 1, steps=steps) for some in names]

@@ -113,6 +113,8 @@ class Live:
         self.current, self.window = here, window
         for unfinished in (self._stepping, self._pending, self._scaling, self._left_out):
             unfinished.clear()
+        if len(window.passes) < 2:  # a step that was left out has clipped, and was never over
+            self._clipping.forget()
         self._latching.begin_pass()
 
     def break_off(self, failure: Failure) -> None:
