@@ -28,6 +28,7 @@ from stayfinite.records.intervention import (
 )
 from stayfinite.records.scaling import LossScaling
 from stayfinite.records.series import Window
+from stayfinite.records.trace import LossTerm
 
 TEXT, PLACE = marked("import torch\n\n\ndef scale(x):\n    return «x / x.std(0)»\n")
 CASE: Case = born(PLACE, "div", ZERO, stats("x.std(0)", (10,), zero=1, min=0.0, culprit=0.0), step=20)
@@ -102,6 +103,17 @@ def test_other_forms_come_before_an_operand_kept_inside_and_the_search_ends() ->
     assert [type(one.interventions[0]) for one in found] == [Within] and len(asked) <= REPLAYS
     assert not found[0].sure and found[0].tried
     assert treated(lambda change: FAILED)[0] == ()
+
+
+def test_a_term_that_drowns_the_others_is_weighed_and_never_left_out() -> None:
+    """Before a change that belongs to no proven cause, and happens to let this step pass."""
+    terms = (LossTerm("penalty", PLACE, "mean", 1e30, gradient=4e3, measured=True),
+             LossTerm("task", PLACE, "mean", 2.0, gradient=2.0, measured=True))
+    case = msgspec.structs.replace(CASE, trace=msgspec.structs.replace(CASE.trace, terms=terms))
+    proven = Diagnosis((msgspec.structs.replace(blamed("dominant-loss-term").hypotheses[0], verdict="confirmed"),))
+    found, _ = treated(lambda change: passed() if isinstance(change, Precision) else FAILED, case, proven)
+    weights = [one.interventions[0].weight for one in found if isinstance(one.interventions[0], Term)]
+    assert weights == [5e-4, 1e-2, 1e-4] and isinstance(found[-1].interventions[0], Precision)
 
 
 def test_what_no_step_can_tell_is_offered_for_the_run_where_its_cause_leads() -> None:

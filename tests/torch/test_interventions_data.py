@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import msgspec
 import pytest
 import torch
 from torch import Tensor, nn
@@ -448,8 +449,11 @@ def test_of_two_terms_on_one_line_the_expression_tells_which() -> None:
         return model(x).square().sum() + 3.0 * model(x).abs().sum()
 
     line = _line_of("return model(x).square().sum() + 3.0")
-    loss, one = perform(Term(Place("sum", __file__, line), "b", "model(x).abs().sum()"), given_for(model), step)
+    term = Term(Place("sum", __file__, line), "b", "model(x).abs().sum()")
+    loss, one = perform(term, given_for(model), step)
     assert one.effect().applied == 1 and torch.equal(loss, model(x).square().sum())
+    loss, one = perform(msgspec.structs.replace(term, weight=0.01), given_for(model), step)
+    assert one.effect().applied == 1 and torch.allclose(loss, model(x).square().sum() + 0.03 * model(x).abs().sum())
 
 
 def test_a_closure_that_an_optimizer_calls_is_part_of_the_step() -> None:

@@ -1,7 +1,8 @@
 """Is it the data, the network or the numbers? The bisection of the field, on the held step.
 
 Where no cause could be confirmed, the step is made simpler until it passes: with half of its samples, a quarter, one; with
-weights that are drawn anew; in a wider format; with half of the columns of its table, the others levelled. What it still fails with says where to look, whatever the cause is called.
+weights that are drawn anew; in a wider format; with half of the columns of its table, the others levelled. What it still fails
+with says where to look, whatever the cause is called.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from stayfinite.records.intervention import (
     Scaled,
     Stable,
     State,
+    Term,
     Update,
     Values,
     Within,
@@ -64,7 +65,7 @@ _CHOSEN = frozenset({"double-where", "safe-divide"})
 _EXACT = Precision | Stable | Backend | LossScale | Joined | Bypassed
 """The same training wherever the original was finite; what cures a structural fault counts among them."""
 
-_OF_RUNS = State | LossScale | Update | Values
+_OF_RUNS = State | LossScale | Update | Values | Term
 """What may be tried on the run itself, where steps cannot tell: changes to what steps are made of, and not to one operator."""
 
 Treatments = Generator[ReplayRequest, Outcome, tuple[Treatment, ...]]
@@ -104,7 +105,9 @@ def treatments(
             left.append(msgspec.structs.replace(one, tried=False))
         elif passes(one.interventions[0], outcome) and (judge is not None or not _is_ruined(case, outcome)):
             found.append(one)
-    return (*found, *_over_the_run(left, diagnosis))
+    proven = next((one.cause for one in diagnosis.hypotheses if one.verdict == "confirmed"), None)
+    others = [one for one in found if one.origin != proven]  # what just happens to let this step pass
+    return (*(one for one in found if one.origin == proven), *_over_the_run(left, diagnosis), *others)
 
 
 def _over_the_run(left: Sequence[Treatment], diagnosis: Diagnosis) -> Sequence[Treatment]:
@@ -173,6 +176,8 @@ def lasting(change: Intervention, case: Case) -> Intervention | None:
         return None if change.others or made_up else change
     if isinstance(change, State):
         return None if change.others or change.how in ("shuffled", "frozen") else change
+    if isinstance(change, Term):
+        return change if change.weight else None
     if isinstance(change, Update):
         return change if change.rate >= 1.0 and not change.skipped else None
     return None

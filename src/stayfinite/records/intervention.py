@@ -170,17 +170,18 @@ class Values(msgspec.Struct, frozen=True, tag="values"):
 
 
 class Term(msgspec.Struct, frozen=True, tag="term"):
-    """One addend is left out of the loss: the result of `place` counts 0 and gets no gradient. `expression`: its source text,
-    where a line computes several."""
+    """One addend is left out of the loss: the result of `place` counts 0 and gets no gradient; or, with a `weight`, it counts that many
+    times as much. `expression`: its source text, where a line computes several."""
 
     place: Place
     name: str
     expression: str = ""
+    weight: float = 0.0
 
     @property
     def told(self) -> str:
         """The change in words."""
-        return f"the loss without `{self.name}`"
+        return f"`{self.name}` in the loss times {show(self.weight)}" if self.weight else f"the loss without `{self.name}`"
 
 
 class Scaled(msgspec.Struct, frozen=True, tag="scaled"):

@@ -35,6 +35,8 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import edge_value, inputs, kind, origin_call, origin_location, overflowed
 from stayfinite.catalog.histories import first_reading, growth, growth_bits, rate_ratio, told
@@ -42,7 +44,7 @@ from stayfinite.catalog.predictions import here_and_before, left_out
 from stayfinite.catalog.scales import MEANS, absurd_start, began_with, data_scale, single_sample, usual_start
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Prediction
+from stayfinite.records.intervention import Intervention, Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import is_finite, show, to_float
 from stayfinite.records.trace import LossTerm
@@ -53,6 +55,9 @@ APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("moment-matching", "plate-residual")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
+
+WEIGHTS = (1e-2, 1e-4, 1e-6)
+"""Shares of a term that a run tries to go on with."""
 
 
 def evidence(case: Case) -> list[Evidence]:
@@ -212,3 +217,14 @@ def predict(case: Case) -> list[Prediction]:
     """Without the term the step passes, and without another one it does not."""
     ranked = _ranked(case)
     return here_and_before(case, left_out(ranked[0])) if len(ranked) > 1 and ranked[0].location.file else []
+
+
+def treat(case: Case) -> list[Intervention]:
+    """The term counts as much as lets its gradient be that of the next largest, where that is known and not next to nothing: a term
+    that is as good as left out would hide the failure. Else a hundredth, and less if that does not help."""
+    ranked = _ranked(case)
+    if len(ranked) < 2 or not ranked[0].location.file:
+        return []
+    (size, _), (rest, _) = _size(ranked[0]), max(map(_size, ranked[1:]))
+    measured = [rest / size] if WEIGHTS[-1] <= rest / size < WEIGHTS[0] else []
+    return [msgspec.structs.replace(left_out(ranked[0]), weight=weight) for weight in (*measured, *WEIGHTS)]

@@ -1,4 +1,4 @@
-"""A loss without one of its addends: its value counts 0, and no gradient comes from it."""
+"""A loss without one of its addends, or with less of it: without it its value counts 0, and no gradient comes from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stayfinite.records.intervention import Term
 
 
 class LeftOut(Performer):
-    """Performs `Term`: the single numbers that the addend's expression gives become 0."""
+    """Performs `Term`: the single numbers that the addend's expression gives become 0, or are weighed."""
 
     def __init__(self, intervention: Term, given: Given) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class LeftOut(Performer):
         if torch._C._current_graph_task_id() != -1 or not self._is_meant(function):
             return result
         self.applied += 1
-        return torch.zeros_like(result)
+        return result * self._what.weight if self._what.weight else torch.zeros_like(result)
 
     def _is_meant(self, function: Any) -> bool:
         spot = self._given.frames.spot(sys._getframe(3), False)
