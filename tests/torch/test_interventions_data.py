@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import msgspec
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
