@@ -120,8 +120,36 @@ def test_an_optimizer_that_was_built_too_early_is_built_before_the_loop() -> Non
     line = text.split("\n").index("rebuild(model)") + 1
     fix = next(one.fix for one in proposals("hand-over-parameters", late(text, line), {"train.py": text}) if one.fix is not None)
     assert "rebuild(model)\nopt = torch.optim.Adam(model.parameters())\nfor x, y" in patched({"train.py": text}, fix)["train.py"]
-    used = text.replace("rebuild(model)\n", "rebuild(model)\nsched = StepLR(opt, 3)\n")
+    used = text.replace("rebuild(model)\n", "sched = StepLR(opt, 3)\nrebuild(model)\n")
+    line += 1
     assert added("hand-over-parameters", late(used, line), used) == []  # something has it already
+
+
+def test_an_optimizer_is_built_behind_the_call_that_replaces_a_layer() -> None:
+    text = HEAD + """def renew(net):
+    net.head = nn.Linear(8, 5)
+    return net
+
+
+class Tuning:
+    def __init__(self, net):
+        self.opt = make_adam(net)
+        self.net = renew(net)
+        self.loss = nn.CrossEntropyLoss()
+
+    def step(self, x, y):
+        self.loss(self.net(x), y).backward()
+        self.opt.step()
+
+
+def make_adam(net):
+    return torch.optim.Adam(net.parameters())
+"""
+    line = text.split("\n").index("    net.head = nn.Linear(8, 5)") + 1
+    fix = next(one.fix for one in proposals("hand-over-parameters", late(text, line), {"train.py": text}) if one.fix is not None)
+    assert "= renew(net)\n        self.opt = make_adam(net)\n        self.loss" in patched({"train.py": text}, fix)["train.py"]
+    used = text.replace("self.net = renew(net)", "self.net = renew(net, self.opt)")
+    assert added("hand-over-parameters", late(used, line), used) == []
 
 
 def test_gradients_are_cleared_behind_the_update() -> None:

@@ -12,6 +12,7 @@ from stayfinite.catalog.edits.changes import patched
 from stayfinite.records.incident import Case, Configuration, OptimizerInfo
 from stayfinite.records.location import Location
 from stayfinite.records.scaling import LossScaling, Misuse
+from stayfinite.records.series import Window
 from stayfinite.records.survey import Making
 from stayfinite.records.tensor import TensorStats
 
@@ -299,3 +300,19 @@ def test_statistics_that_are_none() -> None:
     lines = patched_lines("mend-the-statistics", bad, {"train.py": MEASURED})
     assert lines[0] == "+     for part in model.modules():" and lines[-1] == "+             part.reset_running_stats()"
     assert not proposals("mend-the-statistics", born(place, "batch_norm", ZERO), {"train.py": MEASURED})
+
+
+@pytest.mark.parametrize(("formula", "rates", "expected"), [
+    ("base * count / warmup", (0.05, 8.0), ["+     rate = base * min(1.0, count / warmup)"]),
+    ("base * share(count)", (0.05, 8.0), ["+     return min(1.0, count / 20)"]),
+    ("base * (1 - count / 90)", (0.1, -0.1), ["+     rate = base * (max(0.0, 1 - count / 90))"]),
+])
+def test_a_schedule_within_its_bounds(formula: str, rates: tuple[float, ...], expected: list[str]) -> None:
+    text = f"def share(count):\n    return count / 20\n\n\ndef schedule(optimizer, base, count, warmup):\n    rate = {formula}\n" \
+        "    for group in optimizer.param_groups:\n        group['lr'] = rate\n"
+    at = Location("train.py", 6 if "90" in formula else 8)
+    case = msgspec.structs.replace(
+        born(at, "mse", ZERO, step=9), windows=(Window("learning_rate", (0, 1), rates),),
+        configuration=Configuration(optimizers=(OptimizerInfo("SGD", rates=rates[-1:], rated_at=at),)),
+    )
+    assert patched_lines("guard-schedule", case, {"train.py": text}) == expected

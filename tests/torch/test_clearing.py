@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,12 +43,22 @@ def test_only_the_optimizer_that_never_cleared_is_to_blame() -> None:
     assert clearing.alive and clearing.left(critic) and not clearing.left(generator)
 
 
-def test_a_module_clears_for_every_optimizer() -> None:
-    clearing, (critic, generator) = Clearing(), _optimizers()
+def test_a_module_clears_for_every_optimizer_whose_parameters_it_has() -> None:
+    both = nn.ModuleList([nn.Linear(2, 1), nn.Linear(2, 1)])
+    clearing, (critic, generator) = Clearing(), (torch.optim.SGD(part.parameters(), lr=0.1) for part in both)
     for _ in range(3):
-        _step(clearing, critic, nn.Linear(1, 1))
-        _step(clearing, generator, nn.Linear(1, 1))
+        _step(clearing, critic, both)
+        _step(clearing, generator, both)
     assert not clearing.alive and not clearing.left(critic) and not clearing.left(generator)
+
+
+def test_the_copy_of_a_module_clears_nothing() -> None:
+    net = nn.Linear(2, 1)
+    clearing, optimizer, averaged = Clearing(), torch.optim.SGD(net.parameters(), lr=0.1), copy.deepcopy(net)
+    for _ in range(3):
+        clearing.cleared(averaged, to_none=True)
+        _step(clearing, optimizer, None)
+    assert clearing.alive and clearing.left(optimizer)
 
 
 def test_the_first_update_has_nothing_to_add_to() -> None:

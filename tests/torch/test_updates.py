@@ -81,3 +81,28 @@ def test_the_losses_of_a_closure_share_a_number(tmp_path: Path) -> None:
     read = steps(found)
     assert found["step"] == 6
     assert read["loss"] == list(range(7)) and read["loss[1]"][-1] <= 6
+
+
+EPOCHS = """
+import torch
+
+torch.manual_seed(0)
+net = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+
+def update(x):
+    optimizer.zero_grad()
+    loss = (net(x) - x.sum(1, keepdim=True)).pow(2).mean()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+for epoch in range(4):
+    losses = [update(torch.rand(8, 3) / (0.0 if (epoch, batch) == (3, 2) else 1.0)) for batch in range(5)]
+"""
+
+
+def test_updates_of_a_comprehension_have_one_loss(tmp_path: Path) -> None:
+    found = incident(tmp_path, EPOCHS)
+    read = steps(found)
+    assert found["step"] == 17 and read["loss"] == list(range(18)) and "loss[1]" not in read

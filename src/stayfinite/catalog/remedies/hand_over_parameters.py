@@ -26,7 +26,7 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
-from stayfinite.catalog.edits.seeking import Step, assigned_names, statement_at, steps
+from stayfinite.catalog.edits.seeking import Step, assigned_names, called, statement_at, steps
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
@@ -57,7 +57,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         if edit is not None:
             return [offered(__name__, sources, [edit], change)]
     for step in steps(project, case):
-        edits = _moved(step.source, step)
+        edits = _behind(project, step, source, at.line) or _moved(step.source, step)
         if edits:
             return [offered(__name__, sources, edits, change, says="Build the optimizer after the model is complete")]
     return [offered(__name__, sources, None, change, says=f"build the optimizer after the model is complete, from the parameters that are "
@@ -97,6 +97,27 @@ def _visible(source: Source, name: str, statement: ast.stmt) -> bool:
         and any(source.segment(target) == name for target in assigned_names(one))
     ]
     return any(name.startswith("self.") or one.lineno < statement.lineno for one in bound)
+
+
+def _behind(project: Project, step: Step, late: Source | None, line: int) -> list[Edit | None]:
+    """The statement that builds the optimizer, behind the later one of its block that runs `line` of `late`: where that is in a
+    function, the one that calls it."""
+    statement = statement_at(late, line) if late is not None else None
+    scope = late.scope(statement) if late is not None and statement is not None else None
+    function = getattr(scope, "name", "")
+    for source in project.sources.values():
+        for built in ast.walk(source.tree):
+            if not isinstance(built, ast.Assign) or source.segment(built.targets[0]) != step.optimizer:
+                continue
+            rest = source.block(built)[source.block(built).index(built) + 1 :]
+            runs = [one for one in rest if any(node is statement or (function and called(node) == function) for node in ast.walk(one))]
+            until = rest.index(runs[-1]) + 1 if runs else 0
+            if not runs or any(step.optimizer in source.segment(one) for one in rest[:until]):
+                continue
+            text = source.segment(built)
+            behind = source.insert_before(rest[until], text) if len(rest) > until else source.insert_after(runs[-1], text)
+            return [source.delete(built), behind]
+    return []
 
 
 def _moved(source: Source, step: Step) -> list[Edit | None]:

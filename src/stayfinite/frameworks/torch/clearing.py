@@ -40,7 +40,11 @@ class Clearing:
         self._locate = locate
 
     def cleared(self, subject: object, *, to_none: bool) -> None:
-        """`subject` was asked to clear its gradients. A module may hold those of any optimizer."""
+        """`subject` was asked to clear its gradients. A module may hold those of any optimizer; where it holds none, as a copy for
+        evaluation does, nothing was cleared."""
+        concerned = [subject] if isinstance(subject, Optimizer) else [one for one in self._owed if _holds(subject, one)]
+        if self._owed and not concerned:
+            return
         self.wiped, self.zeroes = True, not to_none
         if isinstance(subject, Optimizer):
             self._owed.pop(subject, None)
@@ -48,7 +52,8 @@ class Clearing:
                 self._cleared[subject] = self._locate()
                 self._asked_by[subject] = _running()
         else:
-            self._owed.clear()
+            for optimizer in concerned:
+                del self._owed[optimizer]
 
     def before_backward(self, *, first: bool, none_left: Callable[[], bool]) -> None:
         """Gradients are about to be made; `first`: by the first backward pass of a step. `none_left()` says if there are none."""
@@ -98,6 +103,14 @@ class _Use:
     gradient: Callable[[], Tensor | None]
     version: int
     stale: bool = False
+
+
+def _holds(subject: object, optimizer: Optimizer) -> bool:
+    """Whether a module has a parameter of `optimizer`; true of what has no parameters to ask for."""
+    if not isinstance(subject, torch.nn.Module):
+        return True
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return any(id(p) in known for p in subject.parameters())
 
 
 def _running() -> frozenset[tuple[str, str]]:

@@ -143,7 +143,7 @@ class Live:
             here.backward = True
         stepped = here.stepped if here is not None else []
         self.scaling.before_backward(roots)
-        self.losses.note(roots, self.updates.of_loss(stepped, bool(self._stepping), self.made), here)
+        self.losses.note(roots, self.updates.of_loss(stepped, bool(self._stepping), self.made), here, alone=len(self.made) == 1)
         if not self.in_backward:
             self._taken = 0
         self.in_backward += 1

@@ -31,11 +31,13 @@ class Losses:
         """A gradient scaler multiplied `original`."""
         (here.originals if here is not None else self._scaled).append((scaled, original.detach()))
 
-    def note(self, roots: Sequence[Tensor], step: int, here: Pass | None) -> None:
-        """`roots` are about to be differentiated for update number `step`."""
+    def note(self, roots: Sequence[Tensor], step: int, here: Pass | None, alone: bool = False) -> None:
+        """`roots` are about to be differentiated for update number `step`. `alone`: there is one optimizer. What it takes several
+        updates with in one pass, as in a comprehension over batches, is one loss, and not many that belong together."""
         losses = here.losses if here is not None else self.outside
         for root in roots:
-            loss = Loss(f"loss[{len(losses)}]" if losses else "loss", self._value(root, here), step)
+            number = sum(one.step == step for one in losses) if alone else len(losses)
+            loss = Loss(f"loss[{number}]" if number else "loss", self._value(root, here), step)
             losses.append(loss)
             if loss.tensor is not None:
                 self._unread.append(loss)
