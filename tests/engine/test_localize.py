@@ -89,6 +89,23 @@ def test_a_sentinel_is_stepped_over_to_the_call_that_makes_a_nan_of_it() -> None
     assert (origin.op, origin.location.line, origin.samples) == ("softmax", 3, (2,))
 
 
+def test_a_sentinel_after_the_one_that_failed_is_no_origin() -> None:
+    """What a matrix product after it mixes is the NaN that came from the layer before, and not the mask."""
+    masked, both = stats("scores", neginf=3), stats("scores", nan=2, neginf=2)
+    trace = Trace(
+        calls=(
+            birth(1, "masked_fill", sentinel=True, output=masked),
+            passing(2, 1, kind="softmax", inputs=(masked,)),
+            birth(3, "masked_fill", sentinel=True, output=masked),
+            passing(4, 2, 3, kind="add", inputs=(stats(nan=1), masked), output=both),
+            passing(5, 4, kind="softmax", inputs=(both,)),
+            passing(6, 5, kind="matmul", inputs=(stats(nan=12),), output=stats("output", shape=(4, 1), nan=4)),
+        ),
+        sinks=(sink("loss", 6),),
+    )
+    assert localize(trace, symptom()).origin.location.line == 2
+
+
 def test_a_sentinel_that_a_loss_picks() -> None:
     masked = stats("scores", neginf=3)
     trace = Trace(

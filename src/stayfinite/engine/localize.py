@@ -197,7 +197,8 @@ def _spoils(graph: _Graph, call: OpCall, region: set[int]) -> bool:
     turned = _turning(graph, call.index, region)
     if turned is not None and turned.phase == "backward" and turned.kind == "add" and not turned.born:
         return True  # the next backward pass adds to the gradient it was written into
-    if turned is not None and turned.phase != "backward" and turned.kind in _MIXERS:
+    reached = turned is not None and not any(one.nan for one in turned.inputs)  # a NaN that came first has another origin
+    if turned is not None and reached and turned.phase != "backward" and turned.kind in _MIXERS:
         return True
     spoiled = {leaf.name for leaf in graph.trace.leaves if leaf.kind == "parameter" and leaf.stats.nonfinite}
     readers = (graph.calls[index] for index in graph.readers.get(call.index, ()) if index in region)

@@ -38,7 +38,7 @@ import math
 import msgspec
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import edge_value, inputs, kind, origin_call, origin_location, overflowed
+from stayfinite.catalog.clues import edge_value, inputs, kind, origin_call, origin_location, output, overflowed
 from stayfinite.catalog.histories import first_reading, growth, growth_bits, rate_ratio, told
 from stayfinite.catalog.predictions import here_and_before, left_out
 from stayfinite.catalog.scales import MEANS, absurd_start, began_with, data_scale, single_sample, usual_start
@@ -177,6 +177,9 @@ def _mechanism(case: Case, worst: LossTerm) -> list[Evidence]:
         return [Evidence(f"{kind(case).name} broke at one operand, not by the size of the term", -7.0, "mechanism")]
     if kind(case).has("exponentiates"):
         return [Evidence("an exponential overflowed: one element is enough for that", -3.0, "mechanism")]
+    made = output(case)
+    if made is not None and made.dtype == "float16" and origin.phase != "optimizer":
+        return [Evidence("a number left the range of float16, which ends where terms are still ordinary", -3.0, "mechanism")]
     found = [Evidence("numbers inside the operator's domain left the range of the format", 1.5, "mechanism")]
     call = origin_call(case)
     if call is not None and worst.source is not None and _leads_to(case, call.index, worst.source):

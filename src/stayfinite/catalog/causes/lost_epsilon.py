@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import inputs, kind, optimizer_location, origin_location, phase
-from stayfinite.catalog.operator_predictions import at
+from stayfinite.catalog.operator_predictions import at, inside_domain
 from stayfinite.catalog.precision import lost_epsilon, narrowest
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -80,8 +80,9 @@ def locate(case: Case) -> Location:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """With an epsilon that the format can hold, or the line in float32, the step passes; a smaller rate does not help."""
+    """With an epsilon that the format can hold, or the line in float32, the step passes; a smaller rate does not help. Where float32
+    gives slopes that the format cannot hold again, what the epsilon should guard is kept inside its domain instead."""
     if phase(case) == "optimizer":
         return [Prediction(Update(options=(("eps", HELD),)), placebo=Update(rate=0.1))]
     here = at("", origin_location(case))
-    return [Prediction(Precision("float32", here))] if here is not None else []
+    return [Prediction(Precision("float32", here)), *inside_domain(case)] if here is not None else []

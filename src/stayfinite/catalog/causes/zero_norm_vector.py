@@ -73,7 +73,7 @@ def evidence(case: Case) -> list[Evidence]:
         if not any(value == 0.0 for value in candidates(given[0])):
             return [*found, Evidence("the numerator is not 0, so the divisor is not its length", -6.0, "operand-value")]
         found.append(Evidence("numerator and divisor are both 0", 2.0, "operand-value"))
-        if given[0].size > divisor.size > 1 and divisor.zero < divisor.size:
+        if given[0].size > divisor.size > 1 and (divisor.zero < divisor.size or "norm" in divisor.made_by[:1]):
             found.append(Evidence("one divisor per row, as lengths are", 2.0, "operand-size"))
     if re.search(_LENGTH, divisor.name):
         found.append(Evidence(f"the divisor `{divisor.name}` is a length", 5.0, "source-text"))

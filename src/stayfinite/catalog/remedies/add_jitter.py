@@ -37,7 +37,7 @@ APPLICABILITY = "unsafe"
 EXAMPLES = ("kernel-evidence", "ridge-head")
 
 _DECOMPOSITIONS = frozenset({"cholesky", "solve", "inv", "eigh", "eigvalsh", "inverse", "cholesky_ex", "slogdet",
-                             "logdet", "det", "lu_factor"})
+                             "logdet", "det", "lu_factor", "svd", "svdvals"})
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
@@ -53,11 +53,11 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return []
     name, imports = source.spelled("torch.eye", found[0])
     argument = found[0].args[0] if found[0].args else found[0].func.value  # type: ignore[attr-defined]
-    distinct = called(found[0]) in ("eigh", "eigvalsh")
+    distinct = called(found[0]) in ("eigh", "eigvalsh", "svd", "svdvals")
     offers = []
     for size in ("1e-4", "1e-2"):
         unit = f"{size} * {name}({{x}}.shape[-1], dtype={{x}}.dtype, device={{x}}.device)"
-        if distinct:  # equal eigenvalues move apart only if the numbers on the diagonal differ
+        if distinct:  # equal eigenvalues or singular values move apart only if the numbers on the diagonal differ
             line, more = source.spelled("torch.linspace", found[0])
             unit, imports = f"{line}(0.0, {size}, {{x}}.shape[-1], dtype={{x}}.dtype, device={{x}}.device).diag_embed()", (*imports, *more)
         edits = [*chosen(source, argument, f"{{x}} + {unit}", "matrix", "square"), *imports]

@@ -3,7 +3,8 @@
 What it changes
 ---------------
 `sqrt(x)` becomes `sqrt(x + eps)`, `x ** 0.5` becomes `(x + eps) ** 0.5`, a norm becomes the root of the sum of squares + eps, and a
-standard deviation the root of the variance + eps. The number stands inside: behind the root it would come too late.
+standard deviation the root of the variance + eps. The number stands inside: behind the root it would come too late. A length that
+is divided by gets 1e-6.
 
 When it helps
 -------------
@@ -28,7 +29,7 @@ from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.clues import born_backward
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.views import View, number
+from stayfinite.catalog.edits.views import View, number, view
 from stayfinite.catalog.remedy import Scene, offered, place
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
@@ -41,12 +42,16 @@ APPLICABILITY = "safe"
 EXAMPLES = ("duplicate-pair", "critic-penalty")
 
 _ROOTS = frozenset({"sqrt", "rsqrt", "norm", "pow", "std", "distance"})
+NOISE = "1e-6"
+"""What is added to a squared length that is divided by: the slope at 0 is a thousand then, and a vector that begins at 0 can grow."""
 EPSILON = {"float16": "1e-6", "bfloat16": "1e-6", "float64": "1e-24"}
 """Half of the digits of the format, squared: float32 keeps 1e-12 beside numbers up to 1e-5. float16 holds nothing below 6e-8."""
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the origin is a root."""
+    if case.origin is not None and case.origin.op == "div":
+        return _divided(case, sources)
     if case.origin is None or case.origin.op not in _ROOTS:
         return []
     scene = Scene(case, sources)
@@ -58,6 +63,19 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     eps = EPSILON.get(case.origin.inputs[0].dtype if case.origin.inputs else "", "1e-12")
     edits = _edits(source, seen, eps, fractional=born_backward(case))
     return [offered(__name__, sources, edits, form)] if edits is not None else []
+
+
+def _divided(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
+    """One way, where the origin divides by a length: the number goes into the length."""
+    scene = Scene(case, sources)
+    if scene.source is None or scene.view is None or len(scene.view.operands) < 2:
+        return []
+    for made in scene.project.made(scene.source, scene.view.operands[1]):
+        seen = view(made.source, made.value)
+        if seen is not None and seen.name in ("norm", "sqrt"):
+            edits = _edits(made.source, seen, NOISE, fractional=False)
+            return [offered(__name__, sources, edits, applicability="unsafe")] if edits is not None else []
+    return []
 
 
 def _edits(source: Source, seen: View, eps: str, *, fractional: bool) -> list[Edit | None] | None:

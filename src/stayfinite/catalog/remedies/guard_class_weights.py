@@ -40,7 +40,7 @@ ON_STEP = False
 EXAMPLES = ("label-weights",)
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """The divisor at the line that makes the weights."""
+    """The divisor at the line that makes the weights, as a tensor, an array or a number: a trial tells which it is."""
     project = Project(sources)
     places = [pages.load("causes", name).locate(case) for name in CURES] + [one.location for one in case.makings if one.by == "divide"]
     for at in places:
@@ -56,5 +56,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         while isinstance(divisor, ast.BinOp) and isinstance(divisor.op, ast.Mult):  # `classes * counts`: the last factor
             divisor = divisor.right if number(divisor.right) is None else divisor.left
         if isinstance(divisor, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)) and "len(" not in source.segment(divisor)[:4]:
-            return [offered(__name__, sources, [source.replace(divisor, f"{source.operand(divisor)}.clamp(min=1)")])]
+            text = source.operand(divisor)
+            ways = (f"{text}.clamp(min=1)", f"{text}.clip(1)", f"max({source.argument(divisor)}, 1)")  # a tensor, an array, a number
+            return [offered(__name__, sources, [source.replace(divisor, way)]) for way in ways]
     return [offered(__name__, sources, None, says="the source does not show where the weights are made: count each class at least once")]

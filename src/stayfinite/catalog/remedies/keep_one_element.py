@@ -36,31 +36,36 @@ TITLE = "Let a window have at least one element"
 CURES = ("empty-pooling-window", "empty-reduction", "single-element-variance")
 APPLICABILITY = "safe"
 ON_STEP = False
-EXAMPLES = ("goal-moments",)
+EXAMPLES = ("goal-moments", "parking-slots")
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """One way, where what the failing line reduces is cut between two borders that are computed."""
+    """One way, where what the failing line reduces is cut between two borders that are computed: there, or where it was made."""
     scene = Scene(case, sources)
-    source = scene.source
-    if source is None:
-        return []
-    here = [
-        node for node in ast.walk(source.tree)
-        if isinstance(node, ast.expr) and node.lineno <= scene.at.line <= (node.end_lineno or 0)
-    ]
-    edits = dict.fromkeys(edit for node in here for cut in _cuts(scene, source, node) for edit in _kept(*cut))
-    return [offered(__name__, sources, edits)] if edits else []
+    empty = [stats.made_at for stats in (case.origin.inputs if case.origin is not None else ()) if not stats.size]
+    for place in (scene.at, *filter(None, empty)):
+        source = scene.read(place.file)
+        edits = dict.fromkeys(
+            edit for node in ast.walk(source.tree)
+            if isinstance(node, ast.expr) and node.lineno <= place.line <= (node.end_lineno or 0)
+            for cut in _cuts(scene, source, node) for edit in _kept(*cut)
+        ) if source is not None else {}
+        if edits:
+            return [offered(__name__, sources, edits)]
+    return []
 
 
 def _cuts(scene: Scene, source: Source, node: ast.expr) -> Iterator[tuple[Source, ast.expr]]:
-    """The windows that `node` is, or that the name which it is was given."""
+    """The windows that `node` is, that the name which it is was given, or that the user's function which it calls cuts."""
     if _is_cut(node):
         yield source, node
     elif isinstance(node, ast.Name):
         for made in scene.project.made(source, node):
             if made.value is not node:
                 yield from ((made.source, one) for one in ast.walk(made.value) if isinstance(one, ast.expr) and _is_cut(one))
+    elif isinstance(node, ast.Call) and (known := scene.project.defined(source, node)) is not None:
+        home, function = known
+        yield from ((home, one) for one in ast.walk(function) if isinstance(one, ast.expr) and _is_cut(one))
 
 
 def _is_cut(node: ast.AST) -> bool:
