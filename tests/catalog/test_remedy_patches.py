@@ -61,8 +61,8 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
     ("keep-one-element", "part = image[:, top : bottom, int(left) : int(right)]\nf = «part.amax((1, 2))»", "max", (ZERO,),
      ["part = image[:, top : max(bottom, top + 1), int(left) : max(int(right), int(left) + 1)]"]),
     ("keep-one-element", "f = «h.narrow(0, at, end - at).mean(0)»", "mean", (ZERO,), ["f = h.narrow(0, at, max(end - at, 1)).mean(0)"]),
-    ("keep-one-element", "def crop(m, a, b):\n    return m[:, a:b]\n\n\nrows = [«crop(m, *box).flatten(1).mean(-1)» for box in boxes]", "mean",
-     (ZERO,), ["return m[:, a:max(b, a + 1)]"]),
+    ("keep-one-element", "def crop(m, a, b):\n    return m[:, a:b]\n\n\nrow = «crop(m, *box).flatten(1).mean(-1)»", "mean", (ZERO,),
+     ["return m[:, a:max(b, a + 1)]"]),
     ("add-jitter", "u, s, vh = «torch.linalg.svd(cross)»", "svd", (ZERO,),
      ["u, s, vh = torch.linalg.svd(cross + torch.linspace(0.0, 1e-4, cross.shape[-1], dtype=cross.dtype, device=cross.device)"
       ".diag_embed())"]),
