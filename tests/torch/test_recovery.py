@@ -86,6 +86,27 @@ def test_the_gaps_of_one_dirty_sample_are_filled_and_no_update_is_lost(tmp_path:
     assert recovery["measures"][0]["told"].endswith("`x` filled: the step that failed passes with it; the step is taken after all")
 
 
+SCALED = """
+SCALE, MICRO = 4096.0, 4
+model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
+for number in range(800):
+    rows = torch.arange(8) + 8 * (number % 40)
+    loss = (model(x[rows]) - y[rows]).square().mean()
+    (loss * SCALE / MICRO).backward()
+    if number % MICRO == MICRO - 1:
+        optimizer.step()
+        optimizer.zero_grad()
+"""
+
+
+def test_a_scale_by_hand_is_taken_off_and_no_gradient_of_the_bad_steps_is_left(tmp_path: Path) -> None:
+    """They are cleared after an update, which the step that was left out never came to."""
+    done, report = recovered(tmp_path, SCALED)
+    assert done.exit_code == 0 and final(done) < 1.0
+    assert report["recovery"]["remedied"] == 1 and "a loss scale of 1" in done.stderr and "withdrawn" not in done.stderr
+
+
 CLIPPED = """
 y[37] = float("inf")
 model = nn.Linear(4, 1)

@@ -300,7 +300,17 @@ def _made_from(node: Any, scaled: Sequence[Any]) -> bool:
 def _constant_factor(root: Tensor) -> float:
     """The constant that a root of the backward pass was multiplied with (and divided by) last; 1 if there is none that can
     be read without waiting."""
-    factor, node = 1.0, root.grad_fn
+    return math.prod(_constants(root))
+
+
+def scale_by_hand(root: Tensor) -> float:
+    """The scale among the constants that a root of the backward pass was multiplied with; 1 if there is none."""
+    return math.prod(factor for factor in _constants(root) if factor >= BY_HAND)
+
+
+def _constants(root: Tensor) -> Iterator[float]:
+    """The factors that a root of the backward pass was multiplied with last, the latest first."""
+    node = root.grad_fn
     for _ in range(_DEEP):
         name = type(node).__name__
         if name not in ("MulBackward0", "DivBackward0"):
@@ -309,9 +319,8 @@ def _constant_factor(root: Tensor) -> float:
         constant = next((value for place in places if (value := _constant(getattr(node, place, None)))), None)
         if constant is None:
             break
-        factor = factor * constant if name == "MulBackward0" else factor / constant
+        yield constant if name == "MulBackward0" else 1.0 / constant
         node = node.next_functions[0][0] or node.next_functions[-1][0]  # type: ignore[union-attr]
-    return factor
 
 
 def _constant(value: object) -> float | None:

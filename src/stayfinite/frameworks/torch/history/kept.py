@@ -44,14 +44,15 @@ class Kept:
         return all(bool(torch.isfinite(kept).all()) for tensor, kept in self.values.pairs() if id(tensor) in owned and _floats(kept))
 
     def rewind(self) -> None:
-        """Put parameters, buffers, moments and scales back. Rates, schedules and generators stay: they belong to the loop and to
-        the data, which go on."""
+        """Put parameters, buffers, moments, scales and gradients back. Rates, schedules and generators stay: they belong to the loop and
+        to the data, which go on."""
         rates = [group_undo(optimizer) for optimizer in self.subjects.optimizers]
         self.values.restore()
         for undo in (*self._optimizers, *self._scalers, *rates):
             undo()
         for undo in reversed(self._trained):
             undo()
+        self._put_gradients(zeroes=True)  # a script that clears them by itself may count on there being some
 
     def restore(self, *, zeroes: bool = False) -> None:
         """Put everything back, for a repetition. `zeroes`: gradients are cleared by filling them with zeros."""
@@ -61,6 +62,10 @@ class Kept:
         for undo in reversed(self._trained):
             undo()
         self._generators()
+        self._put_gradients(zeroes=zeroes)
+
+    def _put_gradients(self, *, zeroes: bool) -> None:
+        """Those that were alive before the update; where none were, none are."""
         if self._gradients is not None:
             self._gradients()
             return

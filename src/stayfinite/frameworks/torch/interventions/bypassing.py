@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from stayfinite.frameworks.torch.interventions.matching import is_in_place
 from stayfinite.frameworks.torch.interventions.operators import Operators
-from stayfinite.frameworks.torch.interventions.performing import Given, Performer
-from stayfinite.frameworks.torch.scaling import at_scale
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
+from stayfinite.frameworks.torch.scaling import at_scale, scale_by_hand
 from stayfinite.records.intervention import Bypassed, LossScale
 
 
@@ -34,7 +35,8 @@ class LeftAside(Operators):
 
 
 class Rescaled(Performer):
-    """Performs `LossScale`."""
+    """Performs `LossScale`, of scalers and of a constant that the script itself multiplies its loss with. Other constants stay: they may
+    divide by a number of micro-batches."""
 
     def __init__(self, intervention: LossScale) -> None:
         super().__init__()
@@ -42,6 +44,17 @@ class Rescaled(Performer):
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        with at_scale(self._scale) as used:
+        with at_scale(self._scale) as used, Calls(self):
             yield
         self.applied += len(used)
+
+    def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`function(*args, **kwargs)`; a backward pass begins with less where its loss carries a scale."""
+        loss = args[0] if args else None
+        begins = getattr(function, "__name__", "") == "backward" and torch._C._current_graph_task_id() == -1
+        if begins and len(args) < 2 and kwargs.get("gradient") is None and isinstance(loss, Tensor) and loss.numel() == 1:
+            scale = scale_by_hand(loss)
+            if scale > 1.0:
+                self.applied += 1
+                kwargs = {**kwargs, "gradient": torch.full_like(loss, self._scale / scale)}
+        return function(*args, **kwargs)
