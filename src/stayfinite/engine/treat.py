@@ -166,6 +166,8 @@ def lasting(change: Intervention, case: Case) -> Intervention | None:
         return msgspec.structs.replace(change, passes=True, low=low, high=high, away=away)
     if isinstance(change, Stable) and change.form == "zero-infinity":
         return None  # a sample that costs nothing is one left out, and nobody counts it
+    if isinstance(change, Stable) and change.form == "unbiased-off" and change.place.kind == "batch_norm":
+        return None  # a batch of one has no statistics: what comes of it says nothing, and leaving it out is counted
     if isinstance(change, (Precision, Stable, Backend, LossScale, Joined, Bypassed, Damped)):
         return change
     if isinstance(change, Scaled):

@@ -28,12 +28,14 @@ facebookresearch/detectron2#550
 
 from __future__ import annotations
 
+import statistics
+
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite, optimizer_location
-from stayfinite.catalog.histories import CUSTOMARY_RATES, growth, growth_bits, rate_ratio, told
+from stayfinite.catalog.histories import CUSTOMARY_RATES, growth, growth_bits, rate_ratio, readings, told
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Prediction, Update
+from stayfinite.records.intervention import Intervention, Prediction, Update
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -41,6 +43,9 @@ TITLE = "Invalid learning rate schedule"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope()
 EXAMPLES = ("invalid-learning-rate-schedule", "sunspot-warmup", "ranking-below-zero", "linear-decay")
+
+CALM = 5
+"""Readings of which the median is the loss of a rate: one lucky batch says nothing."""
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
@@ -106,3 +111,15 @@ def predict(case: Case) -> list[Prediction]:
         return [Prediction(Update(options=(("lr", good),)), Update(options=(("weight_decay", 0.0), ("momentum", 0.0))))]
     steady = min(positive[0], customary) if positive else customary
     return [Prediction(Update(options=(("lr", steady),)), Update(rate=0.99), steps=0)]
+
+
+def treat(case: Case) -> list[Intervention]:
+    """The rate at which the loss was least: a warm-up that never ends had gone through what it was to end at."""
+    rates = dict(zip(case.window("learning_rate").steps, case.window("learning_rate").values, strict=False))
+    losses = [(step, loss) for step, loss in readings(case, "loss").items() if step in rates]
+    if len(losses) < CALM:
+        return []
+    smooth = [(statistics.median(loss for _, loss in losses[at : at + CALM]), losses[at + CALM // 2][0])
+              for at in range(len(losses) - CALM + 1)]
+    rate = finite(rates[min(smooth)[1]])
+    return [Update(options=(("lr", rate),))] if rate is not None and rate > 0.0 else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from stayfinite.frameworks.torch import hold
+from stayfinite.frameworks.torch.fresh import SEED, made_anew, vector_start
 from stayfinite.frameworks.torch.history.kept import Kept
 from stayfinite.frameworks.torch.looks import Known, Looks, harmful
 from stayfinite.frameworks.torch.passes import Scene
@@ -108,22 +108,19 @@ def _mend(one: Spoiled, kept: Sequence[Kept]) -> str:
 
 def fresh(one: Spoiled) -> Tensor:
     """What a new layer of the same class has in the place of `one`; else values with the deviation of the finite ones, or
-    1/sqrt(fan in) where there are none. The script's generators are left alone."""
-    devices = [one.tensor.device] if one.tensor.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        layer = one.module
-        if layer is not None and callable(getattr(layer, "reset_parameters", None)):
-            new = copy.deepcopy(layer)
-            new.reset_parameters()  # type: ignore[operator]
-            value = getattr(new, one.name, None)
-            if isinstance(value, Tensor) and value.shape == one.tensor.shape and bool(torch.isfinite(value).all()):
-                return value.detach().to(one.tensor.dtype)
-        if one.what == "buffer":
-            return torch.ones_like(one.tensor) if "var" in one.name else torch.zeros_like(one.tensor)
-        finite = one.tensor[torch.isfinite(one.tensor)]
-        fan_in = one.tensor[0].numel() if one.tensor.dim() > 1 else one.tensor.numel()
-        deviation = float(finite.std()) if finite.numel() > 8 else 1.0 / math.sqrt(max(1, fan_in))
-        return torch.randn_like(one.tensor) * deviation
+    1/sqrt(fan in) where there are none."""
+    made = made_anew(one.module, one.name, one.tensor)
+    if made is None and one.what == "parameter":
+        made = vector_start(one.module, one.name or one.told, one.tensor)
+    if made is not None:
+        return made
+    if one.what == "buffer":
+        return torch.full_like(one.tensor, float("var" in one.name))
+    finite = one.tensor[torch.isfinite(one.tensor)]
+    fan_in = one.tensor[0].numel() if one.tensor.dim() > 1 else one.tensor.numel()
+    deviation = float(finite.std()) if finite.numel() > 8 else 1.0 / math.sqrt(max(1, fan_in))
+    drawn = torch.randn(one.tensor.shape, generator=torch.Generator().manual_seed(SEED)) * deviation
+    return drawn.to(one.tensor.device, one.tensor.dtype)
 
 
 def _homes(subjects: Subjects) -> dict[int, tuple[nn.Module, str]]:

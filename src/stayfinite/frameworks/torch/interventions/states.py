@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -12,13 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from stayfinite.frameworks.torch.fresh import ONES, SEED, made_anew, vector_start
 from stayfinite.frameworks.torch.interventions.performing import Given, Performer
 from stayfinite.frameworks.torch.subjects import Owners
 from stayfinite.records.intervention import State
-
-_SEED = 0
-_ONES = ("var", "std", "scale", "weight", "sigma", "spread")
-"""Parts of the names of buffers that are 1 where nothing was measured yet; all others are 0."""
 
 _SQUARES = ("avg_sq", "square_avg", "sum")
 """How the names of moments end that are never negative."""
@@ -41,7 +37,7 @@ class Restated(Performer):
         self._what = intervention
         self._given = given
         self._begun = False
-        self._random = torch.Generator().manual_seed(_SEED)
+        self._random = torch.Generator().manual_seed(SEED)
         self._named: list[_Held] = []
         self._others: list[_Held] = []
 
@@ -174,23 +170,22 @@ class Restated(Performer):
             return torch.zeros_like(one.tensor)
         if isinstance(one.tensor, nn.Parameter) or one.tensor.requires_grad:
             return self._drawn(one, plainly=False)
-        made = _made_anew(one)
+        made = made_anew(one.owner, one.attribute, one.tensor)
         if made is not None:
             return made
         finite = one.tensor[~self._is_bad(one)]
         if finite.numel():
             return torch.full_like(one.tensor, float(finite.double().mean()))
-        return torch.full_like(one.tensor, float(any(part in one.attribute for part in _ONES)))
+        return torch.full_like(one.tensor, float(any(part in one.attribute for part in ONES)))
 
     def _drawn(self, one: _Held, *, plainly: bool) -> Tensor:
         """`one` drawn again, as its layer's class does it; where that is not known, with a deviation of 1/sqrt(fan in), `plainly` with
         sqrt(2/fan in), vectors of normalising layers and biases as they begin."""
-        made = None if plainly else _made_anew(one)
+        tensor = one.tensor.detach()
+        made = None if plainly else made_anew(one.owner, one.attribute, tensor)
+        made = vector_start(one.owner, one.attribute, tensor) if made is None else made
         if made is not None:
             return made
-        tensor = one.tensor.detach()
-        if "Norm" in type(one.owner).__name__ or (tensor.dim() < 2 and "bias" in one.attribute):
-            return torch.full_like(tensor, float("bias" not in one.attribute))
         fan_in = tensor[0].numel() if tensor.dim() > 1 else tensor.numel()
         gain = 2.0 if plainly else 1.0  # He et al. 2015, arXiv:1502.01852: half-linear units pass on half of it; others bear it
         drawn = torch.randn(tensor.shape, generator=self._random) * math.sqrt(gain / max(fan_in, 1))
@@ -200,19 +195,3 @@ class Restated(Performer):
         order = torch.randperm(tensor.numel(), generator=self._random).to(tensor.device)
         return tensor.reshape(-1)[order].reshape(tensor.shape)
 
-
-def _made_anew(one: _Held) -> Tensor | None:
-    """What a fresh module of the same class has there; ``None`` if its class does not say how it begins."""
-    reset = next((name for name in ("reset_parameters", "_reset_parameters", "reset_running_stats") if hasattr(one.owner, name)), "")
-    if not reset or one.owner is None:
-        return None
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)
-            module = copy.deepcopy(one.owner)
-            getattr(module, reset)()
-            made = getattr(module, one.attribute)
-    except Exception:  # a module that cannot be copied, or whose reset is no reset
-        return None
-    same = isinstance(made, Tensor) and made.shape == one.tensor.shape and bool(torch.isfinite(made).all())
-    return made.detach().to(one.tensor.device, one.tensor.dtype) if same else None
