@@ -315,6 +315,7 @@ def test_statistics_that_are_none() -> None:
 @pytest.mark.parametrize(("formula", "rates", "expected"), [
     ("base * count / warmup", (0.05, 8.0), ["+     rate = base * min(1.0, count / warmup)"]),
     ("base * share(count)", (0.05, 8.0), ["+     return min(1.0, count / 20)"]),
+    ("0.1 + (1 - 0.1) * (1 - count / 90)", (0.1, -0.1), ["+     rate = 0.1 + (1 - 0.1) * (max(0.0, 1 - count / 90))"]),
     ("base * (1 - count / 90)", (0.1, -0.1), ["+     rate = base * (max(0.0, 1 - count / 90))"]),
 ])
 def test_a_schedule_within_its_bounds(formula: str, rates: tuple[float, ...], expected: list[str]) -> None:
@@ -326,3 +327,17 @@ def test_a_schedule_within_its_bounds(formula: str, rates: tuple[float, ...], ex
         configuration=Configuration(optimizers=(OptimizerInfo("SGD", rates=rates[-1:], rated_at=at),)),
     )
     assert patched_lines("guard-schedule", case, {"train.py": text}) == expected
+
+
+@pytest.mark.parametrize(("settings", "use", "expected"), [
+    ("cfg = SimpleNamespace(width=0.5, rate=0.5)\n", "lr=cfg.rate", ["+ cfg = SimpleNamespace(width=0.5, rate=0.05)"]),
+    ("cfg = {'sgd': {'lr': 0.5}}\n", "**cfg['sgd']", ["+ cfg = {'sgd': {'lr': 0.05}}"]),
+    ("cfg = {'lr': 0.5, 'other': {'lr': 0.5}}\n", "**cfg", None),
+])
+def test_a_rate_by_its_name_and_value(settings: str, use: str, expected: list[str] | None) -> None:
+    text = TRAINER.replace(", *, lr=0.5", "").replace("lr=lr,  # the rate", use).replace("class Trainer", f"{settings}\n\nclass Trainer")
+    case, sources = trainer(text)
+    if expected is None:
+        assert all(offer.fix is None for offer in proposals("lower-learning-rate", case, sources))
+    else:
+        assert patched_lines("lower-learning-rate", case, sources) == expected

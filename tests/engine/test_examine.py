@@ -119,3 +119,18 @@ def test_a_mechanism_that_an_experiment_disproves_is_not_told(monkeypatch: pytes
     assert examined.incident is None and len(asked) > 1
     examined, _ = conduct(DEAD, lambda one: shows(DEAD.survey), budget=0.0)
     assert examined.incident is not None
+
+
+def test_a_loss_that_depends_on_nothing_the_optimizer_has_is_told() -> None:
+    from stayfinite.catalog.causes import frozen_parameters
+    from stayfinite.engine.mechanisms import mechanism
+
+    assert DEAD.survey is not None
+    symptom = msgspec.structs.replace(DEAD.symptom, detector="dead-gradient")
+    for gradient in (None, DEAD.survey.parameters[0].gradient):
+        states = tuple(msgspec.structs.replace(one, gradient=gradient, arrived="nan") for one in DEAD.survey.parameters)
+        survey = msgspec.structs.replace(DEAD.survey, barriers=(), units=(), parameters=states)
+        case = msgspec.structs.replace(DEAD, symptom=symptom, survey=survey)
+        found = mechanism(case)
+        assert (found is not None and found.whole) == (gradient is None)
+        assert any("does not depend" in one.claim for one in frozen_parameters.evidence(case)) == (gradient is None)

@@ -48,6 +48,7 @@ ENDS = frozenset(
 )
 """Kinds at which a gradient ends because of the values. Where it ends because something is multiplied by 0 (a branch that
 begins at zero on purpose), selected away or detached, that may be meant: such an end needs a plateau beside it."""
+INDEPENDENT = "the loss that is differentiated does not depend on any parameter that an optimizer has"
 _RANGES = {"sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, float("inf"))}
 """What these can give out."""
 _TWICE = {"cross_entropy": ("softmax",), "bce_with_logits": ("sigmoid", "softmax")}
@@ -102,7 +103,7 @@ def _dead(case: Case, survey: Survey) -> Mechanism | None:
             return Mechanism(of_barrier(_largest([*hidden, *ends], dead)), whole=True)
         if was_cleared(case):
             return Mechanism(None, "the gradients were cleared between the backward pass and the update", whole=True)
-        return None
+        return Mechanism(None, INDEPENDENT, whole=True) if all(state.gradient is None for state in trained) else None
     guards = [barrier for barrier in survey.barriers if replaced_share(barrier) >= FLAT_SHARE]
     if guards:
         return Mechanism(of_barrier(guards[0]), certain=plateau)
@@ -154,7 +155,7 @@ def _unreached(case: Case, survey: Survey, trained: Sequence[ParameterState]) ->
         return Mechanism(of_barrier(_largest(cuts, dead)), whole=True)
     if not trained:
         return Mechanism(None, "none of the parameters that the optimizers have asks for a gradient", whole=True)
-    return Mechanism(None, "the loss that is differentiated does not depend on any parameter that an optimizer has", whole=True)
+    return Mechanism(None, INDEPENDENT, whole=True)
 
 
 def _unowned(alone: Sequence[ParameterState]) -> Mechanism:

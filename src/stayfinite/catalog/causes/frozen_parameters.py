@@ -102,6 +102,9 @@ def _owners(case: Case) -> list[Evidence]:
                          8.0, "owners")]
     if owned and not any(s.requires_grad for s in owned):
         return [Evidence("nothing that the optimizer has asks for a gradient", 8.0, "owners")]
+    cut = was_cleared(case) or _cut(case) is not None
+    if not cut and trained(case) and all(state.gradient is None for state in trained(case)):
+        return [Evidence("the loss that is differentiated does not depend on anything that an optimizer has", 8.0, "owners")]
     if len(alone) > len(reached(case)):
         return [Evidence(f"{len(alone)} parameters have a gradient and no optimizer (`{alone[0].name}`)", 4.0,
                          "owners")]

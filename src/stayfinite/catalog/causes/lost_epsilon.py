@@ -32,12 +32,12 @@ CambioML/pykoi#69, NVIDIA/apex#240, FluxML/Optimisers.jl#167, tensorflow/tensorf
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import inputs, kind, optimizer_location, origin_location, phase
+from stayfinite.catalog.clues import divides_by_zero, inputs, kind, optimizer_location, origin_location, phase
 from stayfinite.catalog.operator_predictions import at, inside_domain
 from stayfinite.catalog.precision import lost_epsilon, narrowest
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Precision, Prediction, Update
+from stayfinite.records.intervention import Precision, Prediction, Update, Within
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
@@ -83,6 +83,8 @@ def predict(case: Case) -> list[Prediction]:
     """With an epsilon that the format can hold, or the line in float32, the step passes; a smaller rate does not help. Where float32
     gives slopes that the format cannot hold again, what the epsilon should guard is kept inside its domain instead."""
     if phase(case) == "optimizer":
-        return [Prediction(Update(options=(("eps", HELD),)), placebo=Update(rate=0.1))]
+        line = at("div", origin_location(case)) if divides_by_zero(case) else None
+        inside = [Prediction(Within(line, 1, away=HELD))] if line is not None else []  # the formula of an optimizer of the script's own
+        return [*inside, Prediction(Update(options=(("eps", HELD),)), placebo=Update(rate=0.1))]
     here = at("", origin_location(case))
     return [Prediction(Precision("float32", here)), *inside_domain(case)] if here is not None else []

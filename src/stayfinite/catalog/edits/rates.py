@@ -3,13 +3,53 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Iterator, Mapping
 
+from stayfinite.catalog import places
+from stayfinite.catalog.clues import finite
 from stayfinite.catalog.edits.seeking import node_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
+from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
+
+RATE = re.compile(r"(^|_)(lr|rate|eta|alpha|step_?size|learning_?rate)$", re.IGNORECASE)
+"""What people call a learning rate."""
+
+
+def the_rate(case: Case, sources: Mapping[str, str]) -> tuple[Source, ast.expr, float] | None:
+    """The number that is the rate: where it was found to come from, else the only one of its value under the name of a rate."""
+    place = places.rate(case)
+    if place is not None:
+        return number_at(place, sources)
+    rates = {value for one in case.configuration.optimizers for rate in one.rates if (value := finite(rate))}
+    if len(rates) != 1:
+        return None
+    (wanted,) = rates
+    found = [
+        (source, given, wanted) for source in Project(sources).sources.values() for name, given in _named(source)
+        if RATE.search(name) and (value := number(given)) is not None and math.isclose(value, wanted, rel_tol=1e-6)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _named(source: Source) -> Iterator[tuple[str, ast.expr]]:
+    """What stands under a name of its own: an argument, an entry of a dictionary, a field, a default."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.keyword) and node.arg:
+            yield node.arg, node.value
+        elif isinstance(node, ast.Dict):
+            yield from ((key.value, value) for key, value in zip(node.keys, node.values, strict=True)
+                        if isinstance(key, ast.Constant) and isinstance(key.value, str))
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            yield source.segment(target).rpartition(".")[2].strip("]'\""), node.value
+        elif isinstance(node, ast.arguments):
+            known = [*node.posonlyargs, *node.args]
+            yield from ((one.arg, value) for one, value in zip(known[len(known) - len(node.defaults):], node.defaults, strict=True))
 
 
 def number_at(place: Location, sources: Mapping[str, str]) -> tuple[Source, ast.expr, float] | None:

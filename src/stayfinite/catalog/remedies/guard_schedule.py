@@ -108,7 +108,8 @@ def _guarded(source: Source, statement: ast.stmt) -> list[Edit | None] | None:
         one for one in ast.walk(statement)
         if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub) and not _compared(source, one)
     ]
-    if differences:
+    differences.sort(key=lambda one: not any(isinstance(part, ast.BinOp) and isinstance(part.op, ast.Div) for part in ast.walk(one)))
+    if differences:  # of several, that with a share of the steps in it
         return [source.replace(differences[0], f"max(0.0, {source.segment(differences[0])})")]
     value = statement.value if isinstance(statement, (ast.Return, ast.Assign)) else None
     return [source.replace(value, f"max(0.0, {source.segment(value)})")] if isinstance(value, ast.expr) else None

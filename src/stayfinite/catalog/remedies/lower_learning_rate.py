@@ -23,10 +23,9 @@ Example
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.rates import number_at, written
+from stayfinite.catalog.edits.rates import RATE, the_rate, written
 from stayfinite.catalog.edits.seeking import statement_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
@@ -50,17 +49,17 @@ EXAMPLES = ("learning-rate-too-high", "film-factors")
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """A tenth, and a hundredth where the rate is blamed first."""
-    place = rate(case)
+    place, found = rate(case), the_rate(case, sources)
     change = Update(rate=0.1)
-    if place is None:
+    if found is None and place is None:
         by_hand = _by_hand(case, sources)
         if by_hand:
             return by_hand
         if not case.configuration.optimizers:
             return []
         return [offered(__name__, sources, None, change, says="the source does not show which number the rate is: make it a tenth")]
-    found = number_at(place, sources)
     if found is None:
+        assert place is not None
         return [offered(__name__, sources, None, change, says=f"the rate of {place.file}:{place.line} is computed there: make it a tenth")]
     source, node, value = found
     offers = []
@@ -71,16 +70,13 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     return offers
 
 
-_RATE = re.compile(r"(^|_)(lr|rate|eta|alpha|step_?size|learning_?rate)$", re.IGNORECASE)
-
-
 def _by_hand(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
     """For an update that is written by hand: the number that its line is made with under the name of a rate."""
     at = location(case)
     source = Project({at.file: sources[at.file]}).get(at.file) if at.file in sources else None
     statement = statement_at(source, at.line) if source is not None else None
     written_there = ast.walk(statement) if statement is not None else ()
-    names = {one.id for one in written_there if isinstance(one, ast.Name) and _RATE.search(one.id)}
+    names = {one.id for one in written_there if isinstance(one, ast.Name) and RATE.search(one.id)}
     offers = []
     for node in ast.walk(source.tree) if source is not None else ():
         if not isinstance(node, ast.Assign) or source is None:

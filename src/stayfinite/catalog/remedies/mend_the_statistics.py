@@ -40,7 +40,7 @@ CURES = ("corrupt-buffer",)
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("corrupt-buffer",)
+EXAMPLES = ("corrupt-buffer", "thermal-cameras")
 
 FRESH = """for part in {model}.modules():
     variance = getattr(part, "running_var", None)

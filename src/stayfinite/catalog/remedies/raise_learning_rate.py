@@ -25,8 +25,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.clues import finite
-from stayfinite.catalog.edits.rates import number_at, written
-from stayfinite.catalog.places import rate
+from stayfinite.catalog.edits.rates import the_rate, written
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -49,8 +48,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     rates = [finite(value) for one in case.configuration.optimizers for value in one.rates]
     if case.symptom.detector not in ("plateau", "stalled-update", "dead-gradient") or not rates or not all(rates):
         return []
-    place = rate(case)
-    found = number_at(place, sources) if place is not None else None
+    found = the_rate(case, sources)
     if found is None:
         return [offered(__name__, sources, None, Update(rate=100.0), says="the source does not show which number the rate is: make it "
                         "a hundred times as large")]
