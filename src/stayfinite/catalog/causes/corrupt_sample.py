@@ -34,8 +34,8 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import amplitude, finite
 from stayfinite.catalog.clues import birth_location as locate
 from stayfinite.catalog.histories import too_large
-from stayfinite.catalog.predictions import without_samples
-from stayfinite.catalog.scales import features, outlier, targets
+from stayfinite.catalog.predictions import filled, without_samples
+from stayfinite.catalog.scales import OUTLYING, features, outlier, targets
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction, Rows
@@ -80,9 +80,13 @@ def _excess(stats: TensorStats) -> float:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """Without the sample the step passes."""
+    """Without the sample the step passes; where the batch is not seen as a whole, with an ordinary number in its place."""
     if without_samples(case):
         return without_samples(case)
     held = [stats for stats in case.batch if outlier(case, stats) is not None and stats.absmax_index]
     rows = tuple(sorted({stats.absmax_index[0] for stats in held if stats.shape[:1] == (case.batch_size,) and stats.absmax_count == 1}))
-    return [Prediction(Rows(rows, case.batch_size))] if rows and case.batch_size is not None else []
+    if rows and case.batch_size is not None:
+        return [Prediction(Rows(rows, case.batch_size))]
+    given = [stats for stats in (*targets(case), *features(case)) if outlier(case, stats) is not None]
+    names = tuple(dict.fromkeys(stats.name for stats in given))
+    return filled(case, names, OUTLYING * max((finite(stats.typical_row) or 0.0 for stats in given), default=0.0))

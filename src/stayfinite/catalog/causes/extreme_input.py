@@ -86,5 +86,6 @@ def _coded(stats: TensorStats) -> TensorStats | None:
 def predict(case: Case) -> list[Prediction]:
     """With the code replaced by ordinary values the step passes, and without the samples that hold it."""
     held = [stats for stats in case.batch if _coded(stats) is not None]
-    names = tuple(stats.name for stats in held)
+    held = held or [stats for stats in (*targets(case), *features(case)) if _coded(stats) is not None]
+    names = tuple(dict.fromkeys(stats.name for stats in held))
     return [*filled(case, names, 0.5 * min(map(amplitude, held), default=0.0)), *without_samples(case)]

@@ -38,7 +38,7 @@ from stayfinite.catalog.clues import birth, edge_value, finite, inputs, kind, op
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.operator_predictions import finite_operands, inside_domain
 from stayfinite.catalog.places import made
-from stayfinite.catalog.predictions import without_gaps
+from stayfinite.catalog.predictions import mended, without_gaps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -189,4 +189,7 @@ def predict(case: Case) -> list[Prediction]:
     born = birth(case)
     if born is not None and _counted_before(born) is not None and case.origin is not None and case.origin.phase == "data":
         return without_gaps(case)
-    return finite_operands(case, whole_line=True) if kind(case).has("leaf") else inside_domain(case)
+    if not kind(case).has("leaf"):
+        return inside_domain(case)
+    in_model = any(leaf.kind == "buffer" and leaf.stats.nan for leaf in case.trace.leaves)
+    return [*finite_operands(case, whole_line=True), *(mended(case, "buffers") if in_model else [])]

@@ -21,16 +21,20 @@ _PART = re.compile(r"""\w+(\[(\d+|'[^']*'|"[^"]*")\]|\.\w+)+""")
 
 @dataclass(frozen=True)
 class Bound:
-    """A loop's head or an assignment that gives `names` their parts of a batch at once."""
+    """A loop's head, an assignment or the parameters of a function that give `names` their parts of a batch at once."""
 
     source: Source
-    statement: ast.For | ast.Assign
+    statement: ast.For | ast.Assign | ast.FunctionDef
     names: tuple[str, ...]
 
     def after(self, text: str) -> Edit | None:
         """The line(s) `text` where the names have been given."""
         if isinstance(self.statement, ast.For):
             return self.source.insert_before(self.statement.body[0], text)
+        if isinstance(self.statement, ast.FunctionDef):
+            told = ast.get_docstring(self.statement, clean=False) is not None
+            body = self.statement.body
+            return self.source.insert_before(body[min(int(told), len(body) - 1)], text)
         return self.source.insert_after(self.statement, text)
 
 
@@ -71,10 +75,11 @@ def rows_kept(case: Case, project: Project, names: Sequence[str], condition: str
              if stats.shape and stats.shape[0] == (case.batch_size or stats.shape[0])}
     edits: list[Edit | None] = []
     for place in _bound(project, names[0]):
-        if not set(place.names) <= rowed or not set(names) <= set(place.names):
+        of_batch = [one for one in place.names if one in rowed or not isinstance(place.statement, ast.FunctionDef)]
+        if not set(of_batch) <= rowed or not set(names) <= set(of_batch):
             return []
         keep = place.source.fresh(place.statement, "keep", "kept", "good_rows")
-        parts, kept = ", ".join(place.names), ", ".join(f"{one}[{keep}]" for one in place.names)
+        parts, kept = ", ".join(of_batch), ", ".join(f"{one}[{keep}]" for one in of_batch)
         edits.append(place.after(f"{keep} = {test}\n{parts} = {kept}"))
     return edits
 
@@ -103,12 +108,12 @@ def _numbers_of_rows(project: Project, name: str) -> dict[str, list[Bound]]:
     return {cut[1]: found} if found else {}
 
 
-def _makes_numbers(statement: ast.For | ast.Assign) -> bool:
+def _makes_numbers(statement: ast.stmt) -> bool:
     """True where numbers are given in tensors: ``torch.randperm(n).split(20)``, ``order[i : i + 20]``, ``torch.randint(n, (20,))``."""
     if isinstance(statement, ast.Assign):
         cut = isinstance(statement.value, ast.Subscript) and isinstance(statement.value.slice, ast.Slice)
         return cut or called(statement.value) in ("randint", "randperm", "multinomial")
-    return called(statement.iter) in ("split", "chunk", "tensor_split")
+    return isinstance(statement, ast.For) and called(statement.iter) in ("split", "chunk", "tensor_split")
 
 
 def _given_once(project: Project, root: str) -> list[Bound]:
@@ -151,7 +156,14 @@ def _bound(project: Project, name: str) -> list[Bound]:
         return []
     found = [one for source in project.sources.values() for one in _in(source) if name in one.names]
     training = [one for one in found if _trains(one.source, one.statement)]
-    return training or found
+    return training or found or [one for source in project.sources.values() for one in _given_to(source) if name in one.names]
+
+
+def _given_to(source: Source) -> Iterator[Bound]:
+    """Functions that take a step with what they are given."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef) and _TAKES_A_STEP.search(source.segment_of(node)):
+            yield Bound(source, node, tuple(one.arg for one in (*node.args.posonlyargs, *node.args.args) if one.arg != "self"))
 
 
 def _in(source: Source) -> Iterator[Bound]:

@@ -23,6 +23,7 @@ Example
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -32,6 +33,7 @@ from stayfinite.catalog.edits.batches import after_batch
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
+from stayfinite.catalog.scales import features, outlier, targets
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Values
@@ -94,7 +96,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
 def _coded(case: Case, project: Project, sources: Mapping[str, str]) -> list[Remedy]:
     """For a code that was taken for a number: in the batch, then where the table is made."""
     offers: list[Remedy] = []
-    held = [stats for stats in case.batch if stats.absmax_count and amplitude(stats) > FAR * (finite(stats.typical_row) or 0.0)]
+    held = [stats for stats in case.batch if stats.absmax_count and amplitude(stats) > FAR * (finite(stats.typical_row) or math.inf)]
+    held = held or [stats for stats in (*targets(case), *features(case)) if outlier(case, stats) is not None]
     coded = held or [stats for stats in case.batch if stats.absmax_count > 1 and amplitude(stats) >= LARGE]
     limits = {stats.name: 0.99 * amplitude(stats) if stats.absmax_count > 1 else FAR * (finite(stats.typical_row) or 0.0)
               for stats in coded}

@@ -26,9 +26,10 @@ from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
 from stayfinite.catalog.edits.seeking import node_at, statement_at
+from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import number
-from stayfinite.catalog.remedy import offered
+from stayfinite.catalog.edits.views import number, view
+from stayfinite.catalog.remedy import chosen, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 
@@ -49,14 +50,34 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             continue
         node = node_at(source, at)
         inside = node if isinstance(node, ast.BinOp) else statement_at(source, at.line)
-        divisions = [one for one in ast.walk(inside) if isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div)] if inside else []
-        if not divisions:
+        divisors = [found for one in (ast.walk(inside) if inside is not None else ()) if (found := _divisor(source, one)) is not None]
+        if not divisors:
             continue
-        divisor = divisions[0].right
+        divisor = divisors[0]
         while isinstance(divisor, ast.BinOp) and isinstance(divisor.op, ast.Mult):  # `classes * counts`: the last factor
             divisor = divisor.right if number(divisor.right) is None else divisor.left
         if isinstance(divisor, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)) and "len(" not in source.segment(divisor)[:4]:
             text = source.operand(divisor)
             ways = (f"{text}.clamp(min=1)", f"{text}.clip(1)", f"max({source.argument(divisor)}, 1)")  # a tensor, an array, a number
-            return [offered(__name__, sources, [source.replace(divisor, way)]) for way in ways]
+            counted = [offered(__name__, sources, [source.replace(divisor, way)]) for way in ways]
+            instead = chosen(source, divisor, "({x} + ({x} == 0))", "counts")
+            shares = offered(__name__, sources, instead, says="Let what does not occur have a count of 1")
+            return [*counted, shares] if _is_division(source, divisors[0]) else [shares, *counted]
     return [offered(__name__, sources, None, says="the source does not show where the weights are made: count each class at least once")]
+
+
+def _divisor(source: Source, node: ast.AST) -> ast.expr | None:
+    """What `node` divides by: a division, a power below 0, a reciprocal."""
+    seen = view(source, node)
+    if seen is None:
+        return None
+    power = number(seen.operands[1]) if seen.name in ("pow", "power") and len(seen.operands) > 1 else None
+    if seen.name in ("reciprocal", "rsqrt") or (power is not None and power < 0.0):
+        return seen.first
+    return seen.operands[1] if seen.name == "div" and len(seen.operands) > 1 else None
+
+
+def _is_division(source: Source, divisor: ast.expr) -> bool:
+    """True for a plain division: by counts, as a rule. What is raised to a power may be shares, none of which reaches 1."""
+    parent = source.parents.get(divisor)
+    return isinstance(parent, ast.BinOp) and isinstance(parent.op, ast.Div)

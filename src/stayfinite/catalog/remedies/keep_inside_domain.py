@@ -2,7 +2,8 @@
 
 What it changes
 ---------------
-`acos(x)` becomes `acos(x.clamp(-1 + 1e-6, 1 - 1e-6))`, and likewise asin, atanh, acosh.
+`acos(x)` becomes `acos(x.clamp(-1 + 1e-6, 1 - 1e-6))`, and likewise asin, atanh, acosh. `sqrt(1 - s**2)`, where a layer makes
+`s`, is given `0.999 * tanh(s)`, and so is all that is computed from `s` after it.
 
 When it helps
 -------------
@@ -10,7 +11,8 @@ A cosine of unit vectors may round to 1.0000001, and at exactly 1 the slope of a
 
 What it may cost
 ----------------
-Elements that are moved get no gradient. If more than rounding moves them, what made them is wrong.
+Elements that are moved get no gradient. If more than rounding moves them, what made them is wrong. With a tanh it is another
+network: train it again.
 
 Example
 -------
@@ -21,8 +23,11 @@ Example
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.views import number, view
 from stayfinite.catalog.remedy import Scene, offered, place
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -30,7 +35,7 @@ from stayfinite.records.intervention import Within
 from stayfinite.records.numbers import Number
 
 TITLE = "Keep the argument inside its domain"
-CURES = ("domain-error", "singular-gradient")
+CURES = ("domain-error", "singular-gradient", "nonpositive-variance")
 APPLICABILITY = "unsafe"
 EXAMPLES = ()
 NO_EXAMPLE = "its patch is held by tests of the text; no case of the gallery has been run with it yet"
@@ -45,6 +50,8 @@ _DOMAINS: dict[str, tuple[str, Number, Number]] = {
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the origin is an inverse function with bounds."""
+    if case.origin is not None and case.origin.op in ("sqrt", "pow"):
+        return _other_side(case, sources)
     if case.origin is None or case.origin.op not in _DOMAINS:
         return []
     scene = Scene(case, sources)
@@ -54,3 +61,33 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if source is None or seen is None or seen.first is None or seen.package == "math":
         return []
     return [offered(__name__, sources, [source.replace(seen.first, f"{source.operand(seen.first)}.{text}")], change)]
+
+
+def _other_side(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
+    """The other side of a right triangle, ``sqrt(1 - s**2)``: its name is bounded before it is used."""
+    scene = Scene(case, sources)
+    source, seen = scene.source, scene.view
+    if source is None or seen is None or seen.first is None or seen.package == "math":
+        return []
+    for under in scene.project.made(source, seen.first):
+        squared = _squared(under.source, under.value)
+        statement = under.source.statement(squared) if squared is not None else None
+        if squared is None or statement is None:
+            continue
+        name, imports = under.source.spelled("torch.tanh", squared)
+        edits = [under.source.insert_before(statement, f"{squared.id} = 0.999 * {name}({squared.id})"), *imports]
+        return [offered(__name__, sources, edits, says=f"Keep `{squared.id}` between -1 and 1 by a tanh",
+                        cost="it is another network: train it again")]
+    return []
+
+
+def _squared(source: Source, node: ast.expr) -> ast.Name | None:
+    """``s`` of ``1 - s**2``, ``1 - s * s`` or ``1 - s.square()``."""
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and number(node.left) == 1.0):
+        return None
+    seen = view(source, node.right)
+    if seen is None or not isinstance(seen.first, ast.Name):
+        return None
+    twice = seen.name == "mul" and len(seen.operands) > 1 and ast.dump(seen.operands[0]) == ast.dump(seen.operands[1])
+    square = seen.name == "square" or (seen.name == "pow" and len(seen.operands) > 1 and number(seen.operands[1]) == 2.0)
+    return seen.first if twice or square else None

@@ -115,9 +115,12 @@ def _from_zero(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
 
 
 def _widened(sources: Mapping[str, str], room: int, more: int, kinds: Mapping[str, tuple[int, str]]) -> list[Remedy]:
-    """The only layer, or table, that is built with as many outputs as there is room for gets `more` of them."""
+    """The only layer, or table, that is built with as many outputs as there is room for gets `more` of them; where no size can be
+    read, the only one whose size is not known."""
     project = Project(sources)
-    found = [(source, size) for source, size in _sizes(project, kinds) if _value(project, source, size) == room]
+    known = [(source, size, _value(project, source, size)) for source, size in _sizes(project, kinds)]
+    found = [(source, size) for source, size, value in known if value == room]
+    found = found or [(source, size) for source, size, value in known if value is None]
     if len(found) != 1:
         return []
     source, size = found[0]

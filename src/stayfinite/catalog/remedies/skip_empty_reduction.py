@@ -25,6 +25,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.edits.seeking import node_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.views import View, named, view
 from stayfinite.catalog.remedy import Scene, offered, place
@@ -43,8 +44,10 @@ NO_EXAMPLE = "its patch is held by tests of the text; no case of the gallery has
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the origin is a mean or a loss that averages."""
-    if case.origin is None or case.origin.op not in ("mean", "nll_loss", "cross_entropy"):
+    if case.origin is None:
         return []
+    if case.origin.op not in ("mean", "nll_loss", "cross_entropy"):
+        return _nothing_given(case, sources)
     scene = Scene(case, sources, named("mean", "cross_entropy", "nll_loss"))
     source, seen = scene.source, scene.view
     if source is None or seen is None or seen.first is None:
@@ -52,6 +55,21 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     form = Stable(place(case), "mean-over-some")
     edits = _mean(source, seen) if seen.name == "mean" else _loss(source, seen)
     return [offered(__name__, sources, edits, form)] if edits is not None else []
+
+
+def _nothing_given(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
+    """For any other loss that is given no elements: it is computed where there are some, and else is a sum over none."""
+    scene = Scene(case, sources)
+    source, origin = scene.source, case.origin
+    if source is None or origin is None or not origin.inputs or origin.inputs[0].size:
+        return []
+    call = node_at(source, scene.at)
+    given = call.args[0] if isinstance(call, ast.Call) and call.args else None
+    if call is None or given is None or any(isinstance(one, (ast.Call, ast.Starred)) for one in ast.walk(given)):
+        return []
+    some = source.operand(given)
+    edit = source.replace(call, f"({source.segment(call)} if {some}.numel() else {some}.sum())")
+    return [offered(__name__, sources, [edit], Stable(place(case), "mean-over-some"))]
 
 
 def _mean(source: Source, seen: View) -> list[Edit | None] | None:

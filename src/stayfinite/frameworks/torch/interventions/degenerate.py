@@ -98,6 +98,10 @@ def mean_over_some(performer: Rewritten, call: Call, before: Any) -> Any:
     if value.numel() == 0 and kinds & {"mean", "var", "std"}:
         performer.did()
         return value.sum(*args[1:2], **{key: one for key, one in kwargs.items() if key in ("dim", "axis", "keepdim")})
+    nothing = isinstance(before, Tensor) and before.numel() == 1 and bool(torch.isnan(before))
+    if value.numel() == 0 and nothing:  # a loss that averages over elements
+        performer.did()
+        return performer.watched(value).sum() * 0.0
     if kinds & {"max", "min", "median"}:
         return _extreme(performer, call, value, before)
     return NotImplemented

@@ -138,6 +138,8 @@ class Restated(Performer):
         bad = self._is_bad(one)
         count = int(bad.sum())
         if count:
+            if self._what.what == "buffers" and not tensor[~bad].any():  # what was divided by an infinity is 0 for that alone
+                bad = torch.ones_like(bad)
             self.applied += count
             tensor.copy_(torch.where(bad, self._fresh(one), tensor))
 
@@ -174,9 +176,10 @@ class Restated(Performer):
         if made is not None:
             return made
         finite = one.tensor[~self._is_bad(one)]
-        if finite.numel():
-            return torch.full_like(one.tensor, float(finite.double().mean()))
-        return torch.full_like(one.tensor, float(any(part in one.attribute for part in ONES)))
+        mean = float(finite.double().mean()) if finite.numel() else 0.0
+        if mean == 0.0:  # weights of which one was infinite: brought to a sum of 1, the others are 0
+            mean = float(any(part in one.attribute for part in ONES))
+        return torch.full_like(one.tensor, mean)
 
     def _drawn(self, one: _Held, *, plainly: bool) -> Tensor:
         """`one` drawn again, as its layer's class does it; where that is not known, with a deviation of 1/sqrt(fan in), `plainly` with

@@ -17,8 +17,8 @@ from stayfinite.records.tensor import TensorStats
 
 _MOST = 50
 """Differences that are described in a step."""
-_PASSING = frozenset({"mean", "sum", "mul", "div", "sqrt"})
-"""What may lie between the squares and the one number: weights, factors, a root, sums in several steps."""
+_PASSING = frozenset({"mean", "sum", "mul", "div", "sqrt", "add"})
+"""What may lie between the squares and the one number: weights, factors, a root and the epsilon in it, sums in several steps."""
 _DEEP = 6
 
 
@@ -48,6 +48,8 @@ class Differences:
             self._difference(call, provenance)
         elif kind in ("pow", "abs", "mul", "norm") and given is not None and given.index in self._differences:
             self._distance(call, kind, given.index)
+        elif kind == "pow" and given is not None and given.index in self._distances:  # of an absolute difference
+            self._distances[call.index] = self._distances.pop(given.index)._replace(kind="mse")
         if kind in ("mean", "sum", "norm") and output.numel() == 1:
             return self._ended(call, given)
         return None
