@@ -14,7 +14,7 @@ from stayfinite.catalog.edits.tables import after_table
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
-from stayfinite.records.survey import Birth
+from stayfinite.records.survey import Birth, Making
 
 HEAD = "import numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 LOOP = HEAD + "for x, y in loader:\n    loss = «F.mse_loss(net(x), y)»\n    loss.backward()\n    optimizer.step()\n"
@@ -140,6 +140,32 @@ def test_labels_beyond_the_outputs(body: str, low: float, expected: list[list[st
     text, place = marked(HEAD + body)
     labels = stats("y", (8,), "int64", min=low, max=3.0)
     assert added("map-labels", born(place, "cross_entropy", stats("scores", (8, 3)), labels), text) == expected
+
+
+def test_a_size_that_only_runs_can_tell() -> None:
+    text, place = marked(HEAD + "embed = nn.Embedding(len(vocabulary), 8)\nh = «embed(words)»\n")
+    words = stats("words", (8,), "int64", min=0.0, max=50.0)
+    expected = [["embed = nn.Embedding(len(vocabulary) + 1, 8)"]]
+    assert added("map-labels", born(place, "embedding", stats("w", (50, 8)), words), text) == expected
+
+
+def test_a_function_that_takes_a_step_is_given_the_batch() -> None:
+    text = HEAD + 'def learn(x, y):\n    """One update."""\n    loss = «F.mse_loss(net(x), y)»\n    loss.backward()\n'
+    gaps = stats("x", (8, 3), nan=2, min=-1.0, max=1.0)
+    case, plain = of_batch(text, "input", gaps, Y, phase="data")
+    assert added("fill-missing", case, plain) == [[FILLED]]
+    assert added("drop-bad-rows", case, plain) == [["keep = x.reshape(len(x), -1).isfinite().all(1)", "x, y = x[keep], y[keep]"]]
+
+
+@pytest.mark.parametrize(("line", "expected"), [
+    ("inverse = share ** -0.5", ["inverse = share.clamp(min=1) ** -0.5", "inverse = (share + (share == 0)) ** -0.5"]),
+    ("w = 1.0 / counts", ["w = 1.0 / counts.clamp(min=1)", "w = 1.0 / (counts + (counts == 0))"]),
+])
+def test_weights_of_what_does_not_occur(line: str, expected: list[str]) -> None:
+    text, place = marked(HEAD + f"«{line}»\n")
+    case = born(Location("train.py", 99), "nll_loss", stats("w", (4,), nan=1))
+    case = msgspec.structs.replace(case, makings=(Making("weight", "w", "divide", place),))
+    assert added("guard-class-weights", case, text) == [[one] for one in expected]
 
 
 def test_words_beyond_the_table() -> None:

@@ -319,6 +319,7 @@ FORMS: dict[str, tuple[Form, str, Tensor, Step]] = {
     "max": ("mean-over-some", "max", EMPTY, lambda x: x.max(1).values),
     "count": ("mean-over-some", "div", torch.zeros(3), lambda x: x.sum() / (x > 0).sum()),
     "masked maximum": ("mean-over-some", "max", MASKED, lambda x: x.amax(1)),
+    "errors of no box": ("mean-over-some", "smooth_l1", EMPTY, lambda x: F.smooth_l1_loss(x, torch.ones(2, 0))),
     "ignored labels": ("mean-over-some", "nll_loss", SCORES, lambda x: F.cross_entropy(x, torch.tensor([-100, -100]))),
     "too small a window": ("mean-over-some", "max_pool", torch.ones(1, 1, 3), lambda x: F.max_pool1d(x, 8)),
     "too small for a filter": ("mean-over-some", "conv", torch.ones(1, 1, 3), lambda x: F.conv1d(x, torch.ones(1, 1, 5))),

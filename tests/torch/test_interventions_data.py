@@ -352,6 +352,13 @@ def test_mended_buffers_take_what_a_fresh_layer_measures() -> None:
     assert torch.equal(norm.running_mean, torch.zeros(4)) and torch.equal(norm.running_var, torch.ones(4))
 
 
+def test_weights_that_were_divided_by_an_infinity_are_mended_as_a_whole() -> None:
+    model = nn.Module()
+    model.register_buffer("weight", torch.tensor([0.0, float("nan"), 0.0]))
+    restated(State("buffers", "mended"), given_for(model))
+    assert torch.equal(model.weight, torch.ones(3))
+
+
 def test_mended_moments_are_those_of_a_fresh_optimizer() -> None:
     model = network()
     optimizer = torch.optim.Adam(model.parameters())

@@ -38,7 +38,7 @@ from stayfinite.catalog.predictions import filled, without_samples
 from stayfinite.catalog.scales import OUTLYING, features, outlier, targets
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Prediction, Rows
+from stayfinite.records.intervention import Prediction, Rows, Values
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
 
@@ -89,4 +89,8 @@ def predict(case: Case) -> list[Prediction]:
         return [Prediction(Rows(rows, case.batch_size))]
     given = [stats for stats in (*targets(case), *features(case)) if outlier(case, stats) is not None]
     names = tuple(dict.fromkeys(stats.name for stats in given))
-    return filled(case, names, OUTLYING * max((finite(stats.typical_row) or 0.0 for stats in given), default=0.0))
+    limit = OUTLYING * max((finite(stats.typical_row) or 0.0 for stats in given), default=0.0)
+    if sum(stats.name in names for stats in case.trace.model_inputs) > 1:
+        # several batches were gone through at once: the sample may have done its harm in an earlier one
+        return [Prediction(Values(names[0], "filled", limit, also=names[1:]), steps=case.step_of_run + 1)]
+    return filled(case, names, limit)
