@@ -43,7 +43,7 @@ TITLE = "Fill what is missing with the mean of its column"
 CURES = ("nonfinite-input", "zero-variance-feature", "degenerate-normalization", "extreme-input", "corrupt-sample")
 APPLICABILITY = "unsafe"
 BREADTH = 1
-EXAMPLES = ("missing-reading",)
+EXAMPLES = ("missing-reading", "meter-codes", "sea-maps")
 
 FAR, LARGE = 1e3, 1e4
 """Times a typical row, and magnitude, from which a number that stands in several places may be a code."""

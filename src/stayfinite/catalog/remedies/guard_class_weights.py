@@ -38,7 +38,7 @@ CURES = ("zero-class-count", "corrupt-buffer")
 APPLICABILITY = "safe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("label-weights",)
+EXAMPLES = ("label-weights", "leaf-disease")
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """The divisor at the line that makes the weights, as a tensor, an array or a number: a trial tells which it is."""

@@ -43,7 +43,7 @@ CURES = ("label-out-of-range",)
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("border-label",)
+EXAMPLES = ("border-label", "label-out-of-range", "unknown-word")
 
 MARKS = (255, -1)
 """Labels by which data sets mark what has none."""
