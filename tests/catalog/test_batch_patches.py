@@ -158,8 +158,10 @@ def test_a_function_that_takes_a_step_is_given_the_batch() -> None:
 
 
 @pytest.mark.parametrize(("line", "expected"), [
-    ("inverse = share ** -0.5", ["inverse = share.clamp(min=1) ** -0.5", "inverse = (share + (share == 0)) ** -0.5"]),
-    ("w = 1.0 / counts", ["w = 1.0 / counts.clamp(min=1)", "w = 1.0 / (counts + (counts == 0))"]),
+    ("inverse = share ** -0.5", ["inverse = (share + (share == 0)) ** -0.5", "inverse = share.clamp(min=1) ** -0.5",
+                                 "inverse = share.clip(1) ** -0.5", "inverse = max(share, 1) ** -0.5"]),
+    ("w = 1.0 / counts", ["w = 1.0 / counts.clamp(min=1)", "w = 1.0 / counts.clip(1)", "w = 1.0 / max(counts, 1)",
+                          "w = 1.0 / (counts + (counts == 0))"]),
 ])
 def test_weights_of_what_does_not_occur(line: str, expected: list[str]) -> None:
     text, place = marked(HEAD + f"«{line}»\n")
