@@ -35,6 +35,13 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
      ["e = torch.exp(z - z.amax(dim=1, keepdim=True))"]),
     ("subtract-the-maximum", "p = «(a @ b).exp()» / (a @ b).exp().sum(dim=-1, keepdim=True)", "exp", (LARGE,),
      ["scores = a @ b", "p = (scores - scores.amax(dim=-1, keepdim=True)).exp() / (a @ b).exp().sum(dim=-1, keepdim=True)"]),
+    ("subtract-the-maximum", "def spread(w):\n    return w / w.sum(dim=-1, keepdim=True)\n\n\np = spread(«torch.exp(z)») @ v", "exp",
+     (LARGE,),
+     ["p = spread(torch.exp(z - z.amax(dim=-1, keepdim=True))) @ v"]),
+    ("compute-in-float32", "fit = «((a - b) ** 2).sum()» / clean.numel()", "sum", (LARGE,),
+     ["fit = (((a - b) ** 2).float()).sum() / clean.numel()"]),
+    ("compute-in-float32", "gram = «x @ x.T»", "matmul", (LARGE,), ["gram = x.float() @ x.T.float()"]),
+    ("compute-in-float32", "y = x / («rms + 1e-8»)", "add", (ZERO,), ["y = x / (rms.float() + 1e-8)"]),
     ("use-log-sum-exp", "total = torch.log(«torch.exp(z)».sum(dim=1))", "exp", (LARGE,), ["total = torch.logsumexp(z, dim=1)"]),
     ("use-log-sum-exp", "loss = (1 + «torch.exp(-margin * y)»).log().mean()", "exp", (LARGE,),
      ["loss = F.softplus(-margin * y).mean()"]),
@@ -125,6 +132,13 @@ def test_patches(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...
 ])
 def test_what_has_another_meaning_is_left_alone(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...]) -> None:
     assert new_lines(remedy, body, op, *inputs) is None
+
+
+def test_what_is_computed_in_float32_goes_back_to_the_format_of_the_weights() -> None:
+    text = HEAD + "def norm(x, gain):\n    return gain * («x / (x.square().mean(-1, keepdim=True).sqrt() + 1e-8)»)\n"
+    after = changed("compute-in-float32", text, "div", ZERO, configuration=Configuration(parameter_dtypes=("float16",)))
+    assert after is not None
+    assert "return (gain * (x.float() / (x.square().mean(-1, keepdim=True).sqrt() + 1e-8))).to(x.dtype)" in after
 
 
 def test_a_where_is_needed_for_a_double_where() -> None:

@@ -402,6 +402,25 @@ def test_infinities_of_all_operands_become_numbers() -> None:
     assert effect.applied == 5 and torch.isfinite(result).all()
 
 
+def test_an_infinite_number_of_the_line_becomes_finite() -> None:
+    step: Step = lambda x: x + (1 - torch.ones(3, 3).tril()) * float("-inf")  # noqa: E731
+    result, _, effect, _ = perform(Within(at(step, "mul"), -1, low=-1e4, high=1e4), step, torch.ones(3, 3))
+    assert effect.applied and torch.isfinite(result).all()
+
+
+def shares(weights: Tensor) -> Tensor:
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def test_a_row_whose_sum_overflowed_is_not_held_against_its_softmax() -> None:
+    """88.5 beside 89: over a sum that is infinite it is 0, and a third of the softmax."""
+    step: Step = lambda x: shares(torch.exp(x))  # noqa: E731
+    scores = torch.tensor([[88.5, 89.0, 87.5], [1.0, 2.0, 3.0]])
+    result, slope, effect, _ = perform(Stable(at(step, "exp"), "shifted-softmax"), step, scores)
+    assert effect.applied and not effect.refused and torch.allclose(result, torch.softmax(scores, 1))
+    assert torch.isfinite(slope).all()
+
+
 # -- formats -----------------------------------------------------------------------------------------------------------------------
 
 HALF = torch.tensor([300.0, 1e-4, 2.0], dtype=torch.float16)

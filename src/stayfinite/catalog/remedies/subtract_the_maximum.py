@@ -49,10 +49,30 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if source is None or seen is None or seen.first is None or seen.package == "math":
         return []
     form = Stable(place(case), "shifted-softmax")
-    dim = _normalised_over(source, seen)
+    dim = _normalised_over(source, seen) or _normalised_in(scene, source, seen)
     if dim is None:
         return []
     return [offered(__name__, sources, chosen(source, seen.first, f"{{x}} - {{x}}.amax({dim}, keepdim=True)", "scores", "logits"), form)]
+
+
+def _normalised_in(scene: Scene, source: Source, seen: View) -> str | None:
+    """The same where the powers are handed to a function of the user's that divides its parameter by a sum of it."""
+    call = source.parents.get(seen.node)
+    known = scene.project.defined(source, call) if isinstance(call, ast.Call) and seen.node in call.args else None
+    if known is None or not isinstance(call, ast.Call):
+        return None
+    home, function = known
+    names = [one.arg for one in function.args.args if one.arg != "self"]
+    at = call.args.index(seen.node)
+    for node in ast.walk(function):
+        divided = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and at < len(names)
+        summed = view(home, node.right) if isinstance(node, ast.BinOp) and divided else None
+        if isinstance(node, ast.BinOp) and summed is not None and summed.name == "sum" and summed.first is not None:
+            dim = summed.option("dim", 1, "axis")
+            same = {home.segment(node.left), home.segment(summed.first)} == {names[at]}
+            if same and isinstance(dim, (ast.Constant, ast.UnaryOp)):
+                return f"dim={home.segment(dim)}"
+    return None
 
 
 def _normalised_over(source: Source, seen: View) -> str | None:

@@ -59,7 +59,7 @@ class Limited(Operators):
         if name_of(function) in ("getitem", "setitem") and what.operand > 0 and isinstance(args[1], (tuple, list)):
             return self._chosen_by(function, args, kwargs)
         if what.operand < 0:
-            keys: Sequence[int | str | None] = operand_keys(args, kwargs)
+            keys: Sequence[int | str | None] = [*operand_keys(args, kwargs), *_infinities(args, kwargs)]
         else:
             keys = [operand_key(function, args, kwargs, what.place.kind, what.operand)]
         new, named = list(args), dict(kwargs)
@@ -124,6 +124,12 @@ class Limited(Operators):
         if not value.is_inference():
             self._kept[id(value)] = value, value._version, bounded
         return bounded, wrong
+
+
+def _infinities(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int | str]:
+    """Where infinite numbers stand in a call that are no tensors: ``(1 - keep) * float("-inf")``."""
+    given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    return [key for key, value in given if isinstance(value, float) and math.isinf(value)]
 
 
 def _nearest(value: Tensor, low: float, high: float, away: float) -> tuple[Tensor, Tensor]:

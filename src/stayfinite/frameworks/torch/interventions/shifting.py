@@ -73,7 +73,9 @@ class Shifted(Operators):
         if "div" in kinds and name not in ("rtruediv", "rdiv"):
             above, below = (self._known(args[place]) if place < len(args) else None for place in (0, 1))
             if above is not None and below is not None:
-                return self._settled(shadow, result)
+                # a number over a sum that overflowed is 0, which is no value to hold the true quotient against
+                judged = torch.where(torch.isfinite(below[1].detach()), shadow, math.nan) if isinstance(shadow, Tensor) else shadow
+                return self._settled(judged, result)
             if above is not None:
                 return self._mark(result, shadow, held[0][2])
         elif "normalize" in kinds:
