@@ -242,6 +242,7 @@ def test_the_number_that_is_the_rate() -> None:
     offers = proposals("lower-learning-rate", case, sources)
     assert [offer.title for offer in offers] == [
         "Lower the learning rate from 0.5 to 0.05", "Lower the learning rate from 0.5 to 0.005",
+        "Lower the learning rate from 0.5 to 0.0005",
     ]
 
 

@@ -48,7 +48,7 @@ EXAMPLES = ("learning-rate-too-high", "film-factors")
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """A tenth, and a hundredth where the rate is blamed first."""
+    """A tenth, a hundredth, and a thousandth for what is summed where it should be averaged."""
     place, found = rate(case), the_rate(case, sources)
     change = Update(rate=0.1)
     if found is None and place is None:
@@ -63,7 +63,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return [offered(__name__, sources, None, change, says=f"the rate of {place.file}:{place.line} is computed there: make it a tenth")]
     source, node, value = found
     offers = []
-    for factor in (0.1, 0.01):
+    for factor in (0.1, 0.01, 0.001):
         says = f"Lower the learning rate from {show(value)} to {show(value * factor)}"
         offers.append(offered(__name__, sources, [source.replace(node, written(value * factor))], Update(rate=factor), says=says,
                               cost="training takes longer to come as far"))
