@@ -8,7 +8,8 @@
 
 The final loss is the one both scripts print (``final loss ...``), mostly that of one batch, and the median of the last tenth of
 the losses that were differentiated. A training has recovered if it ran to its end with finite weights and one of the two is at
-most a tenth above its twin's. A loss of exactly 0 is none that was reached: everything was taken from it.
+most a tenth above its twin's. A loss of exactly 0 is none that was reached: everything was taken from it. Nor is one far below zero,
+where no loss of the twin ever was: it has lost its floor.
 
 Two things make that unfair, and are answered in the open:
 
@@ -55,7 +56,7 @@ def ended(script: Path, mode: str, folder: Path, weights: str = "") -> dict[str,
     every = [*losses] if len(told.get("losses", [])) < 256 else []  # as many readings are kept
     return {
         "final": printed[-1] if printed and math.isfinite(printed[-1]) else None, "tail": tail,
-        "first": every[0] if every else None,
+        "first": every[0] if every else None, "least": min(losses, default=math.nan),
         "finite": told.get("finite", False), "code": done.exit_code, "report": told.get("report", {}), "seconds": done.seconds,
         "weighed": told.get("weighed", False), "copying": told.get("copying", 0.0), "stderr": done.stderr[-2000:],
     }
@@ -71,7 +72,7 @@ def _row(case: Case, twins: dict[str, Any], folder: Path) -> dict[str, Any]:
     twin = twins.get(case.name)
     if twin is None:
         found = ended(case.folder / "train_fixed.py", "stop", folder)
-        twin = twins[case.name] = {key: found[key] for key in ("final", "tail", "first")}
+        twin = twins[case.name] = {key: found[key] for key in ("final", "tail", "first", "least")}
     healed = ended(case.folder / "train.py", "recover", folder)
     pairs = {key: (healed[key], twin[key]) for key in ("final", "tail") if None not in (healed[key], twin[key])}
     begun, twin_begun = healed["first"], twin.get("first")
@@ -95,6 +96,7 @@ def _row(case: Case, twins: dict[str, Any], folder: Path) -> dict[str, Any]:
         above, descent = pairs["tail"][0] - pairs["tail"][1], twin_begun - pairs["tail"][1]
         if descent > 0.0 and above <= FLOOR * descent:
             which, (reached, wanted), excess = "floor", pairs["tail"], 0.0
+    fallen = twin["least"] >= 0.0 and reached < -abs(twin["tail"])
     symptom = case.expected["symptom"]
     return {
         "case": case.name, "symptom": symptom if isinstance(symptom, str) else symptom[0], "twin": wanted, "reached": reached,
@@ -103,7 +105,9 @@ def _row(case: Case, twins: dict[str, Any], folder: Path) -> dict[str, Any]:
         "code": healed["code"], "finite": healed["finite"], "ran": ran, "seconds": round(healed["seconds"], 1),
         "other_units": units, "comparison": comparison,
         "by_construction": any("no step succeeds" in one["told"] for one in done.get("measures", ())),
-        "recovered": bool(ran and healed["finite"] and status != "failed" and excess <= NEAR and not (reached == 0.0 < wanted)),
+        "recovered": bool(
+            ran and healed["finite"] and status != "failed" and excess <= NEAR and not (reached == 0.0 < wanted) and not fallen
+        ),
         "told": [f"{one['kind']} {one['step']}: {one['told']}" for one in done.get("measures", ())[:20]],
         "causes": [f"{one['causes'][0]['cause']} {one['causes'][0]['verdict']}" for one in report.get("incidents", ()) if one["causes"]],
         "stderr": "" if healed["code"] == 0 else healed["stderr"],

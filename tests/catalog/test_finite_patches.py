@@ -11,7 +11,7 @@ from catalog.writing import configuration, stats
 from stayfinite.catalog.edits.changes import patched
 from stayfinite.records.incident import Case, Configuration, OptimizerInfo, Symptom
 from stayfinite.records.location import Location
-from stayfinite.records.survey import Birth, Making, Survey
+from stayfinite.records.survey import Birth, LossInputs, Making, Survey
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 
@@ -87,6 +87,18 @@ def test_patches(remedy: str, body: str, op: str, expected: list[list[str]]) -> 
     if remedy == "guard-the-spread":
         case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, phase="data"))
     assert added(remedy, case, text) == expected
+
+
+@pytest.mark.parametrize(("body", "expected"), [
+    ("y = «torch.sigmoid(net(h))»", ["y = F.log_softmax(net(h), dim=1)"]),
+    ("y = «net(h).sigmoid()»", ["y = F.log_softmax(net(h), dim=1)"]),
+    ("act = nn.Sequential(nn.Linear(4, 8), nn.Sigmoid())\ny = «net(h)»", ["act = nn.Sequential(nn.Linear(4, 8), nn.LogSoftmax(dim=1))"]),
+])
+def test_a_likelihood_is_given_the_logarithm_of_a_softmax(body: str, expected: list[str]) -> None:
+    loss = LossInputs("nll_loss", Location("train.py", 1), stats("y"), made_by="sigmoid")
+    case, text = at_mark(body, "sigmoid")
+    case = msgspec.structs.replace(case, survey=Survey(losses=(loss,)))
+    assert added("leave-out-activation", case, text) == [expected]
 
 
 def optimizer_at(text: str, words: str) -> OptimizerInfo:

@@ -64,6 +64,16 @@ def cured(
         sent = outcome(request)
 
 
+def test_a_loss_without_a_floor_is_no_cure() -> None:
+    """It always falls: a likelihood of scores that are none."""
+    falling = tuple(-float(step) ** 3 for step in range(40))
+    remedies, _, _ = cured(trial=Trial("x", "finite", 40, losses=falling))
+    assert not any(one.verdict == "verified" for one in remedies)
+    assert any(one.verdict == "refused" and "without a floor" in one.reason for one in remedies)
+    deep = (*FALLING[:2], *(-60.0 - 0.1 * step for step in range(38)))  # a density may come to more than 1
+    assert any(one.verdict == "verified" for one in cured(trial=Trial("x", "finite", 40, losses=deep))[0])
+
+
 def named(remedies: tuple[Remedy, ...], name: str) -> Remedy:
     return next(one for one in remedies if one.remedy == name)
 

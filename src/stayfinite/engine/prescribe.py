@@ -44,6 +44,9 @@ LATEST = 5
 FALL = 0.05
 """Share of the first loss by which the loss has to fall to count as learning."""
 
+FLOORLESS = 100.0
+"""Times the largest loss of the control below zero from which a loss has no floor."""
+
 HIDES = "it hides the failure: no gradient passes where it replaces a value, so nothing is learned from these elements"
 """Why a mask is refused although the run goes on with it."""
 
@@ -224,6 +227,8 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
         verdict, reason = moves(trial, control, other_loss=getattr(module, "OTHER_LOSS", False))
     else:
         verdict, reason = learns(trial, control, max(control.step, 0))
+    if verdict == "verified" and (fallen := _without_floor(trial, control)):
+        return _with(remedy, "refused", fallen)
     return _with(remedy, verdict, reason)
 
 
@@ -293,6 +298,16 @@ def moves(trial: Trial, control: Trial, *, other_loss: bool = False) -> tuple[Ju
     if base - reached < FALL * max(abs(ours[0]), abs(base)):
         return "failed", f"{told}: it does not learn either"
     return "verified", f"{trial.steps} steps without {control.symptom}; {told}"
+
+
+def _without_floor(trial: Trial, control: Trial) -> str:
+    """Why a loss that falls means nothing, in words: it runs below zero, to many times what the control's ever were. A loss that has
+    lost its floor always falls, and says nothing of what was learned."""
+    ours, other = _finite(trial.losses), _finite(control.losses)
+    if not ours or not other:
+        return ""
+    end, most = _quarters(ours)[1], max(1.0, *map(abs, other))
+    return f"the loss falls to {show(end)}, without a floor: it tells nothing of what is learned" if end < -FLOORLESS * most else ""
 
 
 def _finite(losses: Sequence[Number]) -> list[float]:

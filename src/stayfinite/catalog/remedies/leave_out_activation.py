@@ -2,12 +2,13 @@
 
 What it changes
 ---------------
-The activation behind the last layer is taken away; a softmax over a single score becomes a sigmoid.
+The activation behind the last layer is taken away; a softmax over a single score becomes a sigmoid, and what `nll_loss` is given
+becomes the logarithm of a softmax.
 
 When it helps
 -------------
 A regression ends with a ReLU and its targets are negative; each layer of a loop is followed by an activation, the last one
-too; a softmax over one unit is 1 whatever the network says.
+too; a softmax over one unit is 1 whatever the network says; a negative log-likelihood of a sigmoid falls to -1 and stands still.
 
 What it may cost
 ----------------
@@ -27,7 +28,7 @@ from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import attribute_value, view
+from stayfinite.catalog.edits.views import View, attribute_value, view
 from stayfinite.catalog.remedy import offered
 from stayfinite.catalog.surveyed import surveyed
 from stayfinite.records.diagnosis import Remedy
@@ -52,28 +53,44 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     source = project.get(case.origin.location.file)
     if source is None:
         return []
-    line = case.origin.location.line
+    line, instead = case.origin.location.line, _instead(case)
     for node in ast.walk(source.tree):
         if not isinstance(node, ast.Call) or not node.lineno <= line <= (node.end_lineno or 0):
             continue
         built = attribute_value(source, node.func) if isinstance(node.func, ast.Attribute) else None
         if isinstance(built, ast.Call):
-            edits = _rebuilt(source, built, case.origin.op, _instead(case))
+            edits = _rebuilt(source, built, case.origin.op, instead)
             if edits:
-                return [offered(__name__, sources, edits, cost="it is another network: train it again")]
+                return [_offered(sources, edits, instead)]
         seen = view(source, node)
         if seen is not None and seen.name == case.origin.op and seen.first is not None and seen.spelled in ("function", "method"):
-            kept = source.operand(seen.first) if seen.spelled == "function" else source.segment(seen.first)
-            text = f"{source.operand(seen.first)}.sigmoid()" if _instead(case) == "Sigmoid" else kept
-            return [offered(__name__, sources, [source.replace(node, text)], cost="it is another network: train it again")]
-    edits = _only_one(project, case.origin.op, _instead(case))
+            return [_offered(sources, _called(source, seen, instead), instead)]
+    edits = _only_one(project, case.origin.op, instead)
     if edits:
-        return [offered(__name__, sources, edits, cost="it is another network: train it again")]
+        return [_offered(sources, edits, instead)]
     return [offered(__name__, sources, None, says="the source does not show where this activation is chosen: leave it out")]
+
+
+def _offered(sources: Mapping[str, str], edits: Sequence[Edit | None], instead: str) -> Remedy:
+    says = "Take the logarithm of a softmax instead of the activation" if instead == "LogSoftmax" else ""
+    return offered(__name__, sources, edits, says=says, cost="it is another network: train it again")
+
+
+def _called(source: Source, seen: View, instead: str) -> list[Edit | None]:
+    """A call of the activation, replaced."""
+    assert seen.first is not None
+    if instead == "LogSoftmax":
+        name, imports = source.spelled("torch.nn.functional.log_softmax", seen.node)
+        return [source.replace(seen.node, f"{name}({source.argument(seen.first)}, dim=1)"), *imports]
+    if instead == "Sigmoid":
+        return [source.replace(seen.node, f"{source.operand(seen.first)}.sigmoid()")]
+    return [source.replace(seen.node, source.operand(seen.first) if seen.spelled == "function" else source.segment(seen.first))]
 
 
 def _instead(case: Case) -> str:
     """The module that stands for the activation: a softmax over a single number was meant as a sigmoid."""
+    if any(loss.kind == "nll_loss" and case.origin is not None and loss.made_by == case.origin.op for loss in surveyed(case).losses):
+        return "LogSoftmax"
     shapes = [one.shape for one in (case.origin.inputs if case.origin is not None else ()) if one.shape]
     several = bool(shapes) and shapes[0][-1] > 1 and any(loss.kind != "bce" for loss in surveyed(case).losses)
     return "Sigmoid" if case.origin is not None and case.origin.op == "softmax" and not several else "Identity"
@@ -99,5 +116,5 @@ def _rebuilt(source: Source, built: ast.Call, kind: str, instead: str) -> list[E
         return _rebuilt(source, built.args[-1], kind, instead)
     if _builds(source, built, kind):
         name, imports = source.spelled(f"torch.nn.{instead}", built)
-        return [source.replace(built, f"{name}()"), *imports]
+        return [source.replace(built, f"{name}({'dim=1' if instead == 'LogSoftmax' else ''})"), *imports]
     return []
