@@ -61,3 +61,13 @@ def changed(remedy: str, text: str, op: str, *inputs: TensorStats, **rest: Any) 
 def changed_lines(before: str, after: str) -> list[str]:
     """Lines of a line-by-line comparison that begin with + or -."""
     return [line for line in difflib.ndiff(before.splitlines(), after.splitlines()) if line[:1] in "+-"]
+
+
+def added(remedy: str, case: Case, text: str) -> list[list[str]]:
+    """The new lines of each patch of `remedy`, without their indentation."""
+    found = []
+    for offer in proposals(remedy, case, {"train.py": text}):
+        if offer.fix is not None:
+            after = patched({"train.py": text}, offer.fix)["train.py"]
+            found.append([line[2:].strip() for line in changed_lines(text, after) if line.startswith("+")])
+    return found

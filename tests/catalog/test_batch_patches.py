@@ -6,10 +6,9 @@ import re
 
 import msgspec
 import pytest
-from catalog.patching import born, changed_lines, marked, proposals
+from catalog.patching import added, born, marked
 from catalog.writing import stats
 
-from stayfinite.catalog.edits.changes import patched
 from stayfinite.catalog.edits.tables import after_table
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.records.incident import Case
@@ -28,16 +27,6 @@ def filled(name: str) -> str:
 
 
 Y = stats("y", (8, 3), min=-1.0, max=1.0)
-
-
-def added(remedy: str, case: Case, text: str) -> list[list[str]]:
-    """The new lines of each patch of `remedy`, without their indentation."""
-    found = []
-    for offer in proposals(remedy, case, {"train.py": text}):
-        if offer.fix is not None:
-            after = patched({"train.py": text}, offer.fix)["train.py"]
-            found.append([line[2:].strip() for line in changed_lines(text, after) if line.startswith("+")])
-    return found
 
 
 def of_batch(text: str, op: str, *batch: object, phase: str = "loss", **rest: object) -> tuple[Case, str]:

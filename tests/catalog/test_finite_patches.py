@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from catalog.finite_cases import barrier, finite, weight
-from catalog.patching import ZERO, born, changed_lines, marked, proposals
+from catalog.patching import ZERO, added, born, marked, proposals
 from catalog.writing import configuration, stats
 
 from stayfinite.catalog.edits.changes import patched
@@ -14,16 +14,6 @@ from stayfinite.records.location import Location
 from stayfinite.records.survey import Birth, LossInputs, Making, Survey
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
-
-
-def added(remedy: str, case: Case, text: str) -> list[list[str]]:
-    """The new lines of each patch of `remedy`, without their indentation."""
-    found = []
-    for offer in proposals(remedy, case, {"train.py": text}):
-        if offer.fix is not None:
-            after = patched({"train.py": text}, offer.fix)["train.py"]
-            found.append([line[2:].strip() for line in changed_lines(text, after) if line.startswith("+")])
-    return found
 
 
 def still(case: Case, detector: str = "plateau", **rest: object) -> Case:

@@ -41,6 +41,8 @@ STUCK = frozenset({"dead-gradient", "plateau", "stalled-update"})
 """Symptoms of a training that stands still: a cure is one with which it moves."""
 LATEST = 5
 """Losses of the control, at its end, that tell where it stood still: a gradient that is 0 three times is a dead one."""
+OPENING = 3
+"""Losses that a run begins with: where they end above them, nothing was learned, whatever lies between."""
 FALL = 0.05
 """Share of the first loss by which the loss has to fall to count as learning."""
 
@@ -256,7 +258,7 @@ def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
         return "refused", f"{passed}, but the loss stands still at {show(after[-1])}: nothing is learned"
     start, end = _quarters(losses)
     told = f"the loss goes from {show(start)} to {show(end)}"
-    if end > start + _allowed(losses, before):
+    if end > min(start, statistics.median(losses[:OPENING])) + _allowed(losses, before):
         return "failed", f"{passed}, but {told}"
     if len(after) < 3:
         return "verified", f"{passed}, where the run ends"
@@ -270,11 +272,12 @@ def _quarters(losses: Sequence[float]) -> tuple[float, float]:
 
 
 def _allowed(losses: Sequence[float], before: Sequence[float]) -> float:
-    """By how much the loss of a run that learns may have risen: a tenth, twice its spread, or what the run had risen by before it
-    failed, where that was no growth without bounds. Rewards and adversaries make losses that rise."""
+    """By how much the loss of a run that learns may have risen: a tenth, twice its spread and no more than it was, or what the run had
+    risen by before it failed, where that was no growth without bounds. Rewards and adversaries make losses that rise."""
     quarter = max(1, len(losses) // 4)
     start = statistics.median(losses[:quarter])
-    allowed = max(0.1 * abs(start), 2.0 * statistics.pstdev(losses[: max(2, quarter)]), 1e-6)
+    level = statistics.median(map(abs, losses[:OPENING]))
+    allowed = max(0.1 * abs(start), min(2.0 * statistics.pstdev(losses[: max(2, quarter)]), level), 1e-6)
     if len(before) >= 8:
         first, last = _quarters(before)
         rise = last - first
