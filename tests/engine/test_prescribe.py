@@ -96,6 +96,7 @@ def test_what_stood_still_has_to_move(losses: tuple[float, ...], verdict: str) -
     ([0.1, 0.3, 0.2, 0.4, 0.5, 0.4, 0.5, 0.6], [0.1, 0.1, 0.2, 0.2, 0.15, 0.2, 0.2, 0.2], "failed"),
     ([0.2, 0.21, 0.22, 0.24, 0.26, 0.27, 0.28, 0.29], [0.2, 0.2, 0.22, 0.24, 0.26, 0.28, 0.3, 0.32], "verified"),  # rewards grow
     ([0.96, 1.4, 1.8, 3.0, 4.4, 3.0, 2.5, 2.6, 2.5, 2.6, 2.5, 2.6], [0.96, 3.0, 40.0], "failed"),  # lower than a peak of its own
+    ([-0.4, 0.1, -0.9, 0.6, -0.3, 0.2, -0.1, 0.5, -0.2, 0.1, 0.3, 0.1], [-0.4, 0.1], "verified"),  # a reward, and its noise
     ([3.0, 2.5, 3.5, 2.2, 3.1, 2.4, 2.9, 2.6], [3.0, 2.5], "verified"),
 ])
 def test_a_loss_that_rises_is_no_cure(losses: list[float], before: list[float], verdict: str) -> None:

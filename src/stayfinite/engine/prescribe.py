@@ -8,6 +8,7 @@ claims to be the same function, is *refused*, however finite the loss. What nobo
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -258,7 +259,8 @@ def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
         return "refused", f"{passed}, but the loss stands still at {show(after[-1])}: nothing is learned"
     start, end = _quarters(losses)
     told = f"the loss goes from {show(start)} to {show(end)}"
-    if end > min(start, statistics.median(losses[:OPENING])) + _allowed(losses, before):
+    base = min(start, statistics.median(losses[:OPENING])) if _has_floor(losses) else start
+    if end > base + _allowed(losses, before):
         return "failed", f"{passed}, but {told}"
     if len(after) < 3:
         return "verified", f"{passed}, where the run ends"
@@ -276,14 +278,19 @@ def _allowed(losses: Sequence[float], before: Sequence[float]) -> float:
     risen by before it failed, where that was no growth without bounds. Rewards and adversaries make losses that rise."""
     quarter = max(1, len(losses) // 4)
     start = statistics.median(losses[:quarter])
-    level = statistics.median(map(abs, losses[:OPENING]))
-    allowed = max(0.1 * abs(start), min(2.0 * statistics.pstdev(losses[: max(2, quarter)]), level), 1e-6)
+    most = statistics.median(losses[:OPENING]) if _has_floor(losses) else math.inf
+    allowed = max(0.1 * abs(start), min(2.0 * statistics.pstdev(losses[: max(2, quarter)]), most), 1e-6)
     if len(before) >= 8:
         first, last = _quarters(before)
         rise = last - first
         if 0.0 < rise <= abs(first):
             allowed = max(allowed, rise)
     return allowed
+
+
+def _has_floor(losses: Sequence[float]) -> bool:
+    """True for losses that never go below zero: one that does may be a reward, which says little by its size."""
+    return min(losses) >= 0.0
 
 
 def moves(trial: Trial, control: Trial, *, other_loss: bool = False) -> tuple[Judged, str]:
