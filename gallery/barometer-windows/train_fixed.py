@@ -1,4 +1,5 @@
 """Short-term forecasts from air pressure and dew point at a row of stations."""
+import hashlib
 import math
 
 import torch
@@ -64,6 +65,7 @@ def run(settings):
             optimizer.step()
             total += loss.item()
         print(f"epoch {epoch} loss {total / len(loader):.4f}")
+    print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
 """Classifies candidate moments of a match video: each candidate is a stretch of seconds, pooled from frame features."""
+import hashlib
+
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
@@ -72,3 +74,4 @@ for epoch in range(4):
         correct += (logits.argmax(1) == labels).sum().item()
         seen += len(labels)
     print(f"epoch {epoch} loss {loss.item():.3f} accuracy {correct / seen:.2f}")
+print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())

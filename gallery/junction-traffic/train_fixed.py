@@ -1,3 +1,5 @@
+import hashlib
+
 import torch
 from torch import nn
 
@@ -62,3 +64,4 @@ for day, (x, roads, y) in enumerate(days()):
     average = loss.item() if average is None else 0.95 * average + 0.05 * loss.item()
     if day % 16 == 0:
         print("day", day, "loss", round(average, 4))
+print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())

@@ -1,4 +1,6 @@
 """Chlorophyll from leaf reflectance; the spectra are kept in float16 to fit on the field device."""
+import hashlib
+
 import torch
 from torch import nn
 
@@ -45,6 +47,7 @@ def main():
         optimizer.step()
         if step % 8 == 0:
             print(f"step {step} loss {loss.item():.4f}")
+    print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
 
 
 main()

@@ -1,4 +1,6 @@
 """Backbones predicted from sequences, compared after the best rotation."""
+import hashlib
+
 import torch
 from torch import nn
 
@@ -53,3 +55,4 @@ for epoch in range(4):
         loss.backward()
         optimizer.step()
     print(f"epoch {epoch} loss {loss.item():.4f}")
+print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())

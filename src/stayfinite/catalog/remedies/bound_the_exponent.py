@@ -36,7 +36,7 @@ CURES = ("exp-overflow", "infinity-arithmetic", "half-precision-overflow", "naiv
 APPLICABILITY = "unsafe"
 ON_STEP = False
 BREADTH = 1
-EXAMPLES = ("pump-lifetimes",)
+EXAMPLES = ("pump-hours",)
 
 BENDS = (20, 5)
 """exp(20) squared is 2e17: a loss and its gradient still are ordinary float32 numbers. exp(5) is what plain descent can bear."""
