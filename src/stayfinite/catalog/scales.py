@@ -33,7 +33,8 @@ def _same_values(a: TensorStats, b: TensorStats) -> bool:
     return a.size > 1 and a.min == b.min and a.max == b.max
 
 
-def _root(name: str) -> str:
+def root_of(name: str) -> str:
+    """The name that `name` begins with: ``"batch"`` of ``"batch['x']"``; itself where it begins with none."""
     found = _IDENTIFIER.match(name)
     return found.group() if found is not None else name
 
@@ -48,10 +49,10 @@ def _of_this_step(case: Case) -> tuple[TensorStats, ...]:
 def targets(case: Case) -> tuple[TensorStats, ...]:
     """Continuous targets: what a loss at the origin compared with, else by name, else the second of two tensors."""
     if kind(case).has("loss") and len(inputs(case)) > 1:
-        roots = {_root(stats.name) for stats in case.batch}
+        roots = {root_of(stats.name) for stats in case.batch}
         compared = tuple(
             stats for stats in inputs(case)
-            if _continuous(stats) and (_root(stats.name) in roots or any(_same_values(stats, b) for b in case.batch))
+            if _continuous(stats) and (root_of(stats.name) in roots or any(_same_values(stats, b) for b in case.batch))
         )
         if compared:
             return compared
@@ -79,7 +80,7 @@ def features(case: Case) -> tuple[TensorStats, ...]:
     if case.trace.model_inputs:
         return tuple(_as_named(case, stats) for stats in case.trace.model_inputs if _continuous(stats))
     aims = targets(case)
-    names = {_root(aim.name) for aim in aims} | {aim.name for aim in aims}
+    names = {root_of(aim.name) for aim in aims} | {aim.name for aim in aims}
     held = (*aims, *(stats for stats in case.batch if stats.name in names))  # a slice, and the whole it was cut from
     return tuple(
         stats for stats in _of_this_step(case)

@@ -109,7 +109,7 @@ def _halved(count: int, alone: Callable[[list[int]], Intervention], what: str, w
 
 
 def _others(kept: list[int], count: int) -> tuple[int, ...]:
-    return tuple(part for part in range(count) if part not in set(kept))
+    return tuple(sorted({*range(count)} - {*kept}))
 
 
 def _among(what: str, parts: list[int]) -> str:

@@ -8,7 +8,6 @@ claims to be the same function, is *refused*, however finite the loss. What nobo
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -259,8 +258,7 @@ def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:
         return "refused", f"{passed}, but the loss stands still at {show(after[-1])}: nothing is learned"
     start, end = _quarters(losses)
     told = f"the loss goes from {show(start)} to {show(end)}"
-    base = min(start, statistics.median(losses[:OPENING])) if _has_floor(losses) else start
-    if end > base + _allowed(losses, before):
+    if end > _highest(losses, before):
         return "failed", f"{passed}, but {told}"
     if len(after) < 3:
         return "verified", f"{passed}, where the run ends"
@@ -273,24 +271,24 @@ def _quarters(losses: Sequence[float]) -> tuple[float, float]:
     return statistics.median(losses[:quarter]), statistics.median(losses[-quarter:])
 
 
-def _allowed(losses: Sequence[float], before: Sequence[float]) -> float:
-    """By how much the loss of a run that learns may have risen: a tenth, twice its spread and no more than it was, or what the run had
-    risen by before it failed, where that was no growth without bounds. Rewards and adversaries make losses that rise."""
+def _highest(losses: Sequence[float], before: Sequence[float]) -> float:
+    """What the loss of a run that learns may end at: where it began and a tenth, twice its spread, or what the run had risen by
+    before it failed, where that was no growth without bounds: adversaries make losses that rise. A loss that goes below zero may be a
+    reward, which says little by its size; one that does not has to end near what it opened with, and its spread counts no more than
+    that."""
     quarter = max(1, len(losses) // 4)
-    start = statistics.median(losses[:quarter])
-    most = statistics.median(losses[:OPENING]) if _has_floor(losses) else math.inf
-    allowed = max(0.1 * abs(start), min(2.0 * statistics.pstdev(losses[: max(2, quarter)]), most), 1e-6)
+    start = base = statistics.median(losses[:quarter])
+    spread = 2.0 * statistics.pstdev(losses[: max(2, quarter)])
+    if min(losses) >= 0.0:
+        opening = statistics.median(losses[:OPENING])
+        base, spread = min(start, opening), min(spread, opening)
+    allowed = max(0.1 * abs(start), spread, 1e-6)
     if len(before) >= 8:
         first, last = _quarters(before)
         rise = last - first
         if 0.0 < rise <= abs(first):
             allowed = max(allowed, rise)
-    return allowed
-
-
-def _has_floor(losses: Sequence[float]) -> bool:
-    """True for losses that never go below zero: one that does may be a reward, which says little by its size."""
-    return min(losses) >= 0.0
+    return base + allowed
 
 
 def moves(trial: Trial, control: Trial, *, other_loss: bool = False) -> tuple[Judged, str]:

@@ -105,9 +105,14 @@ def treatments(
             left.append(msgspec.structs.replace(one, tried=False))
         elif passes(one.interventions[0], outcome) and (judge is not None or not _is_ruined(case, outcome)):
             found.append(one)
-    proven = next((one.cause for one in diagnosis.hypotheses if one.verdict == "confirmed"), None)
+    proven = _proven(diagnosis)
     others = [one for one in found if one.origin != proven]  # what just happens to let this step pass
     return (*(one for one in found if one.origin == proven), *_over_the_run(left, diagnosis), *others)
+
+
+def _proven(diagnosis: Diagnosis) -> str | None:
+    """The first cause that was confirmed."""
+    return next((one.cause for one in diagnosis.hypotheses if one.verdict == "confirmed"), None)
 
 
 def _over_the_run(left: Sequence[Treatment], diagnosis: Diagnosis) -> Sequence[Treatment]:
@@ -148,7 +153,7 @@ def candidates(case: Case, diagnosis: Diagnosis, sources: Mapping[str, str]) -> 
     found: dict[tuple[Intervention, int], Treatment] = {}
     for offer in (*_of_causes(case, diagnosis), *_of_remedies(case, diagnosis, sources), *_of_operator(case)):
         found.setdefault((offer.interventions[0], offer.steps), offer)
-    proven = next((one.cause for one in diagnosis.hypotheses if one.verdict == "confirmed"), None)
+    proven = _proven(diagnosis)
 
     def place_of(one: Treatment) -> tuple[bool, bool, bool]:
         kept_inside = isinstance(one.interventions[0], Within)

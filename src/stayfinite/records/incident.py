@@ -155,6 +155,10 @@ class ReplaySummary(msgspec.Struct, frozen=True):
     """What a step with compiled parts came to when they ran as they are written."""
 
 
+LISTED = 10
+"""Finite parameters that a case lists: those of largest magnitude."""
+
+
 class Case(msgspec.Struct, frozen=True, tag="case"):
     """All that a cause may look at. A cause sees this and nothing else."""
 
@@ -165,7 +169,7 @@ class Case(msgspec.Struct, frozen=True, tag="case"):
     batch: tuple[TensorStats, ...] = ()
     batch_size: int | None = None
     parameters: tuple[TensorStats, ...] = ()
-    """Parameters at the start of the step: all that are non-finite, and the ten of largest magnitude."""
+    """Parameters at the start of the step: all that are non-finite, and the `LISTED` of largest magnitude."""
     configuration: Configuration = Configuration()
     exception: ExceptionInfo | None = None
     replay: ReplaySummary = ReplaySummary()

@@ -229,7 +229,8 @@ class Analysis:
         """Blocks with `yield` or `await`, and loops inside functions that are compiled, are left as they are. What the last
         statement hands out alone is handed out after the block."""
         body = loop.body[: self._extent(loop)]
-        block = [node for statement in body for node in within(statement) if node is not handed_out(body)]
+        handed = handed_out(body)
+        block = [node for statement in body for node in within(statement) if node is not handed]
         if any(isinstance(node, (ast.Yield, ast.YieldFrom, ast.Await)) for node in block):
             return True
         node: ast.AST = loop

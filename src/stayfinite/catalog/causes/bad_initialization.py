@@ -37,7 +37,7 @@ from stayfinite.catalog.histories import growth, growth_bits, slope, told, too_l
 from stayfinite.catalog.places import made
 from stayfinite.catalog.scales import absurd_start, data_scale, initial_excess, parameter_scale
 from stayfinite.records.diagnosis import Evidence
-from stayfinite.records.incident import Case
+from stayfinite.records.incident import LISTED, Case
 from stayfinite.records.intervention import Prediction, State
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
@@ -55,9 +55,6 @@ GARBAGE = 1e12
 
 _WEIGHT = re.compile(r"requires_grad|Parameter\(|init\.|\w_\(")
 """What marks a line that draws numbers as one that draws weights, and not data."""
-
-LISTED = 10
-"""Finite parameters that a case lists (`Case.parameters`)."""
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from stayfinite.catalog.edits.seeking import called
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
+from stayfinite.catalog.scales import root_of
 from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 
@@ -45,7 +46,7 @@ def after_batch(project: Project, templates: Mapping[str, str]) -> list[Edit | N
     lines: dict[Bound, list[str]] = {}
     edits: list[Edit | None] = []
     for name, template in templates.items():
-        root = _root(name)
+        root = root_of(name)
         part = name if _PART.fullmatch(name) else root
         places = _bound(project, part) or (_bound(project, root) if part != root else _given_once(project, root))
         if not places:
@@ -70,7 +71,7 @@ def rows_kept(case: Case, project: Project, names: Sequence[str], condition: str
     if len(numbers) == 1:
         return [place.after(f"{index} = {index}[{test}]") for index, places in numbers.items() for place in places]
     if re.fullmatch(r"\w+\[['\"].*", names[0]):
-        return _entries_kept(case, project, _root(names[0]), test)
+        return _entries_kept(case, project, root_of(names[0]), test)
     rowed = {stats.name for stats in (*case.batch, *case.trace.model_inputs)
              if stats.shape and stats.shape[0] == (case.batch_size or stats.shape[0])}
     edits: list[Edit | None] = []
@@ -86,17 +87,12 @@ def rows_kept(case: Case, project: Project, names: Sequence[str], condition: str
 
 def _entries_kept(case: Case, project: Project, whole: str, test: str) -> list[Edit | None]:
     """The same where a batch is a dictionary, called `whole`, of parts that all have as many rows."""
-    sizes = {stats.shape[:1] for stats in case.batch if _root(stats.name) == whole}
+    sizes = {stats.shape[:1] for stats in case.batch if root_of(stats.name) == whole}
     edits: list[Edit | None] = []
     for place in _bound(project, whole) if len(sizes) == 1 else ():
         keep = place.source.fresh(place.statement, "keep", "kept", "good_rows")
         edits.append(place.after(f"{keep} = {test}\n{whole} = {{key: part[{keep}] for key, part in {whole}.items()}}"))
     return edits
-
-
-def _root(name: str) -> str:
-    found = re.match(r"\w+", name)
-    return found.group() if found is not None else ""
 
 
 def _numbers_of_rows(project: Project, name: str) -> dict[str, list[Bound]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,15 @@ from stayfinite.rewrite.project import is_user_file
 
 _DEEP = 60
 """Frames that are looked at, from the inside out."""
+
+
+def clear(parameters: Iterable[Tensor], *, zeroes: bool) -> None:
+    """Take the gradients away, or fill them with zeros where there are any."""
+    for parameter in parameters:
+        if zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
+            parameter.grad.detach().zero_()
+        else:
+            parameter.grad = None
 
 
 class Clearing:

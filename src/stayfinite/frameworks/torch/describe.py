@@ -19,7 +19,7 @@ from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.passes import Window
 from stayfinite.frameworks.torch.stats import rows_compared
 from stayfinite.frameworks.torch.subjects import Subjects
-from stayfinite.records.incident import Case, Configuration, ExceptionInfo, Incident, OptimizerInfo
+from stayfinite.records.incident import LISTED, Case, Configuration, ExceptionInfo, Incident, OptimizerInfo
 from stayfinite.records.location import UNKNOWN_LOCATION, Location
 from stayfinite.records.numbers import show, to_number
 from stayfinite.records.tensor import TensorStats
@@ -130,14 +130,14 @@ def batch_size(names: Mapping[str, Any]) -> int | None:
 
 
 def parameters(subjects: Subjects) -> tuple[TensorStats, ...]:
-    """All parameters and buffers that hold non-finite values, and the ten parameters of largest magnitude."""
+    """All parameters and buffers that hold non-finite values, and the `LISTED` parameters of largest magnitude."""
     named = [(subjects.parameter_names[id(p)], p) for p in subjects.parameters]
     every = [stats(name, p) for name, p in named]
     bad = [s for s in every if s.nonfinite]
     bad += [s for s in (stats(subjects.buffer_names[id(b)], b) for b in subjects.buffers if b.is_floating_point()) if s.nan]
     def magnitude(s: TensorStats) -> float:
         return max((abs(v) for v in (s.min, s.max) if not isinstance(v, str)), default=0.0)
-    good = sorted((s for s in every if not s.nonfinite), key=magnitude, reverse=True)[:10]
+    good = sorted((s for s in every if not s.nonfinite), key=magnitude, reverse=True)[:LISTED]
     return (*bad[:50], *good)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from stayfinite.frameworks.torch.clearing import clear
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.marks import ITEM
 from stayfinite.frameworks.torch.passes import Failure, Scene, Window
@@ -92,11 +93,7 @@ def rewind(window: Window, subjects: Subjects) -> None:
     if window.gradients is not None:
         window.gradients()
         return
-    for parameter in subjects.parameters:
-        if window.zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
-            parameter.grad.detach().zero_()
-        else:
-            parameter.grad = None
+    clear(subjects.parameters, zeroes=window.zeroes)
 
 
 def retake(window: Window, asked: int) -> bool:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer, begins_backward
 from stayfinite.frameworks.torch.stats import quietly
 from stayfinite.records.sharpness import Sharpness
 
@@ -52,7 +52,7 @@ class Curvature(Performer):
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`function(*args, **kwargs)`, after a look if it begins a backward pass."""
-        if getattr(function, "__name__", "") == "backward" and not self._over and torch._C._current_graph_task_id() == -1:
+        if not self._over and begins_backward(function):
             self._over = True
             loss = args[0] if args else None
             if isinstance(loss, Tensor) and loss.numel() == 1:
@@ -78,7 +78,7 @@ class Curvature(Performer):
     def _measured(self, loss: Tensor) -> _Found | None:
         try:
             found = [self._of(optimizer, loss) for optimizer in self._optimizers]
-        except (RuntimeError, NotImplementedError) as reason:  # an operation that can be differentiated once only
+        except RuntimeError as reason:  # an operation that can be differentiated once only
             self.refused = str(reason).partition("\n")[0]
             return None
         return max((one for one in found if one is not None), key=lambda one: one.size, default=None)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedParameter
 
+from stayfinite.frameworks.torch.clearing import clear
 from stayfinite.frameworks.torch.generators import generator_states
 from stayfinite.frameworks.torch.state import Copy, group_undo, optimizer_undo, scaler_undo, scheduler_undo
 from stayfinite.frameworks.torch.subjects import Subjects
@@ -68,12 +69,8 @@ class Kept:
         """Those that were alive before the update; where none were, none are."""
         if self._gradients is not None:
             self._gradients()
-            return
-        for parameter in self.subjects.parameters:
-            if zeroes and parameter.grad is not None and not parameter.grad.is_sparse:
-                parameter.grad.detach().zero_()
-            else:
-                parameter.grad = None
+        else:
+            clear(self.subjects.parameters, zeroes=zeroes)
 
 
 def identity(subjects: Subjects) -> tuple[int, ...]:

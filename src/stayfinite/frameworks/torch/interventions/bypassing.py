@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stayfinite.frameworks.torch.interventions.matching import is_in_place
 from stayfinite.frameworks.torch.interventions.operators import Operators
-from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer
+from stayfinite.frameworks.torch.interventions.performing import Calls, Given, Performer, begins_backward
 from stayfinite.frameworks.torch.scaling import at_scale, scale_by_hand
 from stayfinite.records.intervention import Bypassed, LossScale
 
@@ -50,9 +50,8 @@ class Rescaled(Performer):
 
     def call(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """`function(*args, **kwargs)`; a backward pass begins with less where its loss carries a scale."""
-        loss = args[0] if args else None
-        begins = getattr(function, "__name__", "") == "backward" and torch._C._current_graph_task_id() == -1
-        if begins and len(args) < 2 and kwargs.get("gradient") is None and isinstance(loss, Tensor) and loss.numel() == 1:
+        loss = args[0] if len(args) == 1 and begins_backward(function) and kwargs.get("gradient") is None else None
+        if isinstance(loss, Tensor) and loss.numel() == 1:
             scale = scale_by_hand(loss)
             if scale > 1.0:
                 self.applied += 1

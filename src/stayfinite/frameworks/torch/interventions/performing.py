@@ -67,6 +67,11 @@ def given_of(
     return Given(window, subjects, frames or Frames(is_user_file, relative), name, bound, {} if births is None else births)
 
 
+def begins_backward(function: Any) -> bool:
+    """True for a call that begins a backward pass, and lies in none."""
+    return getattr(function, "__name__", "") == "backward" and torch._C._current_graph_task_id() == -1
+
+
 class SeesCalls(Protocol):
     """A performer that changes calls."""
 
