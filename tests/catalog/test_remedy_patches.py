@@ -134,6 +134,38 @@ def test_what_has_another_meaning_is_left_alone(remedy: str, body: str, op: str,
     assert new_lines(remedy, body, op, *inputs) is None
 
 
+RECTIFIED = HEAD + """class Head(nn.Module):
+    def __init__(self):
+        self.wide = nn.Sequential(nn.Linear(8, 4), nn.Sequential(nn.Tanh(), nn.ReLU(inplace=True)))
+
+    def forward(self, h):
+        return {made}
+
+
+def nll(e, sigma):
+    return 0.5 * (\u00abe / sigma\u00bb) ** 2 + sigma.log()
+"""
+
+
+@pytest.mark.parametrize(("made", "zero", "expected"), [
+    ("torch.relu(self.out(h) + 0.3)", 2, "return F.softplus(self.out(h) + 0.3) + 1e-3"),
+    ("h, self.out(h).relu().squeeze(-1)", 2, "return h, (F.softplus(self.out(h)) + 1e-3).squeeze(-1)"),
+    ("self.wide(h)", 2, "self.wide = nn.Sequential(nn.Linear(8, 4), nn.Sequential(nn.Tanh(), nn.Softplus()))"),
+    ("self.out(h).clamp(min=0.0)", 2, "return F.softplus(self.out(h)) + 1e-3"),
+    ("self.out(h).clamp(0, 6)", 2, None),
+    ("self.other(h)", 2, None),
+    ("torch.relu(self.out(h) + 0.3)", 0, None),
+])
+def test_a_scale_that_a_rectifier_made_is_mended_where_it_is_made(made: str, zero: int, expected: str | None) -> None:
+    text = RECTIFIED.replace("{made}", made)
+    lines = marked(text)[0].split("\n")
+    line = next(number for number, one in enumerate(lines, 1) if "return" in one)
+    scale = stats("sigma", zero=zero, min=0.0, max=2.0, culprit=0.0, made_by=("clamp" if "clamp" in made else "relu", "add"), made_at=Location("train.py", line))
+    after = changed("positive-by-construction", text, "div", stats("e"), scale)
+    found = None if after is None else [line[2:].strip() for line in changed_lines(marked(text)[0], after) if line.startswith("+")]
+    assert found == (None if expected is None else [expected])
+
+
 def test_what_is_computed_in_float32_goes_back_to_the_format_of_the_weights() -> None:
     text = HEAD + "def norm(x, gain):\n    return gain * («x / (x.square().mean(-1, keepdim=True).sqrt() + 1e-8)»)\n"
     after = changed("compute-in-float32", text, "div", ZERO, configuration=Configuration(parameter_dtypes=("float16",)))

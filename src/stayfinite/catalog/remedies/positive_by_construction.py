@@ -3,7 +3,8 @@
 What it changes
 ---------------
 The number that must be positive goes through softplus, and a small number is added: `sqrt(v)` becomes `sqrt(softplus(v) +
-1e-6)`, `Normal(m, s)` becomes `Normal(m, softplus(s) + 1e-6)`.
+1e-3)`, `Normal(m, s)` becomes `Normal(m, softplus(s) + 1e-3)`. Where a rectifier made it, at whatever line, that one becomes
+a softplus, so that every use of it is mended.
 
 When it helps
 -------------
@@ -26,9 +27,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.clues import inputs, kind, operand
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import named
+from stayfinite.catalog.edits.views import View, attribute_value, find, named, number
 from stayfinite.catalog.ops import DECOMPOSITIONS
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
@@ -40,6 +42,8 @@ CURES = ("nonpositive-variance", "domain-error", "degenerate-decomposition")
 APPLICABILITY = "unsafe"
 BREADTH = 1
 EXAMPLES = ("domain-error",)
+
+COST = "it is another network: train it again"
 
 _DISTRIBUTIONS = ("Normal", "LogNormal", "Laplace", "Gamma", "Beta", "StudentT", "HalfNormal", "Cauchy", "Gumbel", "Exponential", "Poisson")
 
@@ -55,28 +59,69 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return _diagonal(case, sources)
     at = case.origin.location
     scene = Scene(case, sources, named("sqrt", "log", "rsqrt"))
+    rectified = _rectifier(case, scene.project)
+    if rectified is not None:
+        return [offered(__name__, sources, rectified, cost=COST)]
     source = scene.source
     if source is None:
         return []
     made = case.origin.inputs[0].made_by[:1] if case.origin.inputs else ()
     if made and case.origin.op != "distribution" and made[0] not in _LAYERS:
         return []  # a sum of squares, a probability: that has another reason to be 0
-    operand = None
+    wanted = None
     if case.origin.op == "distribution":
-        operand = _scale(source, at.line)
+        wanted = _scale(source, at.line)
     elif case.origin.op in ("sqrt", "log", "rsqrt") and scene.view is not None and scene.view.package != "math":
-        operand = scene.view.first
-    if operand is None or (isinstance(operand, ast.BinOp) and isinstance(operand.op, ast.Sub)):
+        wanted = scene.view.first
+    if wanted is None or (isinstance(wanted, ast.BinOp) and isinstance(wanted.op, ast.Sub)):
         return []
-    name, imports = source.spelled("torch.nn.functional.softplus", operand)
-    statement = source.statement(operand)
-    edits: list[Edit | None] = [*imports]
-    if isinstance(operand, ast.Name) and statement is not None and source.indentation(statement) is not None:
-        edits.append(source.insert_before(statement, f"{operand.id} = {name}({operand.id}) + 1e-3"))
+    statement = source.statement(wanted)
+    if isinstance(wanted, ast.Name) and statement is not None and source.indentation(statement) is not None:
+        name, imports = source.spelled("torch.nn.functional.softplus", wanted)
+        edits = [*imports, source.insert_before(statement, f"{wanted.id} = {name}({wanted.id}) + 1e-3")]
     else:
-        edits.append(source.replace(operand, f"{name}({source.argument(operand)}) + 1e-3"
-                                    if _alone(source, operand) else f"({name}({source.argument(operand)}) + 1e-3)"))
-    return [offered(__name__, sources, edits, cost="it is another network: train it again")]
+        edits = _softplus(source, wanted, wanted)
+    return [offered(__name__, sources, edits, cost=COST)]
+
+
+def _softplus(source: Source, node: ast.expr, given: ast.expr) -> list[Edit | None]:
+    """`node` becomes the softplus of `given`, and a little more."""
+    name, imports = source.spelled("torch.nn.functional.softplus", node)
+    text = f"{name}({source.argument(given)}) + 1e-3"
+    return [*imports, source.replace(node, text if _alone(source, node) else f"({text})")]
+
+
+def _rectifier(case: Case, project: Project) -> list[Edit | None] | None:
+    """The rectifier that gave the operand its zeros, as a softplus: the call itself, or the last layer of the chain that was called."""
+    given = inputs(case) if kind(case).name == "distribution" else [operand(case)]
+    made_at = next((one.made_at for one in given if one is not None and one.zero and one.made_by[:1] in (("relu",), ("clamp",))), None)
+    source = project.get(made_at.file) if made_at is not None else None
+    if source is None or made_at is None:
+        return None
+    seen = find(source, made_at, _rectifies)
+    if seen is not None and seen.first is not None:
+        return _softplus(source, seen.node, seen.first)
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.lineno == made_at.line:
+            last = _last_layer(attribute_value(source, node.func))
+            if last is not None and source.qualified(last.func) == "torch.nn.ReLU":
+                name, imports = source.spelled("torch.nn.Softplus", last)
+                return [source.replace(last, f"{name}()"), *imports]
+    return None
+
+
+def _rectifies(seen: View) -> bool:
+    """True for a ReLU, and for a clamp that is one."""
+    if seen.name in ("clamp", "clamp_min", "clip"):
+        return number(seen.option("min", 1)) == 0 and seen.option("max", 2) is None
+    return seen.name == "relu"
+
+
+def _last_layer(built: ast.expr | None) -> ast.Call | None:
+    """The layer whose output is that of `built`: itself, or the last one of a chain."""
+    while isinstance(built, ast.Call) and getattr(built.func, "attr", getattr(built.func, "id", "")) == "Sequential" and built.args:
+        built = built.args[-1]
+    return built if isinstance(built, ast.Call) else None
 
 
 def _diagonal(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
@@ -95,9 +140,9 @@ def _diagonal(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
 
 
 def _alone(source: Source, node: ast.expr) -> bool:
-    """True for an argument of a call, where a sum needs no parentheses."""
+    """True for an argument, an item or all that is given or returned, where a sum needs no parentheses."""
     parent = source.parents.get(node)
-    return isinstance(parent, ast.keyword) or (isinstance(parent, ast.Call) and node in parent.args)
+    return isinstance(parent, (ast.keyword, ast.Return, ast.Assign, ast.Tuple)) or (isinstance(parent, ast.Call) and node in parent.args)
 
 
 def _scale(source: Source, line: int) -> ast.expr | None:
