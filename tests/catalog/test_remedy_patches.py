@@ -160,7 +160,8 @@ def test_a_scale_that_a_rectifier_made_is_mended_where_it_is_made(made: str, zer
     text = RECTIFIED.replace("{made}", made)
     lines = marked(text)[0].split("\n")
     line = next(number for number, one in enumerate(lines, 1) if "return" in one)
-    scale = stats("sigma", zero=zero, min=0.0, max=2.0, culprit=0.0, made_by=("clamp" if "clamp" in made else "relu", "add"), made_at=Location("train.py", line))
+    by = ("clamp" if "clamp" in made else "relu", "add")
+    scale = stats("sigma", zero=zero, min=0.0, max=2.0, culprit=0.0, made_by=by, made_at=Location("train.py", line))
     after = changed("positive-by-construction", text, "div", stats("e"), scale)
     found = None if after is None else [line[2:].strip() for line in changed_lines(marked(text)[0], after) if line.startswith("+")]
     assert found == (None if expected is None else [expected])
