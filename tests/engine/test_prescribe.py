@@ -132,6 +132,24 @@ def test_what_is_no_longer_the_same_function_is_refused() -> None:
     assert refused.reason == "it claims to be the same function, and its loss 0 is 2.5 instead of 2"
 
 
+def test_what_is_offered_as_another_function_need_not_be_the_same() -> None:
+    """Predictions that nothing keeps between 0 and 1 are taken as logits: that is another loss from the first step."""
+    text, place = marked("import torch.nn.functional as F\n\nloss = «F.binary_cross_entropy(net(x), y)»\n")
+    given = stats("net(x)", min=-0.2, max=1.3, culprit=1.3)
+    trial = Trial("x", "finite", 40, losses=(2.5, *FALLING[1:]))
+
+    def try_out(change: str, **_: object) -> Trial:
+        return trial if change else CONTROL
+
+    case = born(place, "bce", given, phase="loss", step=20)
+    running = prescribe(case, blamed("domain-error"), {"train.py": text}, rerun=Rerun(case, try_out), budget=60.0)
+    with pytest.raises(StopIteration) as ended:
+        next(running)
+        running.send(passed(changed=9, deviation=0.5))
+    logits = named(ended.value.value, "use-logits-loss")
+    assert (logits.verdict, logits.applicability) == ("verified", "unsafe")
+
+
 def test_a_patch_is_judged_by_its_trial_where_one_operation_alone_does_not_help() -> None:
     remedies, _, _ = cured(lambda request: Outcome(True, "", ("nan",), effect=Effect(applied=1, gradient="nonfinite")))
     assert named(remedies, "safe-divisor").verdict == "verified"

@@ -168,10 +168,16 @@ def judge_step(remedy: Remedy, outcome: Outcome) -> Remedy:
         return msgspec.structs.replace(remedy, reason="one operation changed in the held step alone does not make it pass")
     if failed:
         return _with(remedy, "failed", "the held step fails with it too")
-    if remedy.fix is None and getattr(module, "SAME_FUNCTION", False) and effect.deviation > ROUNDING:
+    if remedy.fix is None and _same_function(remedy) and effect.deviation > ROUNDING:
         return _with(remedy, "refused", f"it changes {effect.changed} values that were finite before, by up to "
                      f"{show(effect.deviation)} of their size, and claims to be the same function")
     return msgspec.structs.replace(remedy, reason="the held step passes with it")
+
+
+def _same_function(remedy: Remedy) -> bool:
+    """Whether it claims to be the same function: one that was offered as less safe than its module says claims nothing."""
+    module = pages.load("remedies", remedy.remedy)
+    return bool(getattr(module, "SAME_FUNCTION", False)) and not (remedy.applicability == "unsafe" and module.APPLICABILITY == "safe")
 
 
 # -- by a trial --------------------------------------------------------------------------------------------------------------
@@ -222,7 +228,7 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
     if trial.status in ("not_run", "ended"):
         return _without_trial(remedy, trial.note or "the trial ended before the failing step")
     other = _another_function(trial, control)
-    if other and getattr(pages.load("remedies", remedy.remedy), "SAME_FUNCTION", False):
+    if other and _same_function(remedy):
         return _with(remedy, "refused", f"it claims to be the same function, and {other}")
     if control.symptom in STUCK:
         module = pages.load("remedies", remedy.remedy)

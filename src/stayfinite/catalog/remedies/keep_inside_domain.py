@@ -3,11 +3,13 @@
 What it changes
 ---------------
 `acos(x)` becomes `acos(x.clamp(-1 + 1e-6, 1 - 1e-6))`, and likewise asin, atanh, acosh. `sqrt(1 - s**2)`, where a layer makes
-`s`, is given `0.999 * tanh(s)`, and so is all that is computed from `s` after it.
+`s`, is given `0.999 * tanh(s)`, and so is all that is computed from `s` after it. The root, or the power, of numbers of the data that
+may be below 0 is taken of `x.clamp(min=0)`.
 
 When it helps
 -------------
-A cosine of unit vectors may round to 1.0000001, and at exactly 1 the slope of acos is infinite.
+A cosine of unit vectors may round to 1.0000001, and at exactly 1 the slope of acos is infinite. A brightness that an augmentation
+lowered, or a count less its background, falls below 0, where the root of it is no number.
 
 What it may cost
 ----------------
@@ -26,6 +28,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.clues import finite
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.views import number, view
 from stayfinite.catalog.remedy import Scene, offered, place
@@ -37,8 +40,10 @@ from stayfinite.records.numbers import Number
 TITLE = "Keep the argument inside its domain"
 CURES = ("domain-error", "singular-gradient", "nonpositive-variance")
 APPLICABILITY = "unsafe"
-EXAMPLES = ()
-NO_EXAMPLE = "its patch is held by tests of the text; no case of the gallery has been run with it yet"
+EXAMPLES = ("siamese-jitter",)
+
+LEARNED = frozenset({"matmul", "conv", "rnn", "embedding", "softmax", "sigmoid", "relu", "gelu", "silu", "tanh", "activation"})
+"""What layers end with: a number that was made so is no matter of the data."""
 
 _DOMAINS: dict[str, tuple[str, Number, Number]] = {
     "acos": ("clamp(-1 + 1e-6, 1 - 1e-6)", -1 + 1e-6, 1 - 1e-6), "asin": ("clamp(-1 + 1e-6, 1 - 1e-6)", -1 + 1e-6, 1 - 1e-6),
@@ -49,9 +54,9 @@ _DOMAINS: dict[str, tuple[str, Number, Number]] = {
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """One way, where the origin is an inverse function with bounds."""
+    """One way, where the origin is an inverse function with bounds, or a root or a power of something that went below 0."""
     if case.origin is not None and case.origin.op in ("sqrt", "pow"):
-        return _other_side(case, sources)
+        return _other_side(case, sources) or _of_data(case, sources)
     if case.origin is None or case.origin.op not in _DOMAINS:
         return []
     scene = Scene(case, sources)
@@ -79,6 +84,33 @@ def _other_side(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
         return [offered(__name__, sources, edits, says=f"Keep `{squared.id}` between -1 and 1 by a tanh",
                         cost="it is another network: train it again")]
     return []
+
+
+def _of_data(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
+    """Numbers that nothing learned has made are cut at 0: no gradient is lost by it."""
+    origin = case.origin
+    given = origin.inputs[0] if origin is not None and origin.inputs else None
+    low = finite(given.min) if given is not None else None
+    if origin is None or given is None or low is None or low >= 0.0 or origin.module or LEARNED & set(given.made_by):
+        return []
+    scene = Scene(case, sources)
+    source, seen = scene.source, scene.view
+    if source is None or seen is None or seen.first is None or seen.package in ("math", "numpy"):
+        return []
+    first = seen.first
+    if isinstance(first, ast.BinOp) and isinstance(first.op, ast.Sub) and any(_squared_at_all(source, one) for one in ast.walk(first)):
+        return []  # a variance, or another difference of squares, is below 0 by rounding: that is no matter of the data
+    edit = source.replace(first, f"{source.operand(first)}.clamp(min=0)")
+    says = f"Cut `{source.segment(first)}` at 0 before its {'root' if origin.op == 'sqrt' else 'power'} is taken"
+    return [offered(__name__, sources, [edit], Within(place(case), 0, low=0.0, high="+inf"), says=says,
+                    cost="what lies below 0 in the data counts as 0")]
+
+
+def _squared_at_all(source: Source, node: ast.AST) -> bool:
+    seen = view(source, node)
+    return seen is not None and (
+        seen.name == "square" or (seen.name == "pow" and len(seen.operands) > 1 and number(seen.operands[1]) == 2.0)
+    )
 
 
 def _squared(source: Source, node: ast.expr) -> ast.Name | None:

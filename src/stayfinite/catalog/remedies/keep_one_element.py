@@ -40,18 +40,20 @@ EXAMPLES = ("goal-moments", "parking-slots")
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """One way, where what the failing line reduces is cut between two borders that are computed: there, or where it was made."""
+    """Two ways, where what the failing line reduces is cut between two borders that are computed: there, or where it was made. The
+    end moves, or, for a window that ends with what it is cut from, the beginning."""
     scene = Scene(case, sources)
     empty = [stats.made_at for stats in (case.origin.inputs if case.origin is not None else ()) if not stats.size]
     for place in (scene.at, *filter(None, empty)):
         source = scene.read(place.file)
-        edits = dict.fromkeys(
-            edit for node in ast.walk(source.tree)
-            if isinstance(node, ast.expr) and node.lineno <= place.line <= (node.end_lineno or 0)
-            for cut in _cuts(scene, source, node) for edit in _kept(*cut)
-        ) if source is not None else {}
-        if edits:
-            return [offered(__name__, sources, edits)]
+        if source is None:
+            continue
+        nodes = [node for node in ast.walk(source.tree)
+                 if isinstance(node, ast.expr) and node.lineno <= place.line <= (node.end_lineno or 0)]
+        cuts = [cut for node in nodes for cut in _cuts(scene, source, node)]
+        ways = [dict.fromkeys(edit for cut in cuts for edit in way(*cut)) for way in (_kept, _from_before)]
+        if any(ways):
+            return [offered(__name__, sources, edits) for edits in ways if edits]
     return []
 
 
@@ -78,10 +80,23 @@ def _kept(source: Source, node: ast.expr) -> Iterator[Edit]:
         if len(node.args) == 3 and number(node.args[2]) is None:
             yield source.replace(node.args[2], f"max({source.argument(node.args[2])}, 1)")
         return
-    assert isinstance(node, ast.Subscript)
-    for one in node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]:
-        whole = isinstance(one, ast.Slice) and one.step is None
-        if isinstance(one, ast.Slice) and whole and one.upper is not None and number(one.upper) is None:
-            least = "1" if one.lower is None else f"{source.operand(one.lower)} + 1"
-            if one.lower is None or number(one.lower) is None:
-                yield source.replace(one.upper, f"max({source.argument(one.upper)}, {least})")
+    for one in _borders(node):
+        assert one.upper is not None
+        least = "1" if one.lower is None else f"{source.operand(one.lower)} + 1"
+        if one.lower is None or number(one.lower) is None:
+            yield source.replace(one.upper, f"max({source.argument(one.upper)}, {least})")
+
+
+def _from_before(source: Source, node: ast.expr) -> Iterator[Edit]:
+    """The element before the window stands in for it."""
+    for one in _borders(node):
+        if one.lower is not None and one.upper is not None and number(one.lower) is None:
+            yield source.replace(one.lower, f"min({source.argument(one.lower)}, {source.operand(one.upper)} - 1)")
+
+
+def _borders(node: ast.expr) -> Iterator[ast.Slice]:
+    """The parts ``begin:end`` of an index whose end is computed."""
+    index = node.slice if isinstance(node, ast.Subscript) else None
+    for one in index.elts if isinstance(index, ast.Tuple) else [index]:
+        if isinstance(one, ast.Slice) and one.step is None and one.upper is not None and number(one.upper) is None:
+            yield one

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.edits.seeking import node_at
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.views import View, named, view
+from stayfinite.catalog.edits.views import View, named, number, view
 from stayfinite.catalog.remedy import Scene, offered, place
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
@@ -74,14 +74,27 @@ def _nothing_given(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
 def _mean(source: Source, seen: View) -> list[Edit | None] | None:
     first = seen.first
     assert first is not None
-    if seen.spelled != "method" or len(seen.operands) > 1 or seen.options:
+    if seen.spelled != "method":
         return None
+    if len(seen.operands) > 1 or seen.options:
+        return _mean_along(source, seen, first)
     if isinstance(first, ast.Name):
         count = f"max({first.id}.numel(), 1)"
         return [source.replace(seen.node, f"({first.id}.sum() / {count})")]
     name = source.fresh(first, "chosen", "selection")
     text = source.segment(first)
     return [source.replace(seen.node, f"(({name} := {text}).sum() / max({name}.numel(), 1))")]
+
+
+def _mean_along(source: Source, seen: View, first: ast.expr) -> list[Edit | None] | None:
+    """``x.mean(1)``: a sum over a count that is at least 1, for one dimension that stands there as a number."""
+    dim = seen.option("dim", 1, "axis")
+    if dim is None or number(dim) is None or "dtype" in seen.options or not isinstance(seen.node, ast.Call):
+        return None
+    name = first.id if isinstance(first, ast.Name) else source.fresh(first, "chosen", "selection")
+    head = name if isinstance(first, ast.Name) else f"({name} := {source.segment(first)})"
+    given = ", ".join([*map(source.segment, seen.node.args), *(f"{one.arg}={source.segment(one.value)}" for one in seen.node.keywords)])
+    return [source.replace(seen.node, f"({head}.sum({given}) / max({name}.shape[{source.segment(dim)}], 1))")]
 
 
 def _loss(source: Source, seen: View) -> list[Edit | None] | None:

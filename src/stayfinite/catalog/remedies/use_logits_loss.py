@@ -27,6 +27,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.clues import finite
 from stayfinite.catalog.edits.seeking import every_call
 from stayfinite.catalog.edits.source import Function, Source
 from stayfinite.catalog.edits.tracing import Project, bindings, uses
@@ -77,6 +78,8 @@ def _criterion(scene: Scene, form: Stable) -> list[Remedy]:
     probability = view(source, first) if first is not None else None
     edits: Edits = []
     safe = probability is not None and probability.name == "sigmoid" and probability.first is not None
+    if not safe and not _outside(scene.case):
+        return []  # something else keeps them between 0 and 1, and would be applied twice
     if safe and first is not None and probability is not None and probability.first is not None:
         edits.append(source.replace(first, source.argument(probability.first)))
     if seen.spelled == "function" and isinstance(seen.node, ast.Call):
@@ -91,6 +94,13 @@ def _criterion(scene: Scene, form: Stable) -> list[Remedy]:
         edits.append(home.replace(func, home.segment(func)[: -len("BCELoss")] + "BCEWithLogitsLoss"))
     says = "" if safe else "Take the predictions as logits: nothing keeps them between 0 and 1"
     return [offered(__name__, scene.sources, edits, form, says=says, applicability="safe" if safe else "unsafe")]
+
+
+def _outside(case: Case) -> bool:
+    """Whether the loss was given a prediction below 0 or above 1."""
+    given = case.origin.inputs[0] if case.origin is not None and case.origin.inputs else None
+    low, high = (finite(given.min), finite(given.max)) if given is not None else (None, None)
+    return (low is not None and low < 0.0) or (high is not None and high > 1.0)
 
 
 def _through_argument(project: Project, source: Source, core: ast.Name) -> Edits | None:
