@@ -236,9 +236,10 @@ class Watching:
 
     def _say_finite(self, symptom: Symptom) -> None:
         if not self._quiet:
+            expected = f", expected {symptom.limit}" if symptom.limit else ""
             print(
-                f"stayfinite: step {symptom.step}: {symptom.detector}: {symptom.series} {show(symptom.value)}, "
-                f"{symptom.limit}; training goes on", file=sys.stderr,
+                f"stayfinite: step {symptom.step}: {symptom.detector}: {symptom.series} {show(symptom.value)}{expected}; training goes on",
+                file=sys.stderr,
             )
 
     def examined(self, incident: Incident) -> None:

@@ -128,7 +128,7 @@ def _incident(incident: Incident, repeats: Repeats | None, folder: str) -> Incid
         last_step=max(repeats.last_step if repeats else 0, symptom.step),
         headline=headline(symptom, (error.type, error.message) if error else None),
         consequence=consequence(incident),
-        reproduction=reproduction(case.replay, incident.reproduced),
+        reproduction=reproduction(case.replay, incident.reproduced, surveyed=case.survey is not None),
         origin=located,
         origin_reason=None if located else _why_not_located(incident),
         chain=chain(case, folder),

@@ -210,15 +210,15 @@ def experiment_words(x: Experiment) -> str:
     return f"{times}{x.seconds:.1f} s" + (f"; {x.note}" if x.note else "")
 
 
-def reproduction(replay: ReplaySummary, reproduced: bool) -> str:
-    """What the control replays said, in one sentence."""
+def reproduction(replay: ReplaySummary, reproduced: bool, *, surveyed: bool = False) -> str:
+    """What the control replays said, in one sentence. `surveyed`: a step was repeated to see why what stays finite goes nowhere."""
     times = {1: "once", 2: "twice"}.get(replay.attempts, f"{replay.attempts} times")
     if reproduced:
         return f"replayed {times}, and it happened again" if replay.attempts else "it happened again when replayed"
     if replay.not_tested:
         return f"not replayed: {replay.not_tested}"
     if not replay.attempts:
-        return "not replayed"
+        return "a step was repeated, and shows why" if surveyed else "not replayed"
     if not replay.same_inputs:
         return f"replayed {times} with other inputs than in the run, so the replay says nothing"
     same = "the same inputs, state and random numbers"

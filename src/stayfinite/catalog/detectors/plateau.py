@@ -85,7 +85,7 @@ class Running:
         found = None
         if last >= limit and error <= KNOWN * abs(first):
             self._seen = LOOKS[-1]
-            found = Detection(step, value, f"on average {limit:.4g}", SOURCE)
+            found = Detection(step, value, f"less than {limit:.4g} on average by now", SOURCE)
         if self._seen >= LOOKS[-1]:
             self._readings.clear()
         return found
