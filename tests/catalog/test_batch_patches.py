@@ -138,6 +138,23 @@ def test_a_size_that_only_runs_can_tell() -> None:
     assert added("map-labels", born(place, "embedding", stats("w", (50, 8)), words), text) == expected
 
 
+@pytest.mark.parametrize(("body", "expected"), [
+    ("class M(nn.Module):\n    def __init__(self, n):\n        self.year, self.out = nn.Embedding(n, 8), nn.Linear(8, 1)\n\n"
+     "    def forward(self, y):\n        return self.out(«self.year(y)»)\n\n    def look(self, y):\n        return self.year(y[:1])\n",
+     ["self.year, self.out = nn.Embedding(n + 1, 8), nn.Linear(8, 1)", "return self.out(self.year(y + 1))",
+      "return self.year(y[:1] + 1)"]),
+    ("table = nn.Embedding(num_embeddings=50, embedding_dim=4)\nh = «table(a - b)»\n",
+     ["table = nn.Embedding(num_embeddings=51, embedding_dim=4)", "h = table((a - b) + 1)"]),
+    ("table = nn.Embedding(50, 4, padding_idx=0)\nh = «table(words)»\n", None),
+    ("loss_fn = nn.CrossEntropyLoss()\nh = «F.embedding(words, table)»\n", None),
+])
+def test_a_row_for_what_an_encoder_has_not_seen(body: str, expected: list[str] | None) -> None:
+    text, place = marked(HEAD + body)
+    words = stats("words", (8,), "int64", min=-1.0, max=7.0)
+    found = added("map-labels", born(place, "embedding", stats("w", (50, 8)), words), text)
+    assert found == ([expected] if expected else [])
+
+
 def test_a_function_that_takes_a_step_is_given_the_batch() -> None:
     text = HEAD + 'def learn(x, y):\n    """One update."""\n    loss = «F.mse_loss(net(x), y)»\n    loss.backward()\n'
     gaps = stats("x", (8, 3), nan=2, min=-1.0, max=1.0)

@@ -25,6 +25,10 @@ def at_mark(body: str, op: str, **rest: object) -> tuple[Case, str]:
     return still(born(place, op, stats("h", (32, 64)), output=stats("out", (32, 64)), phase="backward"), **rest), text
 
 
+def opened(layer: str) -> list[str]:
+    return [f"for name, bias in {layer}.named_parameters():", 'if name.startswith("bias_hh"):', "bias.data.chunk(3)[1].fill_(3.0)"]
+
+
 STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «torch.sigmoid(layer(x))»\n    return x"
 
 
@@ -53,8 +57,11 @@ STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «tor
     ("add-a-skip-connection", STACK.replace("x = «", "y = «"), "sigmoid", []),
     ("add-a-skip-connection", "x = «torch.sigmoid(layer(x))»", "sigmoid", []),  # no stack: shapes may differ
     ("use-gated-cells", "rnn = nn.RNN(8, 16, batch_first=True)\nh = «torch.tanh(x)»", "tanh",
-     [["rnn = nn.GRU(8, 16, batch_first=True)"]]),
-    ("use-gated-cells", 'rnn = nn.RNN(8, 16, nonlinearity="relu")\nh = «torch.tanh(x)»', "tanh", []),
+     [["rnn = nn.GRU(8, 16, batch_first=True)", *opened("rnn")], ["rnn = nn.GRU(8, 16, batch_first=True)"]]),
+    ("use-gated-cells", 'c, out = nn.RNNCell(8, 9, nonlinearity="relu"), nn.Linear(9, 1)\nh = «torch.tanh(x)»', "tanh",
+     [["c, out = nn.GRUCell(8, 9), nn.Linear(9, 1)", *opened("c")], ["c, out = nn.GRUCell(8, 9), nn.Linear(9, 1)"]]),
+    ("use-gated-cells", "cells = [nn.RNNCell(8, 8) for _ in range(3)]\nh = «torch.tanh(x)»", "tanh",
+     [["cells = [nn.GRUCell(8, 8) for _ in range(3)]"]]),
     ("guard-the-spread", "x = (t - t.mean(0)) / «t.std(0)»", "input",
      [["spread = t.std(0)", "x = (t - t.mean(0)) / (spread + (spread == 0))"]]),
     ("guard-the-spread", "s = t.std(axis=0)\nx = «(t - t.mean(axis=0)) / s»", "input",

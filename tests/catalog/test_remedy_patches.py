@@ -167,6 +167,34 @@ def test_a_scale_that_a_rectifier_made_is_mended_where_it_is_made(made: str, zer
     assert found == (None if expected is None else [expected])
 
 
+PADDING = [
+    "class PadTo(nn.Module):", '"""Zeros at the end of what is smaller than `size`, along its last dimensions."""', "",
+    "def __init__(self, *size):", "super().__init__()", "self.size = size", "",
+    "def forward(self, x):", "missing = [max(0, least - given) for least, given in zip(self.size, x.shape[-len(self.size):])]",
+    "return F.pad(x, [end for one in reversed(missing) for end in (0, one)])", "", "",
+]
+
+
+@pytest.mark.parametrize(("body", "op", "shape", "expected"), [
+    ("pool = nn.AvgPool1d(6, stride=3)\ny = «pool(h)»", "avg_pool", (1, 16, 1, 5),
+     ["y = pool(F.pad(h, (0, max(0, 6 - h.shape[-1]))))"]),
+    ("class N(nn.Module):\n    def __init__(self):\n        self.a, self.b = nn.Conv2d(1, 8, (5, 3), padding=1), nn.Linear(2, 2)\n\n"
+     "    def forward(self, x):\n        return «self.a(x)».relu()", "conv", (1, 1, 2, 9),
+     ["return self.a(F.pad(x, (0, max(0, 1 - x.shape[-1]), 0, max(0, 3 - x.shape[-2])))).relu()"]),
+    ("y = «F.max_pool1d(self.conv(h), 4, padding=1, dilation=2)»", "max_pool", (2, 8, 3),
+     ["signal = self.conv(h)", "y = F.max_pool1d(F.pad(signal, (0, max(0, 5 - signal.shape[-1]))), 4, padding=1, dilation=2)"]),
+    ("y = «F.conv1d(h, w)»", "conv", (2, 3, 4), ["y = F.conv1d(F.pad(h, (0, max(0, 5 - h.shape[-1]))), w)"]),
+    ("net = nn.Sequential(nn.Conv1d(3, 8, 3), nn.AvgPool1d(2), nn.AvgPool1d(8))\ny = «net(h)»", "avg_pool", (2, 8, 6),
+     [*PADDING, "net = nn.Sequential(nn.Conv1d(3, 8, 3), nn.AvgPool1d(2), PadTo(8), nn.AvgPool1d(8))"]),
+    ("layers = []\nlayers.append(nn.MaxPool2d(3))\nfor layer in layers:\n    h = «layer(h)»", "max_pool", (2, 8, 2, 2),
+     [*PADDING, "layers.append(nn.Sequential(PadTo(3, 3), nn.MaxPool2d(3)))"]),
+    ("pool = nn.AvgPool1d(k)\ny = «pool(h)»", "avg_pool", (1, 16, 1, 5), None),  # how large it is, only a run can tell
+])
+def test_what_is_shorter_than_a_kernel(body: str, op: str, shape: tuple[int, ...], expected: list[str] | None) -> None:
+    given = (stats("h", shape), stats("w", (4, 3, 5)))
+    assert new_lines("pad-to-the-kernel", body, op, *given, output=None) == expected
+
+
 def test_what_is_computed_in_float32_goes_back_to_the_format_of_the_weights() -> None:
     text = HEAD + "def norm(x, gain):\n    return gain * («x / (x.square().mean(-1, keepdim=True).sqrt() + 1e-8)»)\n"
     after = changed("compute-in-float32", text, "div", ZERO, configuration=Configuration(parameter_dtypes=("float16",)))

@@ -113,10 +113,11 @@ def attribute_value(source: Source, node: ast.Attribute) -> ast.expr | None:
     if owner is None or not (isinstance(node.value, ast.Name) and node.value.id == "self"):
         return None
     given = [
-        one.value for one in ast.walk(owner)
+        value for one in ast.walk(owner)
         if isinstance(one, (ast.Assign, ast.AnnAssign)) and one.value is not None
         for target in (one.targets if isinstance(one, ast.Assign) else [one.target])
-        if isinstance(target, ast.Attribute) and target.attr == node.attr
+        for part, value in each(target, one.value)
+        if isinstance(part, ast.Attribute) and part.attr == node.attr
     ]
     return given[0] if len(given) == 1 else None
 
@@ -127,11 +128,20 @@ def module_value(source: Source, node: ast.Name) -> ast.expr | None:
         one for one in ast.walk(source.tree)
         if isinstance(one, (ast.Name)) and one.id == node.id and isinstance(one.ctx, ast.Store)
     ]
-    if len(given) != 1:
+    statement = source.statement(given[0]) if len(given) == 1 else None
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
         return None
-    statement = source.statement(given[0])
-    whole = isinstance(statement, ast.Assign) and statement.targets == [given[0]]
-    return statement.value if isinstance(statement, ast.Assign) and whole else None
+    return next((value for part, value in each(statement.targets[0], statement.value) if part is given[0]), None)
+
+
+def each(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What is given what: ``a, b = 1, 2`` gives two values."""
+    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)) and len(target.elts) == len(value.elts) \
+            and not any(isinstance(one, ast.Starred) for one in (*target.elts, *value.elts)):
+        for part, given in zip(target.elts, value.elts, strict=True):
+            yield from each(part, given)
+    else:
+        yield target, value
 
 
 def inside(node: ast.AST) -> Iterator[ast.expr]:

@@ -3,15 +3,17 @@
 What it changes
 ---------------
 Labels that count from 1 have 1 subtracted where the loss is given them; else the last layer gets an output for each label, or
-the table a row for each index. A single label of 255 or -1, as unlabelled pixels are marked, is left out by the loss.
+the table a row for each index. A single label of 255 or -1, as unlabelled pixels are marked, is left out by the loss. For an index
+of -1, which encoders give what they have never seen, the table gets one row more, and is asked for the row after each index.
 
 When it helps
 -------------
-A label that no output stands for: a class that was added later, a mark for unknown, counting from 1.
+A label that no output stands for: a class that was added later, a mark for unknown, counting from 1; a category that was not in
+the data from which the encoder was made.
 
 What it may cost
 ----------------
-Which of the two is meant, only the data can say.
+Which of the two is meant, only the data can say. A row for the unknown learns only where the training has unknown ones too.
 
 Example
 -------
@@ -31,7 +33,7 @@ from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.edits.seeking import called, calls, every_call, node_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import module_value, named, number
+from stayfinite.catalog.edits.views import attribute_value, module_value, named, number
 from stayfinite.catalog.remedy import Scene, location, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -43,7 +45,7 @@ CURES = ("label-out-of-range",)
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("border-label", "label-out-of-range", "unknown-word")
+EXAMPLES = ("border-label", "label-out-of-range", "unknown-word", "unseen-years")
 
 MARKS = (255, -1)
 """Labels by which data sets mark what has none."""
@@ -57,8 +59,8 @@ _TABLES = {"Embedding": (0, "num_embeddings"), "EmbeddingBag": (0, "num_embeddin
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """A mark left out by the loss; labels counted from 0; an output or a row for each; else a sentence with the labels that were
-    seen."""
+    """A mark left out by the loss; labels counted from 0; an output or a row for each; a row for what is unknown; else a sentence with
+    the labels that were seen."""
     given = case.origin.inputs if case.origin is not None else ()
     labels = next((one for one in given if "int" in one.dtype), None)
     table = next((one for one in given if dtype_facts(one.dtype) is not None and one.shape), None)
@@ -71,6 +73,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             offers += _from_zero(case, sources)
         if low is not None and high is not None and low >= 0.0 and high >= room:
             offers += _widened(sources, room, int(high) + 1 - room, _TABLES if by_row else _LAYERS)
+        if low == -1.0 and high is not None and high < room and by_row:
+            offers += _row_for_unknown(case, sources)
     if offers:
         return offers
     seen = f" Labels from {show(labels.min)} to {show(labels.max)} were given." if labels is not None else ""
@@ -84,7 +88,7 @@ def _marked(case: Case, sources: Mapping[str, str], labels: TensorStats | None) 
     project = Project(sources)
     at = location(case)
     source = project.get(at.file)
-    if mark is None or source is None:
+    if mark is None or source is None or case.origin is None or case.origin.op == "embedding":
         return []
     found = [(source, one) for one in calls(source, at.line, *_LOSSES)]
     found = found or list(every_call(project, "CrossEntropyLoss", "NLLLoss"))
@@ -129,14 +133,45 @@ def _widened(sources: Mapping[str, str], room: int, more: int, kinds: Mapping[st
     return [offered(__name__, sources, [source.replace(size, text)], says=says, cost="it is another network: train it again")]
 
 
+def _row_for_unknown(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
+    """The table that is asked for row -1 gets a row before its first one, and whoever asks it counts from there."""
+    scene = Scene(case, sources)
+    source = scene.source
+    call = node_at(source, scene.at) if source is not None else None
+    if source is None or not isinstance(call, ast.Call):
+        return []
+    built = attribute_value(source, call.func) if isinstance(call.func, ast.Attribute) else \
+        module_value(source, call.func) if isinstance(call.func, ast.Name) else None
+    size = _size(built, _TABLES) if isinstance(built, ast.Call) else None
+    if not isinstance(built, ast.Call) or size is None or any(one.arg == "padding_idx" for one in built.keywords):
+        return []
+    name = ast.dump(call.func)
+    asking = [one for one in ast.walk(source.class_of(call) or source.tree) if isinstance(one, ast.Call) and ast.dump(one.func) == name]
+    if not all(one.args for one in asking):
+        return []
+    value = number(size)
+    edits = [source.replace(size, f"{int(value) + 1}" if value is not None else f"{source.operand(size)} + 1")]
+    edits += [source.replace(one.args[0], f"{source.operand(one.args[0])} + 1") for one in asking]
+    return [offered(__name__, sources, edits, says="Give what is unknown, -1, a row of its own before the others",
+                    cost="it is another network: train it again")]
+
+
 def _sizes(project: Project, kinds: Mapping[str, tuple[int, str]]) -> Iterator[tuple[Source, ast.expr]]:
     """The numbers of outputs with which layers of `kinds` are built."""
     for source, call in every_call(project, *kinds):
-        place, name = kinds[called(call)]
-        size = next((one.value for one in call.keywords if one.arg == name), None)
-        size = size if size is not None else call.args[place] if len(call.args) > place else None
-        if size is not None and not isinstance(size, ast.Starred):
+        size = _size(call, kinds)
+        if size is not None:
             yield source, size
+
+
+def _size(call: ast.Call, kinds: Mapping[str, tuple[int, str]]) -> ast.expr | None:
+    """The number of outputs with which a layer of `kinds` is built."""
+    if called(call) not in kinds:
+        return None
+    place, name = kinds[called(call)]
+    size = next((one.value for one in call.keywords if one.arg == name), None)
+    size = size if size is not None else call.args[place] if len(call.args) > place else None
+    return None if isinstance(size, ast.Starred) else size
 
 
 def _value(project: Project, source: Source, node: ast.expr) -> float | None:
