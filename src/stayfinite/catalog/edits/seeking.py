@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from stayfinite.records.location import Location
 
 _COMPOUND = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.AsyncFor, ast.While, ast.If, ast.With, ast.AsyncWith,
              ast.Try)
+_GUIDES = re.compile(r"(accelerator|fabric|engine|manager|self)$", re.IGNORECASE)
+"""What is told to differentiate a loss that it is given."""
 
 
 def node_at(source: Source, place: Location) -> ast.expr | None:
@@ -50,6 +53,22 @@ def every_call(project: Project, *names: str) -> Iterator[tuple[Source, ast.Call
         for node in ast.walk(source.tree):
             if isinstance(node, ast.Call) and called(node) in names:
                 yield source, node
+
+
+def differentiated(project: Project) -> Iterator[tuple[Source, ast.expr]]:
+    """The expressions that a backward pass begins with: ``loss`` of ``loss.backward()``, of ``scaler.scale(loss).backward()`` and
+    of ``accelerator.backward(loss)``."""
+    for source, call in every_call(project, "backward"):
+        receiver = call.func.value if isinstance(call.func, ast.Attribute) else None
+        if receiver is None or (isinstance(receiver, ast.Call) and called(receiver) == "super"):
+            continue
+        if isinstance(receiver, ast.Call) and called(receiver) == "scale" and len(receiver.args) == 1:
+            yield source, receiver.args[0]
+        elif len(call.args) == 1 and not isinstance(call.args[0], ast.Starred) and isinstance(receiver, (ast.Name, ast.Attribute)) \
+                and _GUIDES.search(source.segment(receiver)):
+            yield source, call.args[0]
+        else:
+            yield source, receiver
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ Example
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.edits.seeking import called
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.views import number, spans
 from stayfinite.catalog.precision import flush_behind
-from stayfinite.catalog.remedy import Scene, offered, place
+from stayfinite.catalog.remedy import Scene, location, offered, place
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
@@ -52,7 +53,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     scene = Scene(case, sources, lambda seen: True)
     made = case.origin.output if case.origin is not None else None
     half = "float16" in case.configuration.parameter_dtypes and (made is None or made.size > 1)
-    for at in dict.fromkeys((*first, *([scene.at] if scene.at.file else []), *lost[:2])):
+    for at in dict.fromkeys((*first, *([scene.at] if scene.at.file and not _updates(case) else []), *lost[:2])):
         source = scene.read(at.file)
         node = _operation(source, at) if source is not None else None
         if source is None or node is None:
@@ -62,6 +63,11 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             back = _back(source, node, widened[0]) if half else []
             offers.append(offered(__name__, sources, [*edits, *back], change, says=f"Compute line {at.line} in float32"))
     return offers
+
+
+def _updates(case: Case) -> bool:
+    """True where the line lets an optimizer of the framework step: its operands are no numbers."""
+    return case.origin is not None and case.origin.phase == "optimizer" and re.search(r"\bstep\(", location(case).code) is not None
 
 
 def _operation(source: Source, at: Location) -> ast.BinOp | ast.Call | None:
