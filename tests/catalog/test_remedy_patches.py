@@ -273,7 +273,8 @@ def test_a_step_past_the_scaler_in_a_branch_of_its_own() -> None:
     ("SCALE = 2.0**13\n", "SCALE", ["+ SCALE = 1.0"]),
     ("SETTINGS = {'scale': 8192}\n", "SETTINGS['scale']", ["+ SETTINGS = {'scale': 1.0}"]),
     ("", "8192.0", ["+         (self.loss(x, y) * 1.0).backward()", "+             p.grad /= 1.0"]),
-    ("BUFFER, SCALE = 8192, 8192.0\n", "SCALE", None),
+    ("BUFFER, SCALE = 8192, 8192.0\n", "SCALE", ["+ BUFFER, SCALE = 8192, 1.0"]),
+    ("A, B = 8192, 8192.0\n", "scale_of(A, B)", None),
 ])
 def test_a_scale_by_hand(scale: str, use: str, expected: list[str] | None) -> None:
     text = TRAINER.replace("(loss := self.loss(x, y)).backward()", f"(self.loss(x, y) * {use}).backward()\n"

@@ -30,13 +30,13 @@ def the_rate(case: Case, sources: Mapping[str, str]) -> tuple[Source, ast.expr, 
         return None
     (wanted,) = rates
     found = [
-        (source, given, wanted) for source in Project(sources).sources.values() for name, given in _named(source)
+        (source, given, wanted) for source in Project(sources).sources.values() for name, given in named_numbers(source)
         if RATE.search(name) and (value := number(given)) is not None and math.isclose(value, wanted, rel_tol=1e-6)
     ]
     return found[0] if len(found) == 1 else None
 
 
-def _named(source: Source) -> Iterator[tuple[str, ast.expr]]:
+def named_numbers(source: Source) -> Iterator[tuple[str, ast.expr]]:
     """What stands under a name of its own: an argument, an entry of a dictionary, a field, a default."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.keyword) and node.arg:

@@ -27,9 +27,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from stayfinite.catalog.clues import finite
+from stayfinite.catalog.edits.factors import scale_of_loss, written
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import number
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -45,7 +45,8 @@ SENTENCE = "the loss is multiplied by hand: divide all gradients by the same num
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """Where the factor that was seen stands once as a number, or only as a factor and a divisor."""
+    """Where the factor that was seen stands once as a number, or only as a factor and a divisor, or is what the loss is multiplied
+    with and divided by where it is differentiated."""
     scaling = case.configuration.loss_scaling
     misuse = scaling.misuse("not-divided") if scaling is not None else None
     factor = finite(misuse.factor) if misuse is not None else None
@@ -54,6 +55,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     found = [(source, one) for source in Project(sources).sources.values() for one in _written(source, factor)]
     alike = all(_scales(source, one) for source, one in found)
     if not found or (len(found) > 1 and not alike):
+        found = list({one.node: (one.source, one.node) for one in scale_of_loss(Project(sources), factor)}.values())
+    if not found:
         return [offered(__name__, sources, None, says=SENTENCE)]
     return [offered(__name__, sources, [source.replace(one, "1.0") for source, one in found],
                     says=f"Leave the loss unscaled: its factor becomes 1 instead of {factor:g}",
@@ -64,22 +67,10 @@ def _written(source: Source, factor: float) -> Iterator[ast.expr]:
     """The outermost numbers of that value, powers of plain numbers included."""
     inside: set[ast.AST] = set()
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.expr) and node not in inside and (value := _value(node)) is not None:
+        if isinstance(node, ast.expr) and node not in inside and (value := written(node)) is not None:
             inside |= set(ast.walk(node))
             if math.isclose(value, factor, rel_tol=1e-6):
                 yield node
-
-
-def _value(node: ast.AST) -> float | None:
-    """A number as it is written: ``1024``, ``2.0**13``, ``1 << 13``."""
-    if not isinstance(node, ast.BinOp):
-        return number(node)
-    left, right = number(node.left), number(node.right)
-    if left is None or right is None or not 0.0 <= right <= 64.0:
-        return None
-    if isinstance(node.op, ast.Pow) and 0.0 < left <= 64.0:
-        return float(left**right)
-    return left * 2.0**right if isinstance(node.op, ast.LShift) else None
 
 
 def _scales(source: Source, node: ast.expr) -> bool:
