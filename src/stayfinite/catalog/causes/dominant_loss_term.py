@@ -52,7 +52,7 @@ from stayfinite.records.trace import LossTerm
 TITLE = "One loss term drowns the others"
 PRIOR = prior(threads=4)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
-EXAMPLES = ("moment-matching", "plate-residual")
+EXAMPLES = ("moment-matching", "plate-residual", "rows-of-ink")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 

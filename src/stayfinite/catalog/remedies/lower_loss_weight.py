@@ -24,6 +24,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog import pages
 from stayfinite.catalog.edits.seeking import node_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
@@ -47,8 +48,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     source = project.get(place.file) if place is not None else None
     node = node_at(source, place) if source is not None and place is not None else None
     if node is None:
+        guilty = pages.load("causes", "dominant-loss-term").locate(case)
         for term in case.trace.terms:
-            at = term.weighted_at
+            at = term.weighted_at if guilty in (term.location, term.weighted_at) else None
             home = project.get(at.file) if at is not None else None
             if home is None or at is None:
                 continue

@@ -8,7 +8,7 @@ Where the divisor is exactly 0, the division is by 1 instead: `a / d` becomes `a
 When it helps
 -------------
 A constant column has the deviation 0, an empty group the count 0, a padded vector the norm 0: there is nothing to scale, and the
-numerator is 0 as well.
+numerator is 0 as well. In a derivative that is written by hand the slope of a length is 0 / 0 at the point 0, and taken to be 0.
 
 What it may cost
 ----------------
@@ -40,7 +40,7 @@ TITLE = "Choose the divisor before dividing"
 CURES = (
     "division-by-zero", "zero-norm-vector", "zero-variance-feature", "zero-class-count", "empty-pooling-window",
     "degenerate-normalization", "empty-reduction", "degenerate-batch-statistics", "where-gradient-trap", "infinity-arithmetic",
-    "optimizer-arithmetic",
+    "optimizer-arithmetic", "compiler-or-kernel-fault",
 )
 APPLICABILITY = "safe"
 SAME_FUNCTION = True
@@ -53,6 +53,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the origin divides by a tensor that holds a 0."""
     if case.origin is None or not (case.origin.op in _DIVISIONS or _inside_update(case.origin)):
         return []
+    if _inside_derivative(case) and any(finite(one.culprit) != 0.0 for one in case.origin.inputs):
+        return []  # a slope that is not 0 / 0 has a limit that the source does not tell
     scene = Scene(case, sources, of_kind("div") if _inside_update(case.origin) else None)
     source, seen = scene.source, scene.view
     if source is None or seen is None:
@@ -67,6 +69,12 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if finite(stats.min) is not None and not stats.zero:
         return []
     return [offered(__name__, sources, _edits(source, seen, divisor, stats), form)]
+
+
+def _inside_derivative(case: Case) -> bool:
+    """A division in a backward pass that is written by hand: the slope at the point where direction and length are both 0."""
+    return case.origin is not None and any(case.origin.location.function.endswith(f".{one.half}") and one.half == "backward"
+                                           for one in case.trace.functions)
 
 
 def _inside_update(origin: Origin) -> bool:
