@@ -74,7 +74,7 @@ STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «tor
     ("weigh-all-alike", "n = «torch.multinomial(p, 1)»", "div",
      [["n = torch.multinomial((p + (p.sum(dim=-1, keepdim=True) == 0)), 1)"]]),
     ("positive-by-construction", "def k(self, x):\n    return e + self.noise * torch.eye(9)\n\n\nL = «torch.linalg.cholesky(k(x))»",
-     "cholesky", [["return e + (F.softplus(self.noise) + 1e-3) * torch.eye(9)"]]),
+     "cholesky", [["return e + (F.softplus(self.noise, beta=10) + 1e-3) * torch.eye(9)"]]),
     ("count-from-one", "def step(self):\n    m = a / «(1 - b ** t)»\n    v = c / (1 - d ** t)\n", "div",
      [["m = a / (1 - b ** (t + 1))", "v = c / (1 - d ** (t + 1))"]]),
     ("count-from-one", "m = a / «(1 - b ** 2)»", "div", []),

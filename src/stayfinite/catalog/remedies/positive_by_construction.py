@@ -4,7 +4,8 @@ What it changes
 ---------------
 The number that must be positive goes through softplus, and a small number is added: `sqrt(v)` becomes `sqrt(softplus(v) +
 1e-3)`, `Normal(m, s)` becomes `Normal(m, softplus(s) + 1e-3)`. Where a rectifier made it, at whatever line, that one becomes
-a softplus, so that every use of it is mended.
+a softplus, so that every use of it is mended. What is learned on a diagonal goes through a softplus ten times as sharp, which leaves
+a noise of 0.2 what it is: training begins where it began.
 
 When it helps
 -------------
@@ -134,7 +135,7 @@ def _diagonal(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
                 eye = isinstance(other, ast.Call) and source.segment(other.func).rpartition(".")[2] in ("eye", "eye_like", "diag")
                 if eye and isinstance(one, (ast.Name, ast.Attribute)):
                     name, imports = source.spelled("torch.nn.functional.softplus", one)
-                    edits: list[Edit | None] = [source.replace(one, f"({name}({source.segment(one)}) + 1e-3)"), *imports]
+                    edits: list[Edit | None] = [source.replace(one, f"({name}({source.segment(one)}, beta=10) + 1e-3)"), *imports]
                     return [offered(__name__, sources, edits, cost="it is another model: train it again")]
     return []
 
