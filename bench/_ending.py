@@ -26,7 +26,7 @@ from stayfinite.watching import Watching
 
 def main(out: str, mode: str, script: str, weights: str = "") -> int:
     """Run `script` as ``stayfinite run --on-incident mode script`` does, and write to `out` how it ended."""
-    finish = Watching.finish
+    finish, begin_again = Watching.finish, Watching.begin_again
     told: dict[str, Any] = {}
     optimizers: dict[int, Optimizer] = {}
     given: list[Tensor] = torch.load(weights) if weights else []
@@ -60,8 +60,12 @@ def main(out: str, mode: str, script: str, weights: str = "") -> int:
         told["report"] = json.loads(json_reporter.to_bytes(report))
         return report
 
-    Watching.finish = finishing  # type: ignore[method-assign]
-    options = Options(on_incident=mode, budget=10.0, keep_case=False, trials=False)
+    def beginning_again(self: Watching, options: Options) -> None:
+        optimizers.clear()  # those of the first time
+        begin_again(self, options)
+
+    Watching.finish, Watching.begin_again = finishing, beginning_again  # type: ignore[method-assign]
+    options = Options(on_incident=mode, keep_case=False)
     code = run(Target(script, None, ()), options, folder=None, json_file=None, rewrite=True, color=False, quiet=False)
     Path(out).write_text(json.dumps(told), encoding="utf-8")
     return code

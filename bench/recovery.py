@@ -101,7 +101,8 @@ def _row(case: Case, twins: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
         "case": case.name, "symptom": symptom if isinstance(symptom, str) else symptom[0], "twin": wanted, "reached": reached,
         "ratio": reached / wanted if wanted else math.nan, "by": which, "skipped": done.get("left_out", 0),
-        "rewinds": done.get("rewound", 0), "mended": done.get("mended", 0), "remedied": done.get("remedied", 0), "status": status,
+        "rewinds": done.get("rewound", 0), "mended": done.get("mended", 0), "remedied": done.get("remedied", 0),
+        "again": done.get("begun_again", 0), "status": status,
         "code": healed["code"], "finite": healed["finite"], "ran": ran, "seconds": round(healed["seconds"], 1),
         "other_units": units, "comparison": comparison,
         "by_construction": any("no step succeeds" in one["told"] for one in done.get("measures", ())),
@@ -159,7 +160,7 @@ def line(row: dict[str, Any]) -> str:
     return (
         f"{'+' if row['recovered'] else '-'} {row['case']:<28} {row['symptom']:<22} twin {row['twin']:<10.4g} "
         f"reached {row['reached']:<10.4g} x {row['ratio']:<8.3g} left out {row['skipped']:<4} mended {row['mended']:<3} "
-        f"rewinds {row['rewinds']:<3} remedies {row['remedied']:<3} {row['status']:<10} exit {row['code']} "
+        f"rewinds {row['rewinds']:<3} remedies {row['remedied']:<3} begun again {row['again']} {row['status']:<10} exit {row['code']} "
         f"{'' if row['finite'] else 'NOT FINITE '}{'every step fails ' if row['by_construction'] else ''}"
         f"by {row['by']} {'(other units) ' if row['other_units'] else ''}{row['comparison']}"
     )

@@ -6,7 +6,7 @@
       +-- ReplayError         a case cannot be replayed in this process
       +-- UsageError          wrong use of the API or the command line
 
-`LeaveAttempt` is not part of the tree: it unwinds the user's own frames, and must not be caught by their
+`LeaveAttempt` and `BeginAgain` are not part of the tree: they unwind the user's own frames, and must not be caught by their
 ``except Exception``.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from stayfinite.records.fix import Fix
     from stayfinite.records.incident import Incident
 
 
@@ -47,3 +48,11 @@ class UsageError(StayfiniteError):
 
 class LeaveAttempt(BaseException):
     """Unwinds the frames between an observed failure and the attempt that holds the step. Never reaches the user."""
+
+
+class BeginAgain(BaseException):
+    """Unwinds the user's script, which then begins again with `fix` made to its source. Never reaches the user."""
+
+    def __init__(self, fix: Fix) -> None:
+        super().__init__("the script begins again")
+        self.fix = fix

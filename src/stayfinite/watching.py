@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class Watching:
         """Each id once: a training may go bad at every one of a million steps."""
         self._happened = 0
         self._measures = 0
+        self._begun_again = 0
         self._rewound: list[tuple[int, int]] = []
         """Updates that were undone: from the first one to the last."""
         self.stopped = False
@@ -80,6 +82,8 @@ class Watching:
         self._forget: list[Any] = []
         self._prevention: Prevention | None = None
         self._children: Children | None = None
+        self._put_back: Callable[[], None] = lambda: None
+        """Puts the framework's settings back for a script that begins again."""
         self._rewrite = False
         if folder is not None and not runtime.is_driven():  # a replay must not touch the recording its script made
             self.recorder.open()
@@ -105,13 +109,14 @@ class Watching:
             from stayfinite.engine.investigate import investigate
             from stayfinite.engine.monitor import ALWAYS, Monitor
             from stayfinite.frameworks.torch.session import Session
+            from stayfinite.frameworks.torch.settings import settings
 
             monitor = Monitor((*ALWAYS, *self.options.stop_on))
             policy = None
             if self.options.on_incident == "recover":
                 from stayfinite.engine.recover import Policy
 
-                policy = Policy()
+                policy = Policy(self._begun_again)
             self.session = Session(self, self.options, investigate, monitor, examine, policy)
             self.session.install()
             if self.options.prevent:
@@ -120,8 +125,10 @@ class Watching:
 
                 self._prevention = Prevention(Chosen(self.options.prevent), self.session)
                 self._forget.append(self._prevention.attach())
+            self._put_back = settings()
             with shield.shielded("child processes"):
-                self._watch_children()
+                if self._children is None:
+                    self._watch_children()
             version = str(getattr(sys.modules["torch"], "__version__", ""))
             manifest = msgspec.structs.replace(self.recorder.manifest, framework="torch", framework_version=version)
             self.recorder.append(manifest)
@@ -168,31 +175,46 @@ class Watching:
         with open(place, "a", encoding="utf-8") as file:
             file.write(json.dumps({"pid": os.getpid(), **self.session.rehearsed()}) + "\n")
 
+    def end_session(self) -> int:
+        """Stop watching, and record what is known at the end only. **Returns** how many updates were attempted."""
+        for forget in self._forget:
+            forget()
+        self._forget.clear()
+        session = self.session
+        if session is None:
+            return 0
+        with shield.shielded("closing"):
+            session.close()
+            prevented = self._prevention.told() if self._prevention is not None else []
+            for warning in (*session.closing_warnings(), *prevented):
+                self.recorder.append(warning)
+        return session.steps
+
+    def begin_again(self, options: Options) -> None:
+        """The script begins again with `options`, after `end_session`: what it comes to is told beside what was found."""
+        self._note_precursors(self._finite)
+        self._put_back()
+        self.options, self.session, self._finite = options, None, []
+        self.attach(rewrite=self._rewrite)
+
+    def _note_precursors(self, before: Iterable[Incident]) -> None:
+        """What came before a failure belongs to its history, which the incident's windows show."""
+        for early in before:
+            seen = early.case.symptom
+            self.recorder.append(Warning("precursor", f"{seen.detector} at step {seen.step}: {show(seen.value)}, {seen.limit}"))
+
     def finish(self, exit_code: int, *, failed: bool = False) -> Report:
         """Stop watching, write the closing and the files of the report, and return it."""
         from stayfinite.reporters import json as json_reporter
         from stayfinite.reporters.report import build_report
 
-        for forget in self._forget:
-            forget()
-        session = self.session
-        steps = 0
-        if session is not None:
-            steps = session.steps
-            with shield.shielded("closing"):
-                session.close()
-                prevented = self._prevention.told() if self._prevention is not None else []
-                for warning in (*session.closing_warnings(), *prevented):
-                    self.recorder.append(warning)
+        steps = self.end_session()
         for sensor, reason in shield.failures.items():
             self.recorder.append(Warning("sensor-off", f"{sensor} was switched off: {reason}"))
         if self.stopped or self._rewound:
-            # what came before a failure belongs to its history, which the incident's windows show
             before = [early for early in self._finite if self.stopped or self._is_undone(early)]
             self._finite = [early for early in self._finite if not self.stopped and early not in before]
-            for early in before:
-                seen = early.case.symptom
-                self.recorder.append(Warning("precursor", f"{seen.detector} at step {seen.step}: {show(seen.value)}, {seen.limit}"))
+            self._note_precursors(before)
         if not self.stopped:
             for early in self._finite:
                 self.recorder.open()
@@ -274,6 +296,7 @@ class Watching:
     def measure(self, measure: Measure | Toll) -> None:
         self.recorder.append(measure)
         self._measures += 1
+        self._begun_again += isinstance(measure, Measure) and measure.kind == "begun-again"
         if isinstance(measure, Measure) and measure.back_to is not None:
             self._rewound.append((measure.back_to, measure.step))
         if isinstance(measure, Measure) and not self._quiet and (self._measures <= TOLD_IN_A_LINE or measure.kind == "gave-up"):

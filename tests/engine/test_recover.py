@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stayfinite.engine.ports import Past, Trouble
+from stayfinite.engine.ports import Action, Past, Trouble
 from stayfinite.engine.recover import (
     AT_ONCE,
     FIRST,
     IN_A_ROW,
     LATER,
     MENDS,
+    MOST_AGAIN,
     MOST_REMEDIES,
     MOST_REWINDS,
     PATIENCE,
@@ -23,6 +26,7 @@ from stayfinite.engine.recover import (
     typical,
     where_it_left,
 )
+from stayfinite.records.recovery import Toll
 
 LOSSES = tuple((step, 1.0 / (step + 1)) for step in range(60))
 NORMS = tuple((step, 2.0) for step in range(60))
@@ -217,3 +221,40 @@ def test_a_finite_failure_costs_no_update_and_is_answered_only_where_something_i
     action = policy.cure(Trouble(50, "dead-gradient", remedies=("a: adopted",)), PAST)
     assert action is not None and (action.kind, action.back_to, policy.left_out) == ("remedy", -1, 0)
     assert policy.cure(Trouble(51, "dead-gradient", remedies=("a: adopted",)), PAST) is None
+
+
+CURED = Trouble(8, "nonfinite-loss", remedies=("exact",), cure="clip-gradient-norm")
+
+
+def test_where_hardly_anything_is_lost_the_script_begins_again_with_a_verified_cure() -> None:
+    policy = Policy()
+    action = policy.decide(CURED, PAST)
+    assert action.kind == "begin-again" and not policy.left_out + policy.rewound + policy.remedied
+    assert Policy(begun_again=MOST_AGAIN).decide(CURED, PAST) == policy_without_cure(CURED)
+
+
+def policy_without_cure(trouble: Trouble) -> Action:
+    return Policy().decide(msgspec.structs.replace(trouble, cure=""), PAST)
+
+
+def test_one_bad_batch_late_in_a_run_is_left_out_and_the_next_one_begins_it_again() -> None:
+    policy = Policy()
+    late = Trouble(400, "nonfinite-loss", data=True, cure="fill-missing")
+    assert [policy.decide(late, PAST).kind, policy.decide(late, PAST).kind] == ["leave-out", "begin-again"]
+
+
+@pytest.mark.parametrize("what", [{"grows": True}, {"remedies": ("an epsilon",)}, {"untried": ("lr = 0.3",)}, {"raised": True}])
+def test_what_one_update_left_out_does_not_end_begins_the_script_again_at_any_time(what: dict[str, Any]) -> None:
+    assert Policy().decide(Trouble(400, "nonfinite-loss", cure="clip-gradient-norm", **what), PAST).kind == "begin-again"
+
+
+def test_what_has_learned_nothing_begins_again_rather_than_to_go_on() -> None:
+    stuck = Trouble(400, "plateau", remedies=("the inputs standardised",), cure="add-a-skip-connection")
+    policy = Policy(begun_again=MOST_AGAIN - 1)
+    actions = [policy.cure(stuck, PAST), policy.cure(stuck, PAST)]
+    assert [action.kind for action in actions if action is not None] == ["begin-again", "remedy"]
+
+
+def test_what_was_done_before_a_script_began_again_is_counted_with_what_came_after() -> None:
+    earlier, later = Toll(2, 1, 0, 0, 1.0, 1), Toll(1, 0, 1, 1, 0.5)
+    assert later.after(earlier) == Toll(3, 1, 1, 1, 0.5, 1) and later.after(None) == later

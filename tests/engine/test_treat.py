@@ -9,8 +9,9 @@ from catalog.patching import ZERO, born, marked
 from catalog.writing import stats
 
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.treat import ENOUGH, REPLAYS, lasting, passes, treatments
-from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Treatment
+from stayfinite.engine.treat import ENOUGH, REPLAYS, lasting, passes, treatments, with_cure
+from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Remedy, Treatment
+from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import (
     Effect,
@@ -123,3 +124,18 @@ def test_what_no_step_can_tell_is_offered_for_the_run_where_its_cause_leads() ->
     assert asked == [] and [(one.interventions, one.tried) for one in found] == [((LossScale(1.0),), False)]
     unlikely = Diagnosis((Hypothesis("unknown", "", 5.0, 0.8), Hypothesis("loss-scale-misuse", "", 1.0, 0.1)))
     assert treated(lambda change: FAILED, case, unlikely, replays=0)[0] == ()
+
+
+def test_a_run_goes_on_with_what_its_verified_cure_does_or_begins_again_with_its_patch() -> None:
+    stable, wider = Stable(AT, "log-softmax"), Precision("float64", AT)
+    found = tuple(Treatment("", (change,), exact=True) for change in (wider, stable))
+
+    def after(cure: Remedy) -> Diagnosis:
+        return with_cure(CASE, Diagnosis(treatments=found, remedies=(cure,)))
+
+    cure = Remedy("subtract-the-maximum", "", "safe", verdict="verified", interventions=(stable,), fix=Fix())
+    assert (after(cure).treatments, after(cure).again) == (found[::-1], "")  # exactly that lets the held step pass
+    for other in (msgspec.structs.replace(cure, interventions=()), msgspec.structs.replace(cure, interventions=(Update(clip="norm"),))):
+        assert (after(other).treatments, after(other).again) == (found, "subtract-the-maximum")
+    for useless in (msgspec.structs.replace(cure, verdict="failed"), msgspec.structs.replace(cure, fix=None)):
+        assert (after(useless).treatments, after(useless).again) == (found, "")

@@ -26,9 +26,10 @@ print("finite", all(bool(torch.isfinite(p).all()) for p in model.parameters()))
 """
 
 
-def recovered(folder: Path, script: str) -> tuple[Completed, dict[str, Any]]:
-    write_job(folder, {"train.py": HEAD + script + TAIL})
-    done = run_cli(["run", "--on-incident", "recover", "--report", "kept", "train.py"], folder, {"STAYFINITE_STRICT": "1"})
+def recovered(folder: Path, script: str, *, trials: bool = False, **modules: str) -> tuple[Completed, dict[str, Any]]:
+    write_job(folder, {"train.py": HEAD + script + TAIL, **{f"{name}.py": text for name, text in modules.items()}})
+    environment = {"STAYFINITE_STRICT": "1", "STAYFINITE_NO_TRIALS": "0" if trials else "1"}
+    done = run_cli(["run", "--on-incident", "recover", "--report", "kept", "train.py"], folder, environment, timeout=150.0)
     return done, json.loads((folder / "kept" / "report.json").read_text(encoding="utf-8"))
 
 
@@ -307,3 +308,89 @@ def test_what_made_healthy_steps_bad_is_withdrawn_and_with_a_rewind_all_that_is_
     assert recovery._withdraw("9") == "it came back with kept, which is withdrawn; " and closed == ["kept"]
     assert recovery._withdraw("9") == "" and recovery._withdraw("").startswith("it came back with other") and closed == ["kept", "other"]
     assert [one.told for one in recovery._applied] == ["proven"]
+
+
+NETWORK = """
+import logging
+from torch import nn
+
+logging.getLogger("network").addHandler(logging.StreamHandler())
+made = []
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        made.append(self)
+        self.enter, self.again, self.leave = nn.Linear(4, 16), nn.Linear(16, 16, bias=False), nn.Linear(16, 1)
+        nn.init.orthogonal_(self.again.weight, gain=1.5)
+
+    def forward(self, x):
+        h = self.enter(x)
+        for _ in range(30):
+            h = self.again(h).relu()
+        return self.leave(h)
+"""
+EXPLODING = """
+import os, random, sys
+import network
+print("made", len(network.made), os.environ.get("SEEN"), os.path.basename(os.getcwd()), random.random(), len(sys.argv))
+os.environ["SEEN"] = "1"
+os.makedirs("elsewhere", exist_ok=True)
+os.chdir("elsewhere")
+torch.set_default_dtype(torch.float64)
+torch.set_default_dtype(torch.float32)
+torch.use_deterministic_algorithms(True)
+model = network.Recurrent()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+for step in range(120):
+    rows = torch.randint(0, 320, (32,))
+    loss = (model(x[rows]) - y[rows]).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_an_early_failure_begins_the_script_again_with_its_verified_cure_as_if_it_had_been_written_so(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, EXPLODING, trials=True, network=NETWORK)
+    assert done.exit_code == 0 and report["status"] == "recovered"
+    assert [one["kind"] for one in report["recovery"]["measures"]] == ["begun-again"]
+    assert report["recovery"]["told"] == "1 time begun again with a cure" and report["recovery"]["begun_again"] == 1
+    first, second = re.findall(r"made .*", done.stdout)
+    assert first.startswith("made 0 None") and first == second  # nothing of the first time is left in this process
+    written = (tmp_path / "train.py").read_text(encoding="utf-8")
+    assert written == HEAD + EXPLODING + TAIL  # files stay as they are
+    run_cli(["fix", "--unsafe", "--incident", "kept"], tmp_path)
+    assert "clip_grad_norm_" in (tmp_path / "train.py").read_text(encoding="utf-8")
+    by_hand = run_bare(["train.py"], tmp_path)
+    assert final(done) == final(by_hand)  # bit for bit what the patch gives
+
+
+def test_where_a_script_must_not_run_again_it_goes_on_as_well_as_it_can(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, EXPLODING, network=NETWORK)
+    assert done.exit_code == 0 and report["recovery"]["begun_again"] == 0 and len(re.findall(r"made .*", done.stdout)) == 1
+
+
+GUARDED = """
+import math
+x[70, 2] = float("nan")
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+skipped = 0
+for epoch in range(4):
+    for start in range(0, 320, 32):
+        loss = (model(x[start:start + 32]) - y[start:start + 32]).square().mean()
+        if not math.isfinite(loss.item()):
+            skipped += 1
+            continue
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+print("skipped", skipped)
+"""
+
+
+def test_a_batch_that_the_script_itself_leaves_out_is_recovered_from_like_any_other(tmp_path: Path) -> None:
+    done, report = recovered(tmp_path, GUARDED, trials=True)
+    assert done.exit_code == 0 and "skipped 0" in done.stdout and report["status"] == "recovered"
+    assert report["recovery"]["told"] == "1 time begun again with a cure"

@@ -32,7 +32,8 @@ class _Run(click.Command):
 @click.option("-m", "module", metavar="MODULE", help="Run a module as `python -m` does; everything after it is its own.")
 @click.option(
     "--on-incident", type=click.Choice(["stop", "skip", "recover"]), default="stop", show_default=True,
-    help="What to do once a bad step is held: stop; leave the step out and go on; or recover: go back and lower the rate, too.",
+    help="What to do once a bad step is held: stop; leave the step out and go on; or recover: make a cure that was verified, or go "
+         "back and lower the rate.",
 )
 @click.option("--stop-on", metavar="ID", multiple=True, help="Stop at this finite symptom too, e.g. divergence.")
 @click.option("--budget", type=click.FloatRange(min=0), default=60.0, show_default=True, metavar="SECONDS",

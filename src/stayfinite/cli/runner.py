@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from stayfinite import shield
-from stayfinite.cli import Interrupted
+from stayfinite.cli import Interrupted, anew
 from stayfinite.cli.program import CannotStart, Target, become, code_of, find
 from stayfinite.cli.tracebacks import exit_code, print_traceback, trim
-from stayfinite.errors import TrainingHalted
+from stayfinite.errors import BeginAgain, TrainingHalted
 from stayfinite.frameworks.hooks import when_imported
 from stayfinite.frameworks.torch.options import Options
+from stayfinite.records.fix import CannotApply
 from stayfinite.rewrite import beginning
 from stayfinite.rewrite.births.second_run import Program
 from stayfinite.rewrite.loader import Rewriter, execute
@@ -53,8 +54,10 @@ def run(
     try:
         manifest = manifest_of(name, target.arguments, module=target.module, folder=here)
         program = Program(manifest.script, manifest.module, manifest.argv, manifest.working_directory, here)
-        watching = Watching(manifest, replace(options, folder=here, program=program), folder=folder, quiet=quiet, color=color)
+        options = replace(options, folder=here, program=program, begins_again=options.on_incident == "recover")
+        watching = Watching(manifest, options, folder=folder, quiet=quiet, color=color)
         beginning.note()
+        before = anew.Before()
         forget = [when_imported(module, partial(_note, then)) for module, then in beginning.NOTED.items()]
         rewriter = Rewriter(here, _note_unwrapped) if rewrite else None
         main = become(target, path, package, rewriter)
@@ -66,6 +69,9 @@ def run(
         return NOT_STARTED
     process = os.getpid()
     code, failure = _execute(target, main, path, rewriter)
+    while isinstance(failure, BeginAgain) and os.getpid() == process:
+        main.__dict__.clear()
+        code, failure = _execute_again(failure, target, watching, before)
     for give_up in forget:
         give_up()
     if failure is not None:
@@ -109,6 +115,27 @@ def _execute(
     except BaseException as error:
         return 1, error
     return 0, None
+
+
+def _execute_again(
+    asked: BeginAgain, target: Target, watching: Watching, before: anew.Before
+) -> tuple[int, BaseException | None]:
+    """Run the script from its start with the patch that is `asked` for. As `_execute`; where it cannot be patched, as it was halted."""
+    options = watching.options
+    try:
+        texts = anew.changed(options.folder, asked.fix, options.changed)
+    except CannotApply as reason:
+        print(f"stayfinite: the script does not begin again: {reason}", file=sys.stderr)
+        return HALTED, None
+    asked.__traceback__ = None  # it keeps the frames of the script alive, and with them its model
+    watching.end_session()
+    before.put_back()
+    rewriter = Rewriter(options.folder, _note_unwrapped, texts)
+    path, package = find(target)
+    main = become(target, path, package, rewriter)
+    # a stored step would be replayed with the files as they are on disk
+    watching.begin_again(replace(options, changed=texts, keep_case=False))
+    return _execute(target, main, path, rewriter)
 
 
 def _note(then: Callable[[], None]) -> None:

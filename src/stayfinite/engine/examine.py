@@ -103,6 +103,10 @@ def examine(
     if sources is not None and rerun is not None:
         left = RUNS * (budget - (time.monotonic() - started))
         diagnosis = yield from _prescribed(case, diagnosis, sources, rerun, left)
+    if treat:
+        from stayfinite.engine.treat import with_cure
+
+        diagnosis = with_cure(case, diagnosis)
     incident = Incident(
         id=incident_id(case), case=case, diagnosis=diagnosis, stopped=False, seconds=time.monotonic() - started
     )

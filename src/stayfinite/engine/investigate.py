@@ -65,7 +65,7 @@ def investigate(
     from stayfinite.engine.rank import rank
     from stayfinite.engine.sharpness import with_sharpness
     from stayfinite.engine.treat import REPLAYS as TREATED
-    from stayfinite.engine.treat import treatments
+    from stayfinite.engine.treat import treatments, with_cure
 
     started = time.monotonic()
     listener.stage(incident_id(case), "replay")
@@ -137,6 +137,8 @@ def investigate(
         listener.stage(incident_id(case), "cure")
         remedies = yield from prescribe(case, diagnosis, sources, rerun=rerun, budget=left, steps=repeatable is None)
         diagnosis = msgspec.structs.replace(diagnosis, remedies=remedies)
+    if treat:
+        diagnosis = with_cure(case, diagnosis)
     return Incident(
         id=incident_id(case),
         case=case,

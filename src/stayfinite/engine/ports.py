@@ -165,7 +165,9 @@ class Trouble(msgspec.Struct, frozen=True):
 
     `state`: parameters, buffers or moments are themselves not finite, or the rate is not. `grows`: every number is finite, and
     the loss has left what it was. `data`: the batch itself is bad. `remedies`: keys of the
-    treatments with which this step was seen to pass, best first; `untried`: of those that only the run can tell.
+    treatments with which this step was seen to pass, best first; `untried`: of those that only the run can tell. `cure`: id of a
+    verified remedy with whose patch the script can begin again, where that is better than to go on with one of them. `raised`: an
+    exception that ends the script unless it begins again.
     """
 
     step: int
@@ -175,6 +177,8 @@ class Trouble(msgspec.Struct, frozen=True):
     data: bool = False
     remedies: tuple[str, ...] = ()
     untried: tuple[str, ...] = ()
+    cure: str = ""
+    raised: bool = False
 
 
 class Past(msgspec.Struct, frozen=True):
@@ -190,7 +194,7 @@ class Action(msgspec.Struct, frozen=True):
     """What to do next. `back_to`: one of the snapshots; of a remedy, -1 where the state stays. `remedy`: key of the
     treatment to apply. `told`: the reason, in words."""
 
-    kind: Literal["leave-out", "mend", "rewind", "remedy", "stop"]
+    kind: Literal["leave-out", "mend", "rewind", "remedy", "begin-again", "stop"]
     told: str
     back_to: int = -1
     remedy: str = ""
@@ -215,6 +219,10 @@ class Recovering(Protocol):
     @property
     def pressing(self) -> bool:
         """True if a bad step is not the only one lately."""
+
+    @property
+    def may_begin_again(self) -> bool:
+        """True unless the script has begun again too often."""
 
     @property
     def at_loss(self) -> bool:

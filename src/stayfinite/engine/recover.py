@@ -2,6 +2,7 @@
 
     a bad step       left out; if the next ones are healthy, that was enough. Where a change is known with which the step passes,
                      the run goes on with it
+    early            the script begins again with the patch of a cure, if one was verified by running it from its start
     several          back to a state from before it began, with a lower learning rate and clipped gradients, on fresh data
     again            further back, lower
     at last          an honest stop, which says what was tried
@@ -50,6 +51,8 @@ PATIENCE = 50
 """Bad updates in a row that are left out where it is the data that are bad: a sensor may be silent for a while."""
 MOST_REMEDIES = 12
 """Changes that one run goes on with, or tries to."""
+MOST_AGAIN = 3
+"""Times that one script begins again; each of its cures was verified."""
 MENDS = 3
 """Times in one failure that a state is mended in place before it is taken from a snapshot as a whole."""
 QUANTILE = 0.9
@@ -66,7 +69,9 @@ FEW_JUMPS, MANY_JUMPS = 8, 24
 class Policy:
     """The decisions of one run. Implements `engine.ports.Recovering`."""
 
-    def __init__(self) -> None:
+    def __init__(self, begun_again: int = 0) -> None:
+        """`begun_again`: how often the script has."""
+        self._begun_again = begun_again
         self.goal = 1.0
         self.clip: float | None = None
         self.left_out = self.mended = self.rewound = self.remedied = 0
@@ -117,6 +122,11 @@ class Policy:
         """True if the latest updates were all bad, so that nothing is being learned."""
         return self._row >= AT_ONCE
 
+    @property
+    def may_begin_again(self) -> bool:
+        """True unless the script has begun again too often."""
+        return self._begun_again < MOST_AGAIN
+
     def passed(self, step: int, loss: float) -> Literal["", "overcome", "leaving"]:
         """Update `step`, made with `loss`, was taken and is healthy. **Returns** whether a failure is overcome by it, or the loss is
         leaving again, which is a reason to go back."""
@@ -158,6 +168,8 @@ class Policy:
             self._row_began = trouble.step
         self._row += 1
         self._healthy = 0
+        if trouble.cure and self._begins_again(trouble, past):
+            return self._begin_again()
         if trouble.state and not self._mends:
             return self._mend()
         remedy = next((one for one in (*trouble.remedies, *trouble.untried) if one not in self._tried), None)
@@ -177,7 +189,10 @@ class Policy:
         return self._go_back(trouble, past, losses)
 
     def cure(self, trouble: Trouble, past: Past) -> Action | None:
-        """A failure whose numbers stay finite costs no update: the run goes on with the next change that was seen to end it, if any."""
+        """A failure whose numbers stay finite costs no update: the script begins again with a verified cure, for it has learned nothing,
+        or goes on with the next change that was seen to end it, if any."""
+        if trouble.cure and self.may_begin_again:
+            return self._begin_again()
         remedy = next((one for one in trouble.remedies if one not in self._tried), None)
         if remedy is None or self.remedied >= MOST_REMEDIES:
             return None
@@ -186,6 +201,20 @@ class Policy:
             self._row_began = trouble.step
         self._healthy = 0
         return self._apply(remedy, trouble, past)
+
+    def _begins_again(self, trouble: Trouble, past: Past) -> bool:
+        """True if beginning again with a verified cure is better than what else there is: hardly anything is lost, or the failure is
+        not over when one update is left out or one state mended."""
+        if not self.may_begin_again:
+            return False
+        early = trouble.step < PROBATION or trouble.raised
+        lasting = self._row > 1 or sum(self._latest) >= OFTEN or trouble.grows or is_far(self._kept(past.losses))
+        changed = bool(trouble.remedies or trouble.untried) and not trouble.data
+        return early or lasting or changed
+
+    def _begin_again(self) -> Action:
+        self._begun_again += 1
+        return Action("begin-again", "a run from the start has shown that it helps")
 
     def _mend(self) -> Action:
         self._mends += 1

@@ -123,6 +123,19 @@ def _over_the_run(left: Sequence[Treatment], diagnosis: Diagnosis) -> Sequence[T
     return [one for one in left if one.origin == lead.cause][:ENOUGH]
 
 
+def with_cure(case: Case, diagnosis: Diagnosis) -> Diagnosis:
+    """`diagnosis`, whose remedies were tried, for a run that recovers. What the first verified cure does to a step comes first, where
+    the held step passes with exactly that; else `Diagnosis.again` names the cure: a run from the start has shown that its patch
+    helps, and of other changes it is only known that one step passes."""
+    cure = next((one for one in diagnosis.remedies if one.verdict == "verified" and one.fix is not None), None)
+    if cure is None:
+        return diagnosis
+    own = [lasting(change, case) for change in cure.interventions]
+    same = [one for one in diagnosis.treatments if one.tried and one.exact and one.steps == 1 and one.interventions[0] in own]
+    others = [one for one in diagnosis.treatments if one not in same]
+    return msgspec.structs.replace(diagnosis, treatments=(*same, *others), again="" if same else cure.remedy)
+
+
 def passes(change: Intervention, outcome: Outcome) -> bool:
     """True if the step passed with `change`, and every element that was not finite has a gradient that is, where one is wanted."""
     effect = outcome.effect

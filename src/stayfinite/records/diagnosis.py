@@ -136,3 +136,5 @@ class Diagnosis(msgspec.Struct, frozen=True, tag="diagnosis"):
     """What the held step still fails with, where no cause could be confirmed."""
     treatments: tuple[Treatment, ...] = ()
     """What a run that recovers may go on with, best first; looked for only in one."""
+    again: str = ""
+    """Id of the verified remedy with whose patch a run that recovers had better begin again; empty where it need not."""

@@ -96,7 +96,7 @@ def gather(records: Iterable[Record], *, damaged: tuple[str, ...] = (), folder: 
         elif isinstance(record, Measure):
             measures.append(record)
         elif isinstance(record, Toll):
-            toll = record
+            toll = record.after(toll)
         else:
             closing = record
     if manifest is None:

@@ -270,6 +270,8 @@ class RecoveryReport(msgspec.Struct, frozen=True, kw_only=True):
     mended: int
     rewound: int
     remedied: int
+    begun_again: int
+    """How often the script began again with the patch of a verified cure."""
     rate: float
     """The share of the script's own learning rate at the end."""
     told: str

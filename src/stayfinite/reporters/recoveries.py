@@ -16,10 +16,10 @@ def recovery(recording: Recording) -> RecoveryReport | None:
         if not measures:
             return None
         counts = collections.Counter(one.kind for one in measures)  # killed, or running still
-        toll = Toll(counts["left-out"], counts["mended"], counts["rewound"], counts["remedied"], measures[-1].rate)
+        toll = Toll(counts["left-out"], counts["mended"], counts["rewound"], counts["remedied"], measures[-1].rate, counts["begun-again"])
     return RecoveryReport(
         left_out=toll.left_out, mended=toll.mended, rewound=toll.rewound, remedied=toll.remedied, rate=toll.rate,
-        told=told(toll), measures=measures,
+        begun_again=toll.begun_again, told=told(toll), measures=measures,
     )
 
 
@@ -28,6 +28,7 @@ def told(toll: Toll) -> str:
     counted = (
         (toll.left_out, "update left out", "updates left out"), (toll.mended, "state mended", "states mended"),
         (toll.rewound, "rewind", "rewinds"), (toll.remedied, "remedy applied", "remedies applied"),
+        (toll.begun_again, "time begun again with a cure", "times begun again with a cure"),
     )
     parts = [f"{count} {one if count == 1 else many}" for count, one, many in counted if count]
     rate = f"; the learning rate is {toll.rate:.3g} times the script's own" if toll.rate != 1.0 else ""

@@ -162,6 +162,7 @@ class Incidents:
                         inquiry.finish()
                         scene.here.attempt.error = None  # it is taken, or left out
                 self.recovery.say_of(measure, retaken=retaken)
+                self.recovery.leave()
 
     def _examine(
         self, failure: Failure, scene: Scene, inquiry: Inquiry | None, no_room: str | None
@@ -224,8 +225,9 @@ class Incidents:
         stops = self._options.on_incident == "stop" and not failure.committed and failure.error is None
         stops = stops or (failure.finite is not None and failure.detector in self._options.stop_on)
         came_of_it, measure, why = ending(failure, stops), None, ""
-        treated = self.recovery is not None and not stops and (failure.finite is not None or not failure.committed)
-        if treated and self.recovery is not None and (failure.error is None or self.recovery.can_swallow(scene)):
+        guarded = failure.at == "end" and not scene.here.stepped and not failure.harmless  # the script left it out by itself
+        treated = self.recovery is not None and not stops and (failure.finite is not None or guarded or not failure.committed)
+        if treated and self.recovery is not None and self.recovery.can_treat(failure, incident, scene):
             with shield.shielded("recovery", "the step is left out"):
                 came_of_it, measure = self.recovery.treat(failure, incident, scene, held=held)
                 stops, why = came_of_it == "stopped", measure.told

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from stayfinite.rewrite.births.second_run import Program
 
@@ -14,7 +15,8 @@ class Options:
     `folder`: locations are relative to it; `trials`: the script may be run again from its start;
     `prevent`: ids of policies that are switched on (`catalog.prevention`);
     `wraps`: the loops of scripts are wrapped when they are loaded; `program`: what
-    runs, if it can be run a second time."""
+    runs, if it can be run a second time; `changed`: real path of a file to the text that runs in the place of what is on disk;
+    `begins_again`: whoever started the script begins it again where `BeginAgain` is raised."""
 
     on_incident: str = "stop"
     budget: float = 60.0
@@ -28,3 +30,5 @@ class Options:
     survey_every: int = 0
     program: Program | None = None
     prevent: tuple[str, ...] = ()
+    changed: Mapping[str, str] = field(default_factory=dict)
+    begins_again: bool = False

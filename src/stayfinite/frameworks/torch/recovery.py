@@ -1,12 +1,7 @@
-"""Performs what the policy of recovery decides, and counts it (``--on-incident recover``).
-
-A rate is lowered and a gradient clipped for the duration of `optimizer.step` only: the script, its schedulers and its logs
-keep their own numbers.
-"""
+"""Performs what the policy of recovery decides, and counts it (``--on-incident recover``)."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,19 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import torch
-from torch import Tensor
-from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from stayfinite import shield
 from stayfinite.engine.ports import Action, Listener, Past, Readings, Recovering, Trouble
-from stayfinite.errors import TrainingHalted
-from stayfinite.frameworks.torch import describe, hold
+from stayfinite.errors import BeginAgain, TrainingHalted
+from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.history.kept import Kept, identity
 from stayfinite.frameworks.torch.history.ring import Ring
 from stayfinite.frameworks.torch.live import Live
 from stayfinite.frameworks.torch.looks import SAVED
+from stayfinite.frameworks.torch.lowering import Lowering
 from stayfinite.frameworks.torch.mending import Mending
 from stayfinite.frameworks.torch.passes import Failure, Scene
 from stayfinite.frameworks.torch.subjects import successors
@@ -59,9 +51,10 @@ class Recovery:
 
     def __init__(
         self, policy: Recovering, ring: Ring, live: Live, listener: Listener, readings: Readings, mending: Mending,
-        scene: Callable[[], Scene | None], relative: Callable[[str], str],
+        scene: Callable[[], Scene | None], relative: Callable[[str], str], can_begin_again: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`scene`: the pass that is running. `relative`: how paths are spelled."""
+        """`scene`: the pass that is running. `relative`: how paths are spelled. `can_begin_again`: the script may begin again now."""
+        self._can_begin_again = can_begin_again
         self._policy = policy
         self._ring = ring
         self._live = live
@@ -74,11 +67,10 @@ class Recovery:
         """Changes that the run goes on with."""
         self.to_retake: _Applied | None = None
         """The change with which the step that is held now may be taken after all: it was seen to pass, and the state is as it was."""
+        self.again: BeginAgain | None = None
+        """To be raised once the incident is told: the script begins again."""
         self._counts: dict[MeasureKind, int] = {}
-        self._changed: dict[int, tuple[Optimizer, list[tuple[dict[str, Any], Any]]]] = {}
-        """Optimizers in the middle of a step with our rate, and their own."""
-        self._rates: dict[tuple[int, int], float] = {}
-        """(optimizer, group) -> the last rate that could be used."""
+        self.lowering = Lowering(policy, scene, lambda: bool(self._counts))
         self._saved = -SAVED
         self._last: Incident | None = None
         """The latest failure."""
@@ -88,40 +80,14 @@ class Recovery:
     def attach(self) -> Callable[[], None]:
         """Change steps from now on; to be called after the sensors listen, so that steps are judged as the script made them.
         **Returns** what ends it."""
-        hooks = (register_optimizer_step_pre_hook(self._before_step), register_optimizer_step_post_hook(self._after_step))
-        backward, grad = torch.autograd.backward, torch.autograd.grad
-
-        @functools.wraps(backward)
-        def lowered_backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
-            share = self._share_by_hand()
-            if share != 1.0:
-                grad_tensors = _scaled(tensors, grad_tensors, share)
-            backward(tensors, grad_tensors, *args, **kwargs)
-
-        @functools.wraps(grad)
-        def lowered_grad(outputs: Any, inputs: Any, grad_outputs: Any = None, *args: Any, **kwargs: Any) -> Any:
-            share = self._share_by_hand()
-            if share != 1.0 and not kwargs.get("create_graph"):
-                grad_outputs = _scaled(outputs, grad_outputs, share)
-            return grad(outputs, inputs, grad_outputs, *args, **kwargs)
-
-        # an update that the script's own code makes has no rate we know: its gradients are what can be made smaller
-        torch.autograd.backward, torch.autograd.grad = lowered_backward, lowered_grad
+        unhook = self.lowering.attach()
 
         def detach() -> None:
-            self.settle()
+            unhook()
             for one in self._applied:
                 one.living.close()
-            torch.autograd.backward, torch.autograd.grad = backward, grad
-            for hook in hooks:
-                hook.remove()
 
         return detach
-
-    def _share_by_hand(self) -> float:
-        scene = self._scene()
-        by_hand = scene is not None and scene.window.by_hand and not shield.is_off("recovery")
-        return self._policy.rate if by_hand else 1.0
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -138,8 +104,11 @@ class Recovery:
             failure.step, failure.detector, bool(bad) or failure.detector == "nonfinite-learning-rate",
             failure.finite is not None or not held, _is_data(incident),
             tuple(key for key, one in treatments.items() if one.tried), tuple(key for key, one in treatments.items() if not one.tried),
+            self._cure_of(incident), failure.error is not None and not self._can_swallow(scene),
         )
         action = self._policy.decide(trouble, self._past(scene))
+        if action.kind == "begin-again":
+            return "recovered", self._measure("begun-again", failure, incident, withdrawn + self._begin_again(action, incident))
         if action.kind == "remedy":
             said = self._go_on_with(treatments[action.remedy], action, incident, scene)
             return "recovered", self._measure("remedied", failure, incident, withdrawn + said)
@@ -161,14 +130,29 @@ class Recovery:
         done, which is still to be told."""
         treatments = {f"{incident.id}: {one.told}": one for one in incident.diagnosis.treatments if one.tried}
         symptom = incident.case.symptom
-        action = self._policy.cure(Trouble(symptom.step, symptom.detector, remedies=tuple(treatments)), self._past(scene))
+        trouble = Trouble(symptom.step, symptom.detector, remedies=tuple(treatments), cure=self._cure_of(incident))
+        action = self._policy.cure(trouble, self._past(scene))
         if action is None:
             return incident, None
         self._last = incident
+        if action.kind == "begin-again":
+            measure = Measure("begun-again", self._live.updates.last, self._begin_again(action, incident), incident.id)
+            return msgspec.structs.replace(incident, outcome="recovered"), measure
         said = self._go_on_with(treatments[action.remedy], action, incident, scene)
         self._applied[-1].finite = True
         measure = Measure("remedied", self._live.updates.last, said, incident.id, rate=self._policy.goal, clip=self._policy.clip)
         return msgspec.structs.replace(incident, outcome="recovered"), measure
+
+    def _cure_of(self, incident: Incident) -> str:
+        """The remedy with whose patch the script can begin again; empty if there is none, or it cannot."""
+        return incident.diagnosis.again if incident.diagnosis.again and self._can_begin_again() else ""
+
+    def _begin_again(self, action: Action, incident: Incident) -> str:
+        """Have the script begin again once this is told. **Returns** what is done, in words."""
+        cure = next(one for one in incident.diagnosis.remedies if one.remedy == incident.diagnosis.again and one.fix is not None)
+        assert cure.fix is not None
+        self.again = BeginAgain(cure.fix)
+        return f"the script begins again with the patch {cure.remedy} ({cure.title}): {action.told}; its files stay as they are"
 
     def _withdraw(self, incident: str) -> str:
         """Do not go on with what the failure came back with, or made healthy steps bad; with nothing unsure, where no `incident` is
@@ -244,7 +228,11 @@ class Recovery:
             told = "overcome: the updates since are healthy"
             self.say(Measure("overcome", step, told, name, rate=self._policy.goal, clip=self._policy.clip))
         elif came == "leaving":
-            action = self._policy.decide(Trouble(step, "divergence", grows=True), self._past(scene))
+            cure = self._cure_of(self._last) if self._last is not None else ""
+            action = self._policy.decide(Trouble(step, "divergence", grows=True, cure=cure), self._past(scene))
+            if action.kind == "begin-again" and self._last is not None:
+                self.say(Measure("begun-again", step, self._begin_again(action, self._last), name))
+                self.leave()
             told = self._rewind(action, scene) if action.kind == "rewind" else ""
             if told:
                 self.say(Measure("rewound", step, told, name, action.back_to, self._policy.goal, self._policy.clip))
@@ -267,10 +255,20 @@ class Recovery:
                 told = f"about to be saved, the state is not finite: {self._mending.mend(bad, self._ring.kept)}"
                 self.say(Measure("mended", step, told, rate=self._policy.goal, clip=self._policy.clip))
 
-    def can_swallow(self, scene: Scene) -> bool:
+    def can_treat(self, failure: Failure, incident: Incident, scene: Scene) -> bool:
+        """False for an exception that has to end the script."""
+        again = self._policy.may_begin_again and bool(self._cure_of(incident))
+        return failure.error is None or again or self._can_swallow(scene)
+
+    def _can_swallow(self, scene: Scene) -> bool:
         """True if what follows the block finds every name that a healthy pass binds, though an exception ended this one."""
         bound = self._bound.get(scene.block.id)
         return bound is not None and bound <= {*scene.frame.f_locals, *scene.frame.f_globals}
+
+    def leave(self) -> None:
+        """**Raises** `BeginAgain` if the script is to begin again."""
+        if self.again is not None:
+            raise self.again
 
     # -- telling -------------------------------------------------------------------------------------------------
 
@@ -295,24 +293,13 @@ class Recovery:
         """The run ends: say how much was done in all."""
         counts = self._counts
         if counts:
-            if self._policy.at_loss and "gave-up" not in counts:
+            if self._policy.at_loss and self.again is None and "gave-up" not in counts:
                 told = "the run ended while every update was bad"
                 self.say(Measure("gave-up", self._live.updates.last, told, self._last.id if self._last is not None else ""))
             done = (counts.get("left-out", 0), counts.get("mended", 0), counts.get("rewound", 0), counts.get("remedied", 0))
-            self._listener.measure(Toll(*done, self._policy.goal))
+            self._listener.measure(Toll(*done, self._policy.goal, counts.get("begun-again", 0)))
 
-    # -- changed updates -----------------------------------------------------------------------------------------
-
-    def _before_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if id(optimizer) in self._changed or shield.is_off("recovery"):
-            return
-        with shield.shielded("recovery"):
-            self._change(optimizer)
-
-    def _after_step(self, optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        changed = self._changed.pop(id(optimizer), None)
-        if changed is not None:
-            _give_back(changed[1])
+    # -- changed passes ------------------------------------------------------------------------------------------
 
     @contextmanager
     def around(self, scene: Scene) -> Iterator[None]:
@@ -332,56 +319,7 @@ class Recovery:
         for one in self._applied:
             one.living.note_item(item)
 
-    def settle(self) -> None:
-        """Give rates back to optimizers whose step was left by an exception."""
-        while self._changed:
-            _give_back(self._changed.popitem()[1][1])
-
-    def _change(self, optimizer: Optimizer) -> None:
-        share, own = self._policy.rate, []
-        for place, group in enumerate(optimizer.param_groups):
-            rate = group.get("lr")
-            if rate is None:
-                continue
-            number = float(rate)
-            usable = math.isfinite(number) and number >= 0.0
-            if usable:
-                self._rates[id(optimizer), place] = number
-            elif (last := self._rates.get((id(optimizer), place))) is not None and self._counts:
-                rate, number = (torch.full_like(rate, last) if isinstance(rate, Tensor) else last), last
-            if share != 1.0 or not usable:
-                own.append((group, group["lr"]))
-                group["lr"] = rate * share
-        if own:
-            self._changed[id(optimizer)] = optimizer, own
-        limit = self._policy.clip
-        if limit is not None:
-            clip(hold.gradients(optimizer), limit)
-
-
 def _is_data(incident: Incident) -> bool:
     """True if what made the step bad came in with its batch."""
     origin = incident.case.origin
     return origin is not None and origin.phase == "data"
-
-
-def clip(gradients: list[Tensor], limit: float) -> None:
-    """Scale `gradients`, in place, so that their norm over all is at most `limit`."""
-    norm = hold.norm(gradients)
-    if not norm <= limit and math.isfinite(norm):
-        with torch.no_grad():
-            for gradient in gradients:
-                gradient.mul_(limit / norm)
-
-
-def _scaled(roots: Any, given: Any, share: float) -> list[Tensor | None]:
-    """What to differentiate with so that every gradient is `share` of what it would be."""
-    roots = [roots] if isinstance(roots, Tensor) else list(roots)
-    given = [given] if given is None or isinstance(given, Tensor) else list(given)
-    given = given * len(roots) if len(given) < len(roots) else given
-    return [share * (torch.ones_like(root) if one is None else one) for root, one in zip(roots, given, strict=True)]
-
-
-def _give_back(own: list[tuple[dict[str, Any], Any]]) -> None:
-    for group, rate in own:
-        group["lr"] = rate

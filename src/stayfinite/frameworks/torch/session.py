@@ -41,12 +41,10 @@ from stayfinite.frameworks.torch.passes import Failure, Pass, Scene, Window
 from stayfinite.frameworks.torch.recovery import Recovery
 from stayfinite.frameworks.torch.rehearsal import ReplayLog, rehearse, unwrapped
 from stayfinite.frameworks.torch.sensors import Sensors
-from stayfinite.frameworks.torch.state import (
-    TorchObjects,
-    Written,
-)
+from stayfinite.frameworks.torch.state import TorchObjects, Written
 from stayfinite.frameworks.torch.subjects import Subjects, namer
 from stayfinite.frameworks.torch.surveys import Surveys
+from stayfinite.frameworks.torch.trying import begins_again
 from stayfinite.frameworks.torch.undoing import put_back
 from stayfinite.records.finding import Warning
 from stayfinite.records.location import Location
@@ -91,7 +89,8 @@ class Session:
         self._recovery: Recovery | None = None
         if policy is not None and options.on_incident == "recover":
             mending, passing = Mending(self._state, self._name), lambda: self._scene
-            self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, passing, self.relative)
+            again = begins_again(options, self._incidents.clock)
+            self._recovery = Recovery(policy, self.ring, self.live, listener, readings, mending, passing, self.relative, again)
             self._incidents.recovery = self._surveys.recovery = self._recovery
         self._unhook: Callable[[], None] = lambda: None
         self._objects = TorchObjects()
@@ -298,7 +297,7 @@ class Session:
         here.marks.append(Marks(bound(block.needed, local_names, global_names), subjects.known))
         if not window.passes:
             if self._recovery is not None:
-                self._recovery.settle()
+                self._recovery.lowering.settle()
             if not shield.is_off("history"):
                 with shield.shielded("history", _FORGETS):
                     self.ring.note(window.first, subjects, saved if window.by_hand else None, window.gradients)

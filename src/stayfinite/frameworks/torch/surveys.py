@@ -269,6 +269,7 @@ class Surveys:
             (self._listener.incident if stops else self._listener.examined)(incident)
         if self.recovery is not None and measure is not None:
             self.recovery.say(measure)
+            self.recovery.leave()
         if stops:
             raise TrainingHalted(describe.summary(incident), incident)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import threading
+from collections.abc import Callable, Mapping
 
 from stayfinite.engine.ports import TryOut
+from stayfinite.frameworks.torch.clock import Clock
 from stayfinite.frameworks.torch.options import Options
 from stayfinite.records.diagnosis import Trial
 from stayfinite.records.incident import Case
@@ -19,6 +22,18 @@ runs, and one more is a margin."""
 def user_sources(options: Options) -> Mapping[str, str]:
     """The text of the user's files, for remedies that change it."""
     return UserFiles(options.folder)
+
+
+def begins_again(options: Options, clock: Clock) -> Callable[[], bool]:
+    """Whether the script may begin again, asked when it matters: whoever started it can do that, it runs in the main thread of the
+    process that was started, and what is lost took no longer than the budget."""
+    process = os.getpid()
+
+    def can_begin_again() -> bool:
+        here = os.getpid() == process and threading.current_thread() is threading.main_thread()
+        return options.begins_again and here and clock.ran <= options.budget
+
+    return can_begin_again
 
 
 def trier(options: Options, case: Case, *, took: float, budget: float) -> TryOut | None:
@@ -41,7 +56,7 @@ def trier(options: Options, case: Case, *, took: float, budget: float) -> TryOut
             ))
         from stayfinite.rewrite.trials import TrialRequest, run_trial  # a run without incidents is not run again
 
-        texts = {files.path(file): text for file, text in (sources or {}).items()}
+        texts = {**options.changed, **{files.path(file): text for file, text in (sources or {}).items()}}
         return run_trial(TrialRequest(
             program, change, sources=texts, interventions=interventions, steps=steps, seconds=seconds, watch_for=case.symptom.detector,
             failed_at=case.step_of_run, every=options.every, prevent=options.prevent,
