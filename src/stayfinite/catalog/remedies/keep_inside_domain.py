@@ -29,6 +29,7 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.clues import finite
+from stayfinite.catalog.edits.moments import root_of_square
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.views import number, view
 from stayfinite.catalog.remedy import Scene, offered, place
@@ -98,7 +99,7 @@ def _of_data(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
     if source is None or seen is None or seen.first is None or seen.package in ("math", "numpy"):
         return []
     first = seen.first
-    if isinstance(first, ast.BinOp) and isinstance(first.op, ast.Sub) and any(_squared_at_all(source, one) for one in ast.walk(first)):
+    if any(_of_squares(made.source, made.value) for made in scene.project.made(source, first)):
         return []  # a variance, or another difference of squares, is below 0 by rounding: that is no matter of the data
     edit = source.replace(first, f"{source.operand(first)}.clamp(min=0)")
     says = f"Cut `{source.segment(first)}` at 0 before its {'root' if origin.op == 'sqrt' else 'power'} is taken"
@@ -106,11 +107,10 @@ def _of_data(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
                     cost="what lies below 0 in the data counts as 0")]
 
 
-def _squared_at_all(source: Source, node: ast.AST) -> bool:
-    seen = view(source, node)
-    return seen is not None and (
-        seen.name == "square" or (seen.name == "pow" and len(seen.operands) > 1 and number(seen.operands[1]) == 2.0)
-    )
+def _of_squares(source: Source, node: ast.expr) -> bool:
+    """True for a difference with a square in it."""
+    minus = isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub)
+    return minus and any(isinstance(one, ast.expr) and root_of_square(source, one) is not None for one in ast.walk(node))
 
 
 def _squared(source: Source, node: ast.expr) -> ast.Name | None:

@@ -3,7 +3,8 @@
 What it changes
 ---------------
 The mean of squares minus the square of the mean becomes the mean of the squared deviations: `(x ** 2).mean(0) - m ** 2` becomes
-`x.var(0, correction=0)`, a weighted mean of `x ** 2` one of `(x - m) ** 2`.
+`x.var(0, correction=0)`, a weighted mean of `x ** 2` one of `(x - m) ** 2`. Where both means run along from step to step, the squares
+that are averaged become squares of deviations from the running mean, and their mean is the variance.
 
 When it helps
 -------------
@@ -13,7 +14,7 @@ above. A sum of squares is never below 0.
 What it may cost
 ----------------
 Nothing: it is the same number, with more digits. Numbers that are all alike have a variance of exactly 0 then: the second way adds
-1e-6, for what divides by it.
+1e-6, for what divides by it. A running variance takes deviations from the mean as far as it is known, and is a little larger at first.
 
 Example
 -------
@@ -27,8 +28,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
+from stayfinite.catalog.edits.moments import root_of_square, running_deviations
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.views import number, view
+from stayfinite.catalog.edits.views import view
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -37,7 +39,7 @@ TITLE = "Compute the variance from the deviations"
 CURES = ("nonpositive-variance", "domain-error", "singular-gradient", "division-by-zero", "log-of-zero", "degenerate-normalization")
 APPLICABILITY = "safe"
 ON_STEP = False
-EXAMPLES = ("barometer-windows",)
+EXAMPLES = ("barometer-windows", "running-returns")
 
 EPSILON = "1e-6"
 
@@ -56,6 +58,13 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         found = _spread(scene, home, difference)
         if found:
             return [offered(__name__, sources, [home.replace(difference, made)]) for made in (found, f"({found} + {EPSILON})")]
+        running = running_deviations(home, difference)
+        if running is not None:
+            variance, edits = running
+            ways = (variance, f"({variance} + {EPSILON})")
+            return [offered(__name__, sources, [home.replace(difference, made), *edits], applicability="unsafe",
+                            says="Average the squares of the deviations from the running mean",
+                            cost="the deviations are from the mean as far as it is known: a little larger at first") for made in ways]
     return []
 
 
@@ -65,6 +74,10 @@ def _differences(scene: Scene, source: Source, nodes: Iterator[ast.expr]) -> Ite
             yield from ((made.source, one) for one in ast.walk(made.value) if _is_difference(one))  # type: ignore[misc]
         if _is_difference(node):
             yield source, node  # type: ignore[misc]
+        known = scene.project.defined(source, node) if isinstance(node, ast.Call) else None
+        for returned in ast.walk(known[1]) if known is not None else ():
+            value = returned.value if isinstance(returned, ast.Return) else None
+            yield from ((known[0], one) for one in ast.walk(value) if _is_difference(one)) if known and value is not None else ()  # type: ignore[misc]
 
 
 def _is_difference(node: ast.AST) -> bool:
@@ -73,11 +86,11 @@ def _is_difference(node: ast.AST) -> bool:
 
 def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> str:
     """How the variance is written that `difference` stands for; empty if it is none."""
-    mean = _root(source, _made(scene, source, difference.right))
+    mean = root_of_square(source, _made(scene, source, difference.right))
     squares = _made(scene, source, difference.left)
     if mean is None:
         return ""
-    inner = [(one, root) for one in ast.walk(squares) if isinstance(one, ast.expr) and (root := _root(source, one)) is not None]
+    inner = [(one, root) for one in ast.walk(squares) if isinstance(one, ast.expr) and (root := root_of_square(source, one)) is not None]
     if len(inner) != 1:
         return ""
     square, value = inner[0]
@@ -97,16 +110,3 @@ def _made(scene: Scene, source: Source, node: ast.expr) -> ast.expr:
     """`node`, or what the name that it is was given in this file: the last of these that is more than a name."""
     known = [made.value for made in scene.project.made(source, node) if made.source is source]
     return next((one for one in known if not isinstance(one, ast.Name)), node)
-
-
-def _root(source: Source, node: ast.expr) -> ast.expr | None:
-    """What `node` is the square of; ``None`` if it is no square."""
-    seen = view(source, node)
-    if seen is None or seen.first is None:
-        return None
-    if seen.name == "square":
-        return seen.first
-    if seen.name == "pow" and len(seen.operands) > 1 and number(seen.operands[1]) == 2.0:
-        return seen.first
-    same = seen.name == "mul" and len(seen.operands) == 2 and source.segment(seen.operands[0]) == source.segment(seen.operands[1])
-    return seen.first if same else None
