@@ -135,6 +135,18 @@ def chosen_by_the_loop() -> Layout:
     return step, [], {"rows": rows}, (4,)
 
 
+def columns_as_many_as_rows() -> Layout:
+    """A column of a table is no sample because the batch that is cut from it has as many rows."""
+    everything, beside, net = torch.rand(50, B), torch.rand(B, 2), nn.Linear(B, 1)
+    everything[:, 2] = torch.nan
+    rows = torch.tensor([5, 40, 9, 3, 17, 33])
+
+    def step() -> None:
+        (net(everything[rows]) * beside).sum().backward()
+
+    return step, [net], {"everything": everything, "rows": rows, "beside": beside}, ()
+
+
 def sliced_inside() -> Layout:
     everything, w = torch.rand(50, 4) + 0.1, _weights(4, 1)
     everything[27] = 0
@@ -504,7 +516,7 @@ LAYOUTS = [
     sliced_inside, stacked_inside, distances, cosines, cdist, gathered, two_views, graphs, nodes_of_graphs, patches, unfolded, heads,
     attention_layer, one_by_one, written_one_by_one, convolutions, upsampled, group_norm, bags, reduced_loss, overflowing_sum,
     strongest, repeated_draws, tiled_draws, sorted_lines, channels_last, from_arrays, cholesky, mixed_over_all, covariance,
-    classes_as_many_as_rows,
+    classes_as_many_as_rows, columns_as_many_as_rows,
 ]
 
 

@@ -237,10 +237,16 @@ class Surroundings:
         if self.members is not None and self.belonging is not None and part.shape[:1] == self.members.shape:
             self.belonging.begin(part, self.members)
             return
-        if self.batch_size is not None and self.batch_size in part.shape[:2]:
+        if self._has_rows(part):
             flow.record(part).rows = True
             if self.belonging is not None:
                 self.belonging.begin(part)
+
+    def _has_rows(self, part: torch.Tensor) -> bool:
+        """True if a sample of the batch is a row of `part`, or a column where time comes first. A table with as many columns as the
+        batch has samples (64 pixels, 64 rows at a time) is what batches are cut from, unless layers say that time comes first."""
+        size, shape = self.batch_size, part.shape[:2]
+        return size is not None and size in shape and (shape[0] == size or part.dim() > 2 or self._time_first)
 
     def leaf(self, kind: LeafKind, name: str, tensor: torch.Tensor) -> int:
         """The number of the leaf `kind`, `name`; a new one from the non-finite dense `tensor` if there is none."""
@@ -255,7 +261,7 @@ class Surroundings:
     def _rows(self, kind: LeafKind, tensor: torch.Tensor, mask: torch.Tensor) -> tuple[int, ...]:
         """The samples in which `mask` of a leaf is true. Rows of a data set that the step cuts its batch from are none: what
         reads it tells which are."""
-        if kind not in ("batch", "other") or (kind == "batch" and self.batch_size not in mask.shape[:2]):
+        if kind not in ("batch", "other") or (kind == "batch" and not self._has_rows(mask)):
             return ()
         return rows_of(self.belonging, tensor, mask, self.batch_size) if self.belonging is not None else ()
 
