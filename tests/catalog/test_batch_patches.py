@@ -164,13 +164,15 @@ def test_a_function_that_takes_a_step_is_given_the_batch() -> None:
 
 
 @pytest.mark.parametrize(("line", "expected"), [
-    ("inverse = share ** -0.5", ["inverse = (share + (share == 0)) ** -0.5", "inverse = share.clamp(min=1) ** -0.5",
-                                 "inverse = share.clip(1) ** -0.5", "inverse = max(share, 1) ** -0.5"]),
+    ("inverse = n ** -0.5", ["inverse = (n + (n == 0)) ** -0.5", "inverse = n.clamp(min=1) ** -0.5",
+                             "inverse = n.clip(1) ** -0.5", "inverse = max(n, 1) ** -0.5"]),
+    ("inverse = share ** -0.5", ["inverse = (share + (share == 0)) ** -0.5"]),  # a floor of 1 would make all shares alike
+    ("w = 1.0 / seen", ["w = 1.0 / (seen + (seen == 0))"]),
     ("w = 1.0 / counts", ["w = 1.0 / counts.clamp(min=1)", "w = 1.0 / counts.clip(1)", "w = 1.0 / max(counts, 1)",
                           "w = 1.0 / (counts + (counts == 0))"]),
 ])
 def test_weights_of_what_does_not_occur(line: str, expected: list[str]) -> None:
-    text, place = marked(HEAD + f"«{line}»\n")
+    text, place = marked(HEAD + f"n = labels.bincount()\nseen = n / n.sum()\n«{line}»\n")
     case = born(Location("train.py", 99), "nll_loss", stats("w", (4,), nan=1))
     case = msgspec.structs.replace(case, makings=(Making("weight", "w", "divide", place),))
     assert added("guard-class-weights", case, text) == [[one] for one in expected]

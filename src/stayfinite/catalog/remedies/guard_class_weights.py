@@ -2,7 +2,7 @@
 
 What it changes
 ---------------
-The count that a class weight is divided by is at least 1.
+The count that a class weight is divided by is at least 1; a share of 0 becomes 1, and all others stay as they are.
 
 When it helps
 -------------
@@ -22,6 +22,7 @@ Example
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
@@ -40,6 +41,9 @@ BREADTH = 1
 ON_STEP = False
 EXAMPLES = ("label-weights", "leaf-disease")
 
+_SHARES = re.compile(r"shares?\b|freq|frac|prior|prob|ratio|proportion|normalize=True", re.I)
+
+
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """The divisor at the line that makes the weights, as a tensor, an array or a number: a trial tells which it is."""
     project = Project(sources)
@@ -57,11 +61,13 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         while isinstance(divisor, ast.BinOp) and isinstance(divisor.op, ast.Mult):  # `classes * counts`: the last factor
             divisor = divisor.right if number(divisor.right) is None else divisor.left
         if isinstance(divisor, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)) and "len(" not in source.segment(divisor)[:4]:
+            instead = chosen(source, divisor, "({x} + ({x} == 0))", "counts")
+            shares = offered(__name__, sources, instead, says="Let what does not occur have a count of 1")
+            if _are_shares(project, source, divisor):
+                return [shares]
             text = source.operand(divisor)
             ways = (f"{text}.clamp(min=1)", f"{text}.clip(1)", f"max({source.argument(divisor)}, 1)")  # a tensor, an array, a number
             counted = [offered(__name__, sources, [source.replace(divisor, way)]) for way in ways]
-            instead = chosen(source, divisor, "({x} + ({x} == 0))", "counts")
-            shares = offered(__name__, sources, instead, says="Let what does not occur have a count of 1")
             return [*counted, shares] if _is_division(source, divisors[0]) else [shares, *counted]
     return [offered(__name__, sources, None, says="the source does not show where the weights are made: count each class at least once")]
 
@@ -75,6 +81,15 @@ def _divisor(source: Source, node: ast.AST) -> ast.expr | None:
     if seen.name in ("reciprocal", "rsqrt") or (power is not None and power < 0.0):
         return seen.first
     return seen.operands[1] if seen.name == "div" and len(seen.operands) > 1 else None
+
+
+def _are_shares(project: Project, source: Source, divisor: ast.expr) -> bool:
+    """True if the divisor says that it is a share, or was made by a division: none reaches 1, and a floor of 1 makes all alike."""
+    for made in project.made(source, divisor):
+        seen = view(made.source, made.value)
+        if _SHARES.search(made.source.segment(made.value)) or (seen is not None and seen.name in ("div", "mean", "softmax")):
+            return True
+    return False
 
 
 def _is_division(source: Source, divisor: ast.expr) -> bool:
