@@ -611,13 +611,32 @@ def test_a_run_changes_the_batch_of_each_pass_and_not_what_is_left_of_the_last(c
     for rows in torch.arange(8).split(4):
         if not cut_in_the_pass:
             x = table[rows]
-        scene = SimpleNamespace(frame=sys._getframe(), window=given.window, subjects=given.subjects)
-        with living.around(scene):  # type: ignore[arg-type]
+        with living.around(_scene(given, cut_in_the_pass)):
             if cut_in_the_pass:
                 x = table[rows]
             model(x)
     living.close()
     assert model.means == pytest.approx([0.0, 0.0], abs=1e-6)
+
+
+def _scene(given: Any, bound: bool) -> Any:
+    """The caller's frame as that of a pass, which may bind ``x`` itself."""
+    block = SimpleNamespace(bound=frozenset({"x"} if bound else ()))
+    return SimpleNamespace(frame=sys._getframe(1), window=given.window, subjects=given.subjects, block=block)
+
+
+def test_a_batch_of_the_loops_header_that_came_back_as_another_object_is_still_the_batch() -> None:
+    model = Seen()
+    given = given_for(model)
+    living = Living([Values("price", "standardised")], lambda tensor: "", lambda file: file)
+    for price in torch.arange(24.0).reshape(2, 4, 3):
+        for _ in range(2):
+            with living.around(_scene(given, False)):
+                model(price)
+                price = price.clone()  # as after a repetition of the pass
+            assert not living.refused
+    living.close()
+    assert model.means == pytest.approx([0.0] * 4, abs=1e-6)
 
 
 def test_levelled_columns_have_nothing_to_tell() -> None:

@@ -41,7 +41,9 @@ EXAMPLES = ("star-luminosity",)
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """For what losses were given, and else the tensors of the batch that no model was given."""
     given = {stats.name for stats in case.trace.model_inputs}
-    names = [stats.name for stats in (case.origin.inputs if case.origin is not None else ())]
+    origin = case.origin
+    # what a layer was given by the layer before it is an activation, and no target
+    names = [stats.name for stats in origin.inputs if not (origin.module and stats.made_by)] if origin is not None else []
     names += [stats.name for stats in case.batch if stats.name not in given]
     cost = "the numbers are those of one batch: take mean and deviation of the training set when you keep it"
     return scaled(__name__, case, sources, names, _by_numbers, cost)

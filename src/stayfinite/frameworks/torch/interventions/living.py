@@ -80,7 +80,7 @@ class Living:
             self.refused = self.refused or next((one.refused for one in self._now if one.refused), "")
             self._now = []
             if self._data:
-                self._note_left({**frame.f_globals, **frame.f_locals})
+                self._note_left({**frame.f_globals, **frame.f_locals}, scene.block.bound)
 
     def _current(self, names: dict[str, Any]) -> dict[str, Any]:
         """`names` without those of data that hold what the latest pass cut for itself: this one will cut its own."""
@@ -88,8 +88,10 @@ class Living:
         self._met = {name: kept[name] for name in self._data if name in kept}
         return kept
 
-    def _note_left(self, names: dict[str, Any]) -> None:
-        self._left = {name: names[name] for name in self._data if name in names and names[name] is not self._met.get(name)}
+    def _note_left(self, names: dict[str, Any], bound: frozenset[str]) -> None:
+        # what the header of the loop gives comes back as another object where the pass was repeated
+        cut = self._data & bound & names.keys()
+        self._left = {name: names[name] for name in cut if names[name] is not self._met.get(name)}
         self._met = {}
 
     def note_item(self, item: Any) -> None:
