@@ -95,6 +95,10 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
      (RAW,), ["var = h.var(dim=0, correction=0)"]),
     ("variance-from-deviations", "m = (w * x).sum() / n\ns = «torch.sqrt((w * x.pow(2)).sum() / n - m * m)»", "sqrt", (RAW,),
      ["s = torch.sqrt((w * (x - m) ** 2).sum() / n)"]),
+    ("variance-from-deviations", "m = F.avg_pool2d(x, 3, stride=1)\nsq = F.avg_pool2d(x**2, 3, stride=1)\nv = sq - m**2\ns = «v.sqrt()»",
+     "sqrt", (RAW,), ["v = (F.avg_pool2d(x.double() ** 2, 3, stride=1) - F.avg_pool2d(x.double(), 3, stride=1) ** 2 + 1e-6).to(x.dtype)"]),
+    ("variance-from-deviations", "s = «torch.sqrt(F.conv1d(a * a, w) - F.conv1d(a, w).square())»", "sqrt", (RAW,),
+     ["s = torch.sqrt((F.conv1d(a.double() ** 2, w.double()) - F.conv1d(a.double(), w.double()) ** 2 + 1e-6).to(a.dtype))"]),
     ("bound-the-exponent", "rate = «torch.exp(z)»", "exp", (LARGE,), ["rate = torch.exp(z.clamp(max=20) + (z - 20).clamp(min=0).log1p())"]),
     ("bound-the-exponent", "rate = «self.head(h).exp()»", "exp", (LARGE,),
      ["exponent = self.head(h)", "rate = (exponent.clamp(max=20) + (exponent - 20).clamp(min=0).log1p()).exp()"]),
@@ -126,6 +130,8 @@ def test_patches(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...
     ("subtract-the-maximum", "e = «torch.exp(z)»\nloss = e.mean()", "exp", (LARGE,)),  # no quotient: not the same number
     ("variance-from-deviations", "s = «torch.sqrt((x ** 2).mean(0) - c ** 2)»", "sqrt", (RAW,)),
     ("variance-from-deviations", "c = speed(t)\ns = «torch.sqrt((x ** 2).mean(0) - c ** 2)»", "sqrt", (RAW,)),
+    ("variance-from-deviations", "m = pool(x)\nx = x + 1\ns = «torch.sqrt(pool(x * x) - m ** 2)»", "sqrt", (RAW,)),
+    ("positive-by-construction", "s = «torch.log(counts)»", "log", (stats("counts", zero=2, min=0.0, made_by=("index",)),)),
     ("bound-the-exponent", "import math\nr = «math.exp(z)»", "exp", (LARGE,)),
     ("keep-one-element", "loss = «error[2:5].mean()»", "mean", (ZERO,)),
     ("use-log-sum-exp", "loss = torch.log(2 + «torch.exp(z)»)", "exp", (LARGE,)),
@@ -149,6 +155,13 @@ RECTIFIED = HEAD + """class Head(nn.Module):
         return {made}
 
 
+def chain():
+    return nn.Sequential(nn.Linear(8, 1), nn.ReLU())
+
+
+built = chain()
+
+
 def nll(e, sigma):
     return 0.5 * (\u00abe / sigma\u00bb) ** 2 + sigma.log()
 """
@@ -161,6 +174,7 @@ def nll(e, sigma):
     ("self.out(h).clamp(min=0.0)", 2, "return F.softplus(self.out(h)) + 1e-3"),
     ("self.out(h).clamp(0, 6)", 2, None),
     ("self.other(h)", 2, None),
+    ("built(h)", 2, "return nn.Sequential(nn.Linear(8, 1), nn.Softplus())"),
     ("torch.relu(self.out(h) + 0.3)", 0, None),
 ])
 def test_a_scale_that_a_rectifier_made_is_mended_where_it_is_made(made: str, zero: int, expected: str | None) -> None:

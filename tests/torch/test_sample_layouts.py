@@ -38,6 +38,18 @@ def time_first() -> Layout:
     return step, [net, head], {"x": x, "y": y}, (4,)
 
 
+def turned_in_place() -> Layout:
+    head = nn.Linear(2, 1)
+    x, y = torch.rand(B, 9, 2), torch.ones(B)
+    x[:, 2:] = -1
+
+    def step() -> None:
+        out = x.sqrt().transpose_(0, 1)
+        (head(out[-1]).squeeze(1) - y).abs().mean().backward()
+
+    return step, [head], {"x": x, "y": y}, ()
+
+
 def time_first_input() -> Layout:
     net = nn.LSTM(3, 5)
     x, y = torch.rand(9, B, 3), torch.randint(5, (B,))
@@ -516,7 +528,7 @@ LAYOUTS = [
     sliced_inside, stacked_inside, distances, cosines, cdist, gathered, two_views, graphs, nodes_of_graphs, patches, unfolded, heads,
     attention_layer, one_by_one, written_one_by_one, convolutions, upsampled, group_norm, bags, reduced_loss, overflowing_sum,
     strongest, repeated_draws, tiled_draws, sorted_lines, channels_last, from_arrays, cholesky, mixed_over_all, covariance,
-    classes_as_many_as_rows, columns_as_many_as_rows,
+    classes_as_many_as_rows, columns_as_many_as_rows, turned_in_place,
 ]
 
 

@@ -28,10 +28,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.clues import inputs, kind, operand
+from stayfinite.catalog.clues import finite, inputs, kind, operand
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import View, attribute_value, find, named, number
+from stayfinite.catalog.edits.tracing import MOST_HOPS, Project
+from stayfinite.catalog.edits.views import View, attribute_value, find, module_value, named, number
 from stayfinite.catalog.ops import DECOMPOSITIONS
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
@@ -39,10 +39,10 @@ from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 
 TITLE = "Make it positive by construction"
-CURES = ("nonpositive-variance", "domain-error", "degenerate-decomposition")
+CURES = ("nonpositive-variance", "domain-error", "degenerate-decomposition", "log-of-zero")
 APPLICABILITY = "unsafe"
 BREADTH = 1
-EXAMPLES = ("domain-error",)
+EXAMPLES = ("domain-error", "arrivals")
 
 COST = "it is another network: train it again"
 
@@ -69,6 +69,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     made = case.origin.inputs[0].made_by[:1] if case.origin.inputs else ()
     if made and case.origin.op != "distribution" and made[0] not in _LAYERS:
         return []  # a sum of squares, a probability: that has another reason to be 0
+    if case.origin.op == "log" and not any((finite(one.min) or 0.0) < 0.0 for one in case.origin.inputs[:1]):
+        return []  # a count that is 0, a share of nothing: no layer made it
     wanted = None
     if case.origin.op == "distribution":
         wanted = _scale(source, at.line)
@@ -103,11 +105,11 @@ def _rectifier(case: Case, project: Project) -> list[Edit | None] | None:
     if seen is not None and seen.first is not None:
         return _softplus(source, seen.node, seen.first)
     for node in ast.walk(source.tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.lineno == made_at.line:
-            last = _last_layer(attribute_value(source, node.func))
-            if last is not None and source.qualified(last.func) == "torch.nn.ReLU":
-                name, imports = source.spelled("torch.nn.Softplus", last)
-                return [source.replace(last, f"{name}()"), *imports]
+        if isinstance(node, ast.Call) and node.lineno <= made_at.line <= (node.end_lineno or 0):
+            home, last = _last_layer(project, source, node.func)
+            if isinstance(last, ast.Call) and home.qualified(last.func) == "torch.nn.ReLU":
+                name, imports = home.spelled("torch.nn.Softplus", last)
+                return [home.replace(last, f"{name}()"), *imports]
     return None
 
 
@@ -118,11 +120,26 @@ def _rectifies(seen: View) -> bool:
     return seen.name == "relu"
 
 
-def _last_layer(built: ast.expr | None) -> ast.Call | None:
-    """The layer whose output is that of `built`: itself, or the last one of a chain."""
-    while isinstance(built, ast.Call) and getattr(built.func, "attr", getattr(built.func, "id", "")) == "Sequential" and built.args:
-        built = built.args[-1]
-    return built if isinstance(built, ast.Call) else None
+def _last_layer(project: Project, source: Source, called: ast.expr) -> tuple[Source, ast.expr]:
+    """The layer whose output is that of the module `called`: itself, or the last one of a chain, of the module of a name, or of what
+    one of the user's functions returns."""
+    for _ in range(MOST_HOPS):
+        made: ast.expr | None = None
+        if isinstance(called, ast.Attribute):
+            made = attribute_value(source, called)
+        elif isinstance(called, ast.Name):
+            assigned = (one.value for one in project.made(source, called) if one.source is source and one.value is not called)
+            made = next(assigned, None) or module_value(source, called)
+        elif isinstance(called, ast.Call) and source.qualified(called.func) == "torch.nn.Sequential" and called.args:
+            made = called.args[-1]
+        elif isinstance(called, ast.Call) and (known := project.defined(source, called)) is not None:
+            source, function = known
+            returned = [one.value for one in ast.walk(function) if isinstance(one, ast.Return)]
+            made = returned[0] if len(returned) == 1 else None
+        if made is None:
+            break
+        called = made
+    return source, called
 
 
 def _diagonal(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:

@@ -4,7 +4,8 @@ What it changes
 ---------------
 The mean of squares minus the square of the mean becomes the mean of the squared deviations: `(x ** 2).mean(0) - m ** 2` becomes
 `x.var(0, correction=0)`, a weighted mean of `x ** 2` one of `(x - m) ** 2`. Where both means run along from step to step, the squares
-that are averaged become squares of deviations from the running mean, and their mean is the variance.
+that are averaged become squares of deviations from the running mean, and their mean is the variance. Where both are averages over
+neighbours (a pooling, a window), each place has a mean of its own: there both are computed in float64, and 1e-6 is added.
 
 When it helps
 -------------
@@ -13,8 +14,9 @@ above. A sum of squares is never below 0.
 
 What it may cost
 ----------------
-Nothing: it is the same number, with more digits. Numbers that are all alike have a variance of exactly 0 then: the second way adds
-1e-6, for what divides by it. A running variance takes deviations from the mean as far as it is known, and is a little larger at first.
+Nothing but the time of float64 for averages over neighbours: it is the same number, with more digits. Numbers that are all alike have
+a variance of exactly 0 then: the second way adds 1e-6, for what divides by it. A running variance takes deviations from the mean as far
+as it is known, and is a little larger at first.
 
 Example
 -------
@@ -30,6 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stayfinite.catalog.edits.moments import root_of_square, running_deviations
 from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.tracing import bindings
 from stayfinite.catalog.edits.views import view
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
@@ -39,13 +42,13 @@ TITLE = "Compute the variance from the deviations"
 CURES = ("nonpositive-variance", "domain-error", "singular-gradient", "division-by-zero", "log-of-zero", "degenerate-normalization")
 APPLICABILITY = "safe"
 ON_STEP = False
-EXAMPLES = ("barometer-windows", "running-returns")
+EXAMPLES = ("barometer-windows", "intensity-texture", "running-returns")
 
 EPSILON = "1e-6"
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """Two ways, where what the failing line is given is a mean of squares minus a square."""
+    """Two ways, where what the failing line is given is a mean of squares minus a square; one where these are moving averages."""
     scene = Scene(case, sources)
     source = scene.source
     if source is None:
@@ -55,6 +58,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         if isinstance(node, ast.expr) and node.lineno <= scene.at.line <= (node.end_lineno or 0)
     )
     for home, difference in _differences(scene, source, here):
+        wide = _moving(scene, home, difference)
+        if wide:
+            return [offered(__name__, sources, [home.replace(difference, wide)], says="Compute the variance from averages in float64")]
         found = _spread(scene, home, difference)
         if found:
             return [offered(__name__, sources, [home.replace(difference, made)]) for made in (found, f"({found} + {EPSILON})")]
@@ -101,9 +107,36 @@ def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> str:
         given = [source.segment(one) for one in averaged.operands[1:]]
         given += [f"{name}={source.segment(one)}" for name, one in averaged.options.items() if name not in ("input", "dtype")]
         return f"{source.operand(value)}.var({', '.join([*given, 'correction=0'])})"
-    if not isinstance(difference.left, ast.Call | ast.BinOp):
-        return ""
+    summed = averaged is not None and averaged.name in ("mean", "sum")
+    if not isinstance(difference.left, ast.BinOp) and not (summed and isinstance(difference.left, ast.Call)):
+        return ""  # another function may average over neighbours: each place has a mean of its own
     return source.spliced(difference.left, square, f"({source.operand(value)} - {source.operand(mean)}) ** 2")
+
+
+def _moving(scene: Scene, source: Source, difference: ast.BinOp) -> str:
+    """The variance in float64 where one function averages the squares and the numbers, each place over its neighbours: ``pool(x * x) -
+    pool(x) ** 2``; empty where it is something else, or a name in it was given another value meanwhile."""
+    root = root_of_square(source, _made(scene, source, difference.right))
+    squares, means = _made(scene, source, difference.left), _made(scene, source, root) if root is not None else None
+    if not isinstance(squares, ast.Call) or not isinstance(means, ast.Call) or not squares.args or not means.args:
+        return ""
+    seen, value = view(source, squares), root_of_square(source, squares.args[0])
+    if value is None or (seen is not None and seen.name in ("mean", "sum")):
+        return ""
+    same = [ast.dump(one) for one in (squares.func, value, *squares.args[1:], *squares.keywords)] \
+        == [ast.dump(one) for one in (means.func, *means.args, *means.keywords)]
+    first, last = min(squares.lineno, means.lineno), difference.lineno
+    names = {one.id for one in ast.walk(squares) if isinstance(one, ast.Name)}
+    if not same or any(first <= bound.lineno < last for name in names for bound in bindings(source.scope(difference), name)):
+        return ""
+    weighed = seen is not None and seen.name.startswith("conv")
+    rest = [f"{source.operand(one)}.double()" if weighed and place == 0 else source.argument(one)
+            for place, one in enumerate(squares.args[1:])]
+    rest += [f"{one.arg}={source.segment(one.value)}" if one.arg else f"**{source.segment(one.value)}" for one in squares.keywords]
+    called, plain = source.segment(squares.func), source.operand(value)
+    behind = "".join(f", {one}" for one in rest)
+    return (f"({called}({plain}.double() ** 2{behind}) - {called}({plain}.double(){behind}) ** 2 + {EPSILON})"
+            f".to({plain}.dtype)")
 
 
 def _made(scene: Scene, source: Source, node: ast.expr) -> ast.expr:

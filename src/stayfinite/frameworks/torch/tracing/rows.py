@@ -41,8 +41,8 @@ def rows_of_output(
         return _picked(call, belonging, batch_size)
     for one in inputs:
         values = one.values
-        if values is None or one.record is None:
-            continue
+        if values is None or one.record is None or values.shape != one.part.shape:
+            continue  # what is turned round in place has another shape than before
         labelled = belonging.labels(one.part) is not None
         if not labelled and not one.record.rows:
             continue
