@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from catalog.finite_cases import barrier, finite, weight
+from catalog.finite_cases import barrier, finite, units, weight
 from catalog.patching import ZERO, added, born, marked, proposals
 from catalog.writing import configuration, stats
 
+from stayfinite.catalog import pages
 from stayfinite.catalog.edits.changes import patched
 from stayfinite.records.incident import Case, Configuration, OptimizerInfo, Symptom
 from stayfinite.records.location import Location
@@ -235,3 +236,20 @@ def test_a_rate_in_an_update_by_hand() -> None:
     text = HEAD + "RATE, MOMENTUM = 0.4, 0.9\nfor p in net.parameters():\n    p.data.sub_(RATE * p.grad)\n"
     case = msgspec.structs.replace(born(Location("train.py", 8), "sub", ZERO), configuration=Configuration())
     assert added("lower-learning-rate", case, text) == [["RATE, MOMENTUM = 0.04, 0.9"]]
+
+
+@pytest.mark.parametrize(("line", "size", "expected"), [
+    ("«nn.init.constant_(module.bias, bias_value)»", 4.6, [["nn.init.constant_(module.bias, 0.0)"]]),
+    ("«module.bias.data.fill_(bias)»", 4.6, [["module.bias.data.fill_(0.0)"]]),
+    ("«nn.init.constant_(module.bias, 0.1)»", 0.1, []),  # something else keeps the units below 0
+    ("«nn.init.constant_(module.weight, -1.0)»", 4.6, []),
+])
+def test_biases_that_keep_every_unit_below_zero(line: str, size: float, expected: list[list[str]]) -> None:
+    text, place = marked(HEAD + line + "\n")
+    dead = units("relu", dead=64, constant=64, input=stats("h", (32, 64), min=-4.7, max=-4.5), passed=0.0)
+    survey = Survey(units=(dead,), barriers=(barrier("relu"),), parameters=(weight("net.0.weight", 0.0), weight("net.0.bias", 0.0,
+                    magnitude=size)))
+    name = "module.weight" if "weight" in line else "module.bias"
+    case = finite(survey, "relu", detector="dead-gradient", makings=(Making("start", name, "draw", place),))
+    assert added("begin-biases-at-zero", case, text) == expected
+    assert (pages.load("causes", "dead-relu").locate(case) == place) == bool(expected)

@@ -34,7 +34,7 @@ from __future__ import annotations
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite
-from stayfinite.catalog.places import data
+from stayfinite.catalog.places import data, made
 from stayfinite.catalog.scales import features, off_centre, widest
 from stayfinite.catalog.surveyed import (
     MOSTLY,
@@ -51,20 +51,27 @@ from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Place, Prediction, Scaled, State, Values
 from stayfinite.records.location import Location
-from stayfinite.records.numbers import show
+from stayfinite.records.numbers import show, to_float
 from stayfinite.records.survey import Units
 
 TITLE = "Dead rectifiers"
 PRIOR = prior(threads=0)
 APPLIES_TO = Scope(detectors=NOTHING_LEARNED)
-EXAMPLES = ("machine-hum", "silent-filters")
+EXAMPLES = ("machine-hum", "silent-filters", "rare-windows")
+
+BIASED = 0.9
+"""Share of the distance to 0 that the largest bias makes up, where biases are what keeps the input below it."""
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
 
 def locate(case: Case) -> Location:
-    """The line that makes the data, where they are what keeps the rectifier's input below 0; else that of the rectifier."""
+    """The line that fills the biases or makes the data, where these are what keeps the rectifier's input below 0; else that of the
+    rectifier."""
     units = _worst(case)
+    filled = _filled(case, units)
+    if filled is not None:
+        return filled
     wide = widest(features(case))
     highest = finite(units.input.max) if units is not None and units.input is not None else None
     if wide is not None and highest is not None and highest <= 0.0 and off_centre(wide):
@@ -94,6 +101,17 @@ def evidence(case: Case) -> list[Evidence]:
     if output_of(case, units.location) is not None:
         found.append(Evidence("the rectifier is the output itself: it does not fit the loss", -5.0, "output"))
     return found
+
+
+def _filled(case: Case, units: Units | None) -> Location | None:
+    """The line that begins the biases, where one behind the rectifier is as large as what its input lies below 0."""
+    highest = finite(units.input.max) if units is not None and units.input is not None else None
+    if units is None or highest is None or highest >= 0.0:
+        return None
+    names = {name for barrier in surveyed(case).barriers for name in barrier.parameters if name.endswith("bias")}
+    sizes = [to_float(one.magnitude) for one in surveyed(case).parameters if one.name in names]
+    large = any(size >= BIASED * -highest for size in sizes)
+    return made(case, "start", "draw", "constant", fits=lambda one: one.name.endswith("bias")) if large else None
 
 
 def _worst(case: Case) -> Units | None:
