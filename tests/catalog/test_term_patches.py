@@ -8,6 +8,7 @@ from catalog.patching import added, born, marked
 from catalog.writing import stats
 
 from stayfinite.records.location import Location
+from stayfinite.records.series import Window
 from stayfinite.records.trace import CustomFunction, LossTerm, Trace
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
@@ -39,6 +40,23 @@ def test_the_weight_of_the_term_that_drowns_the_others() -> None:
                       weighted_at=Location("train.py", 5)))
     case = born(Location("train.py", 3), "mm", trace=Trace(terms=terms))
     assert added("lower-loss-weight", case, text) == [["loss = loss + 2 * ink"]]
+    begun = msgspec.structs.replace(case, windows=(Window("loss", (0, 1), (2.6e6, 4e7)),))
+    assert added("lower-loss-weight", begun, text) == [["loss = loss + 2e-05 * ink"]]
+
+
+@pytest.mark.parametrize(("named", "factor", "expected"), [
+    ("INK = 200.0", "INK", ["INK = 2"]),
+    ("def objective(rows, ink_weight=200.0):\n    pass", "ink_weight", ["def objective(rows, ink_weight=2):"]),
+    ('parser.add_argument("--ink")\nconfig = dict(ink_weight=2e2)', "config.ink_weight", ["config = dict(ink_weight=2)"]),
+    ("INK = 0.5", "INK", []),  # another one by that name: it is changed elsewhere
+])
+def test_the_weight_under_a_name_of_its_own(named: str, factor: str, expected: list[str]) -> None:
+    text = f"import torch\n\nink = rows.pow(2).sum()\nloss = symmetry + {factor} * ink\n{named}\n"
+    at = Location("train.py", 4)
+    terms = (LossTerm("symmetry", Location("train.py", 1), "mean", 0.4, 1.0, gradient=0.1, measured=True),
+             LossTerm("ink", Location("train.py", 3), "sum", 9e5, 200.0, gradient=4e4, measured=True, weighted_at=at))
+    case = born(Location("train.py", 3), "mm", trace=Trace(terms=terms))
+    assert added("lower-loss-weight", case, text) == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(("above", "below", "expected"), [
