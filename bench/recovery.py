@@ -9,7 +9,7 @@
 The final loss is the one both scripts print (``final loss ...``), mostly that of one batch, and the median of the last tenth of
 the losses that were differentiated. A training has recovered if it ran to its end with finite weights and one of the two is at
 most a tenth above its twin's. A loss of exactly 0 is none that was reached: everything was taken from it. Nor is one far below zero,
-where no loss of the twin ever was: it has lost its floor.
+where no loss of the twin ever was: it has lost its floor. Scripts run with the defaults of ``stayfinite run``, trials included.
 
 Two things make that unfair, and are answered in the open:
 
@@ -96,7 +96,7 @@ def _row(case: Case, twins: dict[str, Any], folder: Path) -> dict[str, Any]:
         above, descent = pairs["tail"][0] - pairs["tail"][1], twin_begun - pairs["tail"][1]
         if descent > 0.0 and above <= FLOOR * descent:
             which, (reached, wanted), excess = "floor", pairs["tail"], 0.0
-    fallen = twin["least"] >= 0.0 and reached < -abs(twin["tail"])
+    fallen = reached < min(0.0, twin["least"]) - abs(twin["tail"])
     symptom = case.expected["symptom"]
     return {
         "case": case.name, "symptom": symptom if isinstance(symptom, str) else symptom[0], "twin": wanted, "reached": reached,
