@@ -27,6 +27,7 @@ from torch.utils.data import (
 from stayfinite.frameworks.torch.lookback.columns import bad_columns
 from stayfinite.frameworks.torch.lookback.deliveries import Deliveries
 from stayfinite.frameworks.torch.lookback.indices import cut_by_hand, innermost, items_of
+from stayfinite.frameworks.torch.lookback.rereading import wanted_of
 
 
 class Numbers(Dataset[Any]):
@@ -47,6 +48,21 @@ class Numbers(Dataset[Any]):
 class Stream(IterableDataset[Any]):
     def __iter__(self) -> Iterator[torch.Tensor]:
         return iter(torch.arange(12.0))
+
+
+class Blocks(IterableDataset[Any]):
+    def __init__(self) -> None:
+        self.blocks = [np.ones((4, 2)), np.array([[1.0, np.nan]])]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.blocks)
+
+
+def test_a_bad_array_that_a_data_set_holds_is_what_is_looked_for() -> None:
+    wanted = wanted_of(Blocks(), {})
+    assert wanted is not None
+    assert (wanted.names, wanted.shape, wanted.nonfinite) == (("blocks",), (1, 2), 1)
+    assert wanted_of(Stream(), {}) is None and wanted_of(None, {}) is None
 
 
 @pytest.fixture

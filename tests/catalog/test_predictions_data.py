@@ -57,6 +57,15 @@ def test_every_prediction_has_a_placebo_that_is_another_change(written: object) 
         assert all(other != one.change for other in others)
 
 
+@pytest.mark.parametrize(("cause", "name", "used"), [
+    ("singular-gradient", "distance of equal points", True), ("singular-gradient", "a distance squared again", None),
+    ("where-gradient-trap", "sqrt masked later", False),
+])
+def test_whether_the_loss_has_to_depend_on_what_is_changed(cause: str, name: str, used: bool | None) -> None:
+    """A gradient of 0 from a flat part of the loss says that this batch does not use the element, and not that nothing does."""
+    assert {one.used for one in predictions(cause, CASES[cause, name])} == {used}
+
+
 def test_what_grew_over_steps_is_expected_of_all_of_them() -> None:
     steps = [one.steps for one in predictions("unscaled-target", CASES["unscaled-target", "house prices"])]
     assert steps[0] == 1 and steps[1] > 1

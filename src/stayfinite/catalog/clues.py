@@ -326,16 +326,31 @@ def masked_later(case: Case) -> bool:
 
     A zero may have other sources: a flat part (`clamp`), or the slope of what follows (a root that is squared again).
     """
+    for gate in _gates(case):
+        if gate.kind in ("where", "masked_fill", "index", "scatter", "nan_to_num"):
+            return True
+        if gate.kind == "mul":
+            masks = (stats.zero and finite(stats.min) == 0.0 and finite(stats.max) == 1.0 for stats in gate.inputs)
+            return any(masks) if gate.inputs else not _squares(gate)
+    return mentions(case, r"where\(|mask")
+
+
+def flat_later(case: Case) -> bool:
+    """True if a gradient of 0 arrived that nothing picked or weighed: it came from a flat part (a hinge, a `clamp`) or from the slope
+    of what follows (a root that is squared again)."""
+    weighed = any(gate.kind == "mul" and not _squares(gate) for gate in _gates(case))
+    return incoming_gradient(case) == 0.0 and not weighed and not masked_later(case)
+
+
+def _gates(case: Case) -> tuple[OpCall, ...]:
+    """The forward calls that sent an exact 0 back to the operator of the backward pass that went bad."""
     call = backward_call(case)
     reached = (call, *consumers(case, call.index), *_multiplied(case, call)) if call is not None else ()
-    for gate in (case.trace.call(one.gate) for one in reached):
-        if gate is not None and gate.kind in ("where", "masked_fill", "index", "scatter", "nan_to_num"):
-            return True
-        if gate is not None and gate.kind == "mul":
-            square = re.fullmatch(r"\(*([\w.]+)\s*\*\s*\1\)*", gate.location.expression) is not None
-            masks = (stats.zero and finite(stats.min) == 0.0 and finite(stats.max) == 1.0 for stats in gate.inputs)
-            return any(masks) if gate.inputs else not square
-    return mentions(case, r"where\(|mask")
+    return tuple(gate for gate in (case.trace.call(one.gate) for one in reached) if gate is not None)
+
+
+def _squares(call: OpCall) -> bool:
+    return re.fullmatch(r"\(*([\w.]+)\s*\*\s*\1\)*", call.location.expression) is not None
 
 
 def against_hidden(case: Case) -> list[Evidence]:

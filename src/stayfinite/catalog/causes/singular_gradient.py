@@ -34,6 +34,7 @@ from __future__ import annotations
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import (
     edge_value,
+    flat_later,
     hiding_calls,
     incoming_gradient,
     kind,
@@ -99,5 +100,6 @@ def _point(case: Case) -> Evidence:
 
 
 def predict(case: Case) -> list[Prediction]:
-    """Away from the singular point the step passes, and the loss depends on what is there."""
-    return inside_domain(case, used=True)
+    """Away from the singular point the step passes, and the loss depends on what is there; with this batch it may lie on a flat part
+    of the loss (a hinge that is satisfied), and 0 times an infinite slope is as bad."""
+    return inside_domain(case, used=None if flat_later(case) else True)

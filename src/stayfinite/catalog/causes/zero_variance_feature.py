@@ -42,7 +42,7 @@ from stayfinite.records.intervention import Prediction
 TITLE = "A constant feature divided by its spread"
 PRIOR = prior(threads=1)
 APPLIES_TO = Scope(phases=frozenset({"data", "forward", "loss"}))
-EXAMPLES = ("stuck-sensor", "walk-forward")
+EXAMPLES = ("stuck-sensor", "walk-forward", "plant-sessions")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 

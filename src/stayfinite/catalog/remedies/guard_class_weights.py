@@ -39,7 +39,7 @@ CURES = ("zero-class-count", "corrupt-buffer")
 APPLICABILITY = "safe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("label-weights", "leaf-disease")
+EXAMPLES = ("label-weights", "leaf-disease", "camera-traps")
 
 _SHARES = re.compile(r"shares?\b|freq|frac|prior|prob|ratio|proportion|normalize=True", re.I)
 

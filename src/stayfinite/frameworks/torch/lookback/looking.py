@@ -18,7 +18,7 @@ from stayfinite.frameworks.torch import describe
 from stayfinite.frameworks.torch.lookback.columns import bad_columns
 from stayfinite.frameworks.torch.lookback.deliveries import Deliveries, Delivery
 from stayfinite.frameworks.torch.lookback.indices import Found, Item, containers, cut_by_hand, items_of, size_of
-from stayfinite.frameworks.torch.lookback.rereading import read_again, wanted_for
+from stayfinite.frameworks.torch.lookback.rereading import read_again, wanted_for, wanted_of
 from stayfinite.frameworks.torch.passes import Scene
 from stayfinite.frameworks.torch.tracing.leaves import tensors_in
 from stayfinite.records.incident import Case, Origin
@@ -233,6 +233,8 @@ class _Looking:
             wanted, reason = answer.wanted, answer.reason or reason
         elif cut is not None:
             wanted = wanted_for(cut.name, cut.container, self._names, self._limit)
+        elif delivery is not None:  # its items have no numbers by which they could be read again
+            wanted = wanted_of(delivery.dataset(), self._names, self._limit)
         left = self._ends - time.monotonic()
         if wanted is not None:
             found = self._back.second_run(wanted, left)

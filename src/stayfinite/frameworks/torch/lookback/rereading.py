@@ -117,10 +117,16 @@ def _answer(
             if is_array(held) or isinstance(held, (list, dict, float)):
                 kind = type(owner).__name__ if text.startswith("self.") and owner is not None else ""
                 return Answer(wanted=wanted_for(text, held, names, limit, kind))
-    for name, container in containers({"dataset": owner}) if owner is not None else ():
-        if is_bad(container, limit):
-            return Answer(wanted=wanted_for(name, container, names, limit))
+    held_bad = wanted_of(owner, names, limit)
+    if held_bad is not None:
+        return Answer(wanted=held_bad)
     return Answer(reason=f"{aside} is bad where no line of the script's own was seen to make it")
+
+
+def wanted_of(dataset: Any, names: Mapping[str, Any], limit: float = math.inf) -> Wanted | None:
+    """The first bad array that a data set holds itself; ``None`` if it holds none."""
+    found = containers({"dataset": dataset}) if dataset is not None else ()
+    return next((wanted_for(name, container, names, limit) for name, container in found if is_bad(container, limit)), None)
 
 
 def wanted_for(text: str, value: Any, names: Mapping[str, Any], limit: float = math.inf, owner: str = "") -> Wanted:
