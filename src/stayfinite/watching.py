@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 _PRECURSORS = frozenset({"divergence", "loss-spike", "gradient-spike", "gradient-explosion"})
 """Finite symptoms that belong to the history of a failure that comes after them."""
-_HARMFUL = frozenset({"loss-scale-misuse"})
-"""Warnings about the training, not about how it was watched: told when all else is silent, too."""
+_TOLD_AT_THE_END = frozenset({"loss-scale-misuse", "no-update-seen"})
+"""Warnings that are told when all else is silent, too: something goes on doing harm, or what looks like a training was not watched."""
 TOLD_IN_FULL = 5
 """Incidents of different origins that are told with everything on the terminal; a screen each."""
 TOLD_IN_A_LINE = 20
@@ -347,11 +347,11 @@ class Watching:
                 print(f"stayfinite: the recording is not complete: {self.recorder.failure}", file=sys.stderr)
 
     def tell_end(self, report: Report) -> None:
-        """One line about repeats, if there was more than was told, and one for each thing that goes on doing harm unseen."""
+        """One line about repeats, if there was more than was told, and one for each thing that the silence would hide."""
         if not self._quiet:
             with contextlib.suppress(OSError):
                 for warning in report.warnings:
-                    if warning.id in _HARMFUL:
+                    if warning.id in _TOLD_AT_THE_END:
                         print(f"stayfinite: {warning.message}", file=sys.stderr)
         extra = self._happened - len(self._told)
         if extra > 0 and not self._quiet:

@@ -133,3 +133,5 @@ def test_gradients_without_any_update_are_told(steps: int, said: list[str], tmp_
     assert (done.exit_code, report["status"]) == (0, "clean"), done.stderr
     assert all("was not watched" in warning["message"] for warning in report["warnings"])
     assert [warning["id"] for warning in report["warnings"]] == said
+    assert [line for line in done.stderr.splitlines() if line.startswith("stayfinite: gradients were computed 20 times")] == \
+        [f"stayfinite: {warning['message']}" for warning in report["warnings"]]

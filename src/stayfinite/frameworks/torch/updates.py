@@ -45,7 +45,8 @@ class Updates:
         if self.last >= 0 or self.loose_gradients < A_TRAINING:
             return []
         return [Warning("no-update-seen", f"gradients were computed {self.loose_gradients} times, as `torch.func` and "
-                        "`torch.autograd.grad` do, but no update was seen: if this was a training, it was not watched")]
+                        "`torch.autograd.grad` do, but no update was seen: if this was a training, it was not watched; one whose "
+                        "gradients come from `loss.backward()` or whose updates an optimizer of torch takes is")]
 
     def count_by_hand(self) -> int:
         """Updates by hand are counted by passes that made gradients; returns the number of this one."""
