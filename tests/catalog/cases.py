@@ -42,6 +42,10 @@ def operations() -> list[Written]:
     weighed = Trace(calls=(softmax_by_hand.calls[0], OpCall(6, "mul", "aten.mul.Tensor", "forward", HERE, sources=(5,)),
         *(OpCall(at, "sum", "aten.sum.dim_IntList", "forward", HERE, sources=(of,)) for at, of in ((7, 6), (8, 5))),
         OpCall(9, "div", "aten.div.Tensor", "forward", HERE, sources=(7, 8))))
+    kept = Trace(calls=(softmax_by_hand.calls[0], OpCall(6, "mul", "aten.mul.Tensor", "forward", HERE, sources=(5,)),
+        OpCall(7, "sum", "aten.sum.dim_IntList", "forward", HERE, sources=(6,)),
+        OpCall(8, "add", "aten.add.Tensor", "forward", HERE, sources=(7,)),
+        OpCall(9, "div", "aten.div.Tensor", "forward", HERE, sources=(6, 8))))
     masked = Trace(calls=(OpCall(3, "masked_fill", "aten.masked_fill.Scalar", "forward", HERE, sentinel=True),))
     taken = Trace(calls=(OpCall(9, "where", "aten.where.self", "forward", PICKED, absorbed=True),))
     divided = Trace(calls=(OpCall(9, "div", "aten.div.Tensor", "forward", PICKED, absorbed=True),))
@@ -98,6 +102,8 @@ def operations() -> list[Written]:
             sources=(5,))))), "naive-softmax-overflow", ("exp-overflow", "domain-error", "unknown")),
         Written("a mixture weighed by hand", case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], inf_of()),
             trace=weighed), "naive-softmax-overflow", ("exp-overflow", "division-by-zero", "unknown")),
+        Written("a masked softmax by hand", case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], inf_of()),
+            trace=kept), "naive-softmax-overflow", ("exp-overflow", "division-by-zero", "softmax-over-masked-row")),
         from_backward("sqrt", [GAPS], "inf", 0.031, "div", name="distance of equal points", cause="singular-gradient",
             near=("where-gradient-trap", "division-by-zero", "exploding-gradient")),
         from_backward("pow", [GAPS], "nan", 0.2, "mul", name="x ** 0.5", cause="singular-gradient",

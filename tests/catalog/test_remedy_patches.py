@@ -38,6 +38,14 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
     ("subtract-the-maximum", "def spread(w):\n    return w / w.sum(dim=-1, keepdim=True)\n\n\np = spread(«torch.exp(z)») @ v", "exp",
      (LARGE,),
      ["p = spread(torch.exp(z - z.amax(dim=-1, keepdim=True))) @ v"]),
+    ("subtract-the-maximum", "w = «torch.exp(z)» * mask\nw = w / w.sum(-1, keepdim=True)", "exp", (LARGE,),
+     ["w = torch.exp(z.masked_fill(mask == 0, -1e9) - z.masked_fill(mask == 0, -1e9).amax(dim=-1, keepdim=True)) * mask"]),
+    ("subtract-the-maximum", "e = «torch.exp(z)»\nm = e.masked_fill(pad, 0.0)\nm /= m.sum(2, keepdim=True) + 1e-9", "exp", (LARGE,),
+     ["e = torch.exp(z - z.amax(dim=2, keepdim=True))"]),
+    ("subtract-the-maximum", "raw = «z.exp()»\na = raw / raw.sum(1, keepdim=True)", "exp", (LARGE,),
+     ["raw = (z - z.amax(dim=1, keepdim=True)).exp()"]),
+    ("subtract-the-maximum", "raw = «self.score(h).exp()»\na = raw / raw.sum(1, keepdim=True)", "exp", (LARGE,),
+     ["scores = self.score(h)", "raw = (scores - scores.amax(dim=1, keepdim=True)).exp()"]),
     ("compute-in-float32", "fit = «((a - b) ** 2).sum()» / clean.numel()", "sum", (LARGE,),
      ["fit = (((a - b) ** 2).float()).sum() / clean.numel()"]),
     ("compute-in-float32", "gram = «x @ x.T»", "matmul", (LARGE,), ["gram = x.float() @ x.T.float()"]),
@@ -135,6 +143,7 @@ def test_patches(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...
 
 @pytest.mark.parametrize(("remedy", "body", "op", "inputs"), [
     ("subtract-the-maximum", "e = «torch.exp(z)»\nloss = e.mean()", "exp", (LARGE,)),  # no quotient: not the same number
+    ("subtract-the-maximum", "e = «torch.exp(z)»\nloss = (e * w).sum(1) / n", "exp", (LARGE,)),
     ("variance-from-deviations", "s = «torch.sqrt((x ** 2).mean(0) - c ** 2)»", "sqrt", (RAW,)),
     ("variance-from-deviations", "c = speed(t)\ns = «torch.sqrt((x ** 2).mean(0) - c ** 2)»", "sqrt", (RAW,)),
     ("variance-from-deviations", "m = pool(x)\nx = x + 1\ns = «torch.sqrt(pool(x * x) - m ** 2)»", "sqrt", (RAW,)),

@@ -52,6 +52,8 @@ NUMERIC: dict[str, Callable[[], object]] = {
     "tensor-of-indices": lambda: torch.zeros(2)[torch.tensor([place()])],
     "tensor-assignment": lambda: torch.zeros(2).__setitem__(place(), 0.0),
     "embedding": lambda: F.embedding(torch.tensor([place()]), torch.zeros(2, 3)),
+    "embedding-bag": lambda: F.embedding_bag(torch.tensor([[place()]]), torch.zeros(2, 3)),
+    "one-hot": lambda: F.one_hot(torch.tensor([place()]), 3),
     "label": lambda: F.cross_entropy(torch.zeros(1, 3), torch.tensor([place()])),
     "index-select": lambda: torch.index_select(torch.zeros(2), 0, torch.tensor([place()])),
     "take": lambda: torch.take(torch.zeros(2), torch.tensor([place()])),

@@ -205,6 +205,21 @@ CHOSEN = {
             w.data.sub_(rate * g)
             print(w)
         """, ["x: print(w)"]),
+    "gradients by torch.func": ("""
+        slopes = torch.func.vmap(torch.func.grad_and_value(f), in_dims=(None, 0))
+        for x in loader:
+            grads, losses = slopes(weights, x)
+            for p, g in zip(model.parameters(), grads):
+                p.grad = g.mean(0)
+            optimizer.step()
+            log(losses)
+        """, ["x: optimizer.step()"]),
+    "by hand with torch.func": ("""
+        for x in loader:
+            g = torch.func.grad(f)(weights, x)
+            weights = {k: w - rate * g[k] for k, w in weights.items()}
+        """, ["x: weights = {k: w - rate * g[k] for k, w in weights.items()}"]),
+    "a method called grad of something else": ("for x in loader:\n    field = mesh.grad(x)\n    show(field(x))\n", []),
     "gradients that are only looked at": ("for x in loader:\n    loss.backward()\n", []),
     "no training": ("for x in loader:\n    print(model(x))\n", []),
     "no backward": ("for x in loader:\n    optimizer.step()\n", []),

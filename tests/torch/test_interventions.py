@@ -287,6 +287,7 @@ BY_HAND: dict[str, Step] = {
     "weighted sum": lambda z: (lambda e: (e * torch.arange(3.0)).sum(1) / e.sum(1))(z.exp()),
     "attention": lambda z: (lambda e: (e @ torch.eye(3, dtype=z.dtype)) / (e.sum(-1, keepdim=True) + 1e-9))(torch.exp(z)),
     "log of the sum": lambda z: torch.exp(z).sum(1).log(),
+    "chosen": lambda z: (lambda e: e / e.sum(1, keepdim=True))(torch.where(z > 0.0, torch.exp(z), torch.zeros_like(torch.exp(z)))),
 }
 
 

@@ -12,6 +12,7 @@ import msgspec
 from stayfinite.catalog.clues import (
     born_backward,
     consumers,
+    consumers_behind_masks,
     finite,
     inputs,
     kind,
@@ -142,7 +143,7 @@ def softmax_by_hand(case: Case) -> Stable | None:
     if here is None or (here.kind not in ("exp", "exp2") and not mentions(case, r"exp\(")):
         return None
     call = origin_call(case)
-    readers = consumers(case, call.index) if call is not None and here.kind in ("exp", "exp2") else ()
+    readers = consumers_behind_masks(case, call.index) if call is not None and here.kind in ("exp", "exp2") else ()
     axis = None
     for one in readers:
         if one.kind in ("sum", "mean") and one.inputs and one.output is not None:

@@ -99,17 +99,28 @@ def chosen(source: Source, operand: ast.expr, template: str, *names: str) -> lis
     is not a plain name, it is computed once, by a statement before (called one of `names`), or in place where none fits."""
     several = template.count("{x}") > 1
     if not several:
-        return [source.replace(operand, template.format(x=source.operand(operand)))]
+        return [source.replace(operand, _piece(source, operand, template.format(x=source.operand(operand))))]
     if isinstance(operand, ast.Name) or (isinstance(operand, ast.Attribute) and isinstance(operand.value, ast.Name)):
-        return [source.replace(operand, template.format(x=source.segment(operand)))]
+        return [source.replace(operand, _piece(source, operand, template.format(x=source.segment(operand))))]
     name = source.fresh(operand, *names, "value")
     statement = _movable(source, operand)
     if statement is not None:
         text = source.segment(operand)
         text = f"({text})" if "\n" in text or isinstance(operand, (ast.NamedExpr, ast.Starred)) else text
-        return [source.insert_before(statement, f"{name} = {text}"), source.replace(operand, template.format(x=name))]
+        return [source.insert_before(statement, f"{name} = {text}"),
+                source.replace(operand, _piece(source, operand, template.format(x=name)))]
     first, rest = template.split("{x}", 1)
-    return [source.replace(operand, f"{first}({name} := {source.segment(operand)}){rest.format(x=name)}")]
+    return [source.replace(operand, _piece(source, operand, f"{first}({name} := {source.segment(operand)}){rest.format(x=name)}"))]
+
+
+def _piece(source: Source, operand: ast.expr, text: str) -> str:
+    """`text` as it can stand in the place of `operand`: in parentheses where a method of it is called, ``(z - z.amax(1)).exp()``."""
+    around = source.parents.get(operand)
+    if not isinstance(around, (ast.Attribute, ast.Subscript)) or around.value is not operand:
+        return text
+    bare = (around.lineno, around.col_offset) == (operand.lineno, operand.col_offset)
+    whole = isinstance(ast.parse(text, mode="eval").body, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
+    return f"({text})" if bare and not whole else text
 
 
 def _movable(source: Source, node: ast.expr) -> ast.stmt | None:

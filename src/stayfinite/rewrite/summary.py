@@ -26,6 +26,10 @@ CHANGERS = frozenset(
     " insort_right setattr".split()
 )
 """Functions that change their first argument in place."""
+GRADIENT_MAKERS = frozenset({"grad", "grad_and_value", "vjp"})
+"""Functions of `torch.func` that give a gradient, or a function that computes one."""
+WRAPPERS = frozenset({"vmap", "partial", "compile"})
+"""Functions that give a function which computes what their first argument does."""
 MUTATORS = frozenset(
     "append extend insert pop popleft appendleft extendleft popitem remove clear update add discard setdefault sort"
     " reverse rotate push put write writerow writerows subtract".split()
@@ -72,7 +76,7 @@ class Effects:
     backward: bool = False
     step: bool = False
     grad: bool = False
-    """Calls `torch.autograd.grad`."""
+    """Calls `torch.autograd.grad`, or a function that `torch.func` made to compute gradients."""
     reads_grad: bool = False
     """Reads an attribute ``.grad``: a hand-written update."""
     calls: frozenset[str] = frozenset()
@@ -103,6 +107,7 @@ class Steppers:
 
     def __init__(self, trees: Iterable[ast.Module]) -> None:
         self._known: set[str] = set()
+        self._differentiating: set[str] = set()
         self.optimizer_classes: set[str] = set()
         trees = list(trees)
         for tree in trees:
@@ -146,6 +151,17 @@ class Steppers:
                 name = dotted(target)
                 if name:
                     self._known.add(name.rsplit(".", 1)[-1])
+        if self.differentiates(call):
+            self._differentiating.update(name.rsplit(".", 1)[-1] for name in map(dotted, targets) if name)
+
+    def differentiates(self, function: ast.AST) -> bool:
+        """True if calling `function` computes gradients: ``torch.func.grad(f)``, ``vmap(grad_and_value(f))``, or a name of one."""
+        if not isinstance(function, ast.Call):
+            return (dotted(function) or "").rsplit(".", 1)[-1] in self._differentiating
+        receiver, _, last = (dotted(function.func) or "").rpartition(".")
+        if last in GRADIENT_MAKERS:
+            return not receiver or "func" in receiver
+        return last in WRAPPERS and bool(function.args) and self.differentiates(function.args[0])
 
     def __contains__(self, receiver: str | None) -> bool:
         if receiver is None:
@@ -165,7 +181,7 @@ def effects(nodes: Iterable[ast.AST], steppers: Steppers) -> Effects:
             receiver = dotted(node.func.value) if isinstance(node.func, ast.Attribute) else None
             if last in ("backward", "manual_backward"):
                 backward = True
-            elif last == "grad" and (receiver is None or "autograd" in receiver):
+            elif (last == "grad" and (receiver is None or "autograd" in receiver)) or steppers.differentiates(node.func):
                 grad = True
             elif isinstance(node.func, ast.Attribute) and last in STEP_METHODS and receiver in steppers:
                 step = step or last != "update"

@@ -42,7 +42,7 @@ from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 from stayfinite.records.tensor import TensorStats
 
-_OUTSIDE = r"out of bounds|out of range|n_classes|[Cc]lass values must be|device-side assert"
+_OUTSIDE = r"out of bounds|out of range|not in the valid range|n_classes|[Cc]lass values must be|device-side assert"
 
 _BY_ROW = frozenset({"embedding", "index", "scatter"})
 

@@ -28,7 +28,17 @@ none among the threads that were read; written by hand in many notebooks
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import candidates, consumers, inputs, kind, mentions, offending, origin_call, output
+from stayfinite.catalog.clues import (
+    candidates,
+    consumers,
+    consumers_behind_masks,
+    inputs,
+    kind,
+    mentions,
+    offending,
+    origin_call,
+    output,
+)
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.operator_predictions import softmax_by_hand, stable
@@ -73,6 +83,8 @@ def _path(case: Case) -> Evidence:
         return Evidence("the exponentials are divided by their own sum", 7.0, "path")
     if any(reader.kind == "sample" for reader in readers):
         return Evidence("the exponentials are the weights of a draw, which divides them by their sum", 7.0, "path")
+    if call is not None and _is_masked(case, call.index):
+        return Evidence("the exponentials are masked, and divided by the sum of what is left", 7.0, "path")
     if _is_weighted(case, readers):
         return Evidence("what the exponentials weigh is divided by their sum", 7.0, "path")
     if any(after.kind == "log" for one in sums for after in consumers(case, one.index)):
@@ -80,6 +92,14 @@ def _path(case: Case) -> Evidence:
     if mentions(case, r"exp\(.*sum\("):
         return Evidence("the line divides exponentials by their sum", 6.0, "path")
     return Evidence("the exponentials are not divided by their sum", -6.0, "path")
+
+
+def _is_masked(case: Case, index: int) -> bool:
+    """True for ``e * mask / (e * mask).sum()``: what is divided and what is summed to divide it were both masked."""
+    readers = consumers_behind_masks(case, index)
+    sums = {one.index for one in readers if one.kind == "sum"}
+    sums |= {after.index for at in sums for after in consumers(case, at) if after.kind in ("add", "clamp")}  # `+ eps`
+    return any(one.kind == "div" and sums & set(one.sources) for one in readers)
 
 
 def _is_weighted(case: Case, readers: tuple[OpCall, ...]) -> bool:

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.views import View, named
+from stayfinite.catalog.edits.views import named
 from stayfinite.catalog.remedy import Scene, chosen, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -53,12 +53,11 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return []
     half = "float16" in {stats.dtype for stats in case.origin.inputs}
     return [
-        offered(__name__, sources, chosen(source, seen.first, _bent(seen, bend), "exponent"), says=f"{TITLE} above {bend}")
+        offered(__name__, sources, chosen(source, seen.first, _bent(bend), "exponent"), says=f"{TITLE} above {bend}")
         for bend in (HALF_BENDS if half else BENDS)
     ]
 
 
-def _bent(seen: View, bend: int) -> str:
-    """The argument as it is written then, in parentheses as the receiver of a method."""
-    text = f"{{x}}.clamp(max={bend}) + ({{x}} - {bend}).clamp(min=0).log1p()"
-    return f"({text})" if seen.spelled == "method" else text
+def _bent(bend: int) -> str:
+    """The argument as it is written then."""
+    return f"{{x}}.clamp(max={bend}) + ({{x}} - {bend}).clamp(min=0).log1p()"

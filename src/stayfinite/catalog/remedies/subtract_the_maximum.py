@@ -3,7 +3,7 @@
 What it changes
 ---------------
 `exp(z) / exp(z).sum(1)` becomes `exp(z - z.amax(1)) / ...`: numerator and denominator are divided by the same number, so the quotient
-stays as it is.
+stays as it is. Powers that are multiplied with a mask lose the largest score of those that the mask leaves.
 
 When it helps
 -------------
@@ -37,7 +37,11 @@ from stayfinite.records.intervention import Stable
 TITLE = "Subtract the largest argument before exponentiating"
 CURES = ("naive-softmax-overflow", "exp-overflow", "compiler-or-kernel-fault")
 APPLICABILITY = "safe"
+SAME_FUNCTION = True
 EXAMPLES = ("naive-softmax-overflow",)
+
+_MASKS = frozenset({"mul", "where", "masked_fill"})
+"""What leaves some of the powers out before they are summed."""
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
@@ -52,7 +56,21 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     dim = _normalised_over(source, seen) or _normalised_in(scene, source, seen)
     if dim is None:
         return []
-    return [offered(__name__, sources, chosen(source, seen.first, f"{{x}} - {{x}}.amax({dim}, keepdim=True)", "scores", "logits"), form)]
+    mask = _mask(source, seen.node)
+    kept = "{x}"
+    if mask is not None:  # a score that the mask leaves out may be the largest: what is left would then be 0 / 0
+        far = "-1e4" if any(stats.dtype == "float16" for stats in case.origin.inputs) else "-1e9"
+        kept = "{x}.masked_fill(" + source.operand(mask).replace("{", "{{").replace("}", "}}") + f" == 0, {far})"
+    edits = chosen(source, seen.first, f"{kept} - {kept}.amax({dim}, keepdim=True)", "scores", "logits")
+    return [offered(__name__, sources, edits, form)]
+
+
+def _mask(source: Source, powers: ast.expr) -> ast.expr | None:
+    """What the powers are multiplied with where they are taken; powers of which a 0 is left do not count in the quotient."""
+    product = source.parents.get(powers)
+    if not isinstance(product, ast.BinOp) or not isinstance(product.op, ast.Mult):
+        return None
+    return product.right if product.left is powers else product.left
 
 
 def _normalised_in(scene: Scene, source: Source, seen: View) -> str | None:
@@ -77,20 +95,37 @@ def _normalised_in(scene: Scene, source: Source, seen: View) -> str | None:
 
 def _normalised_over(source: Source, seen: View) -> str | None:
     """The dimension over which the powers are summed to be divided by, as it is written; ``None`` if they are not."""
-    statement = source.statement(seen.node)
     scope = source.scope(seen.node)
-    roots: list[ast.expr] = [seen.node]
-    if isinstance(statement, ast.Assign) and statement.value is seen.node and isinstance(statement.targets[0], ast.Name):
-        roots += uses(scope, statement.targets[0].id)
-    divides = any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Div) for one in ast.walk(scope))
+    plain, masked = _carried(source, scope, seen.node)
+    divided = [one.left if isinstance(one, ast.BinOp) else one.target for one in ast.walk(scope)
+               if isinstance(one, (ast.BinOp, ast.AugAssign)) and isinstance(one.op, ast.Div)]
+    numerators = {source.segment(one) for one in divided}
+    roots = {source.segment(one) for one in plain} if divided else set()
+    roots |= numerators & {source.segment(one) for one in masked}  # `(weight * loss).sum() / n` is no softmax
     for node in ast.walk(scope):
         summed = view(source, node)
-        if summed is None or summed.name != "sum" or not summed.operands or not divides:
+        if summed is None or summed.name != "sum" or not summed.operands:
             continue
         first = summed.operands[0]
         dim = summed.option("dim", 1, "axis")
         text = source.segment(first)
-        if dim is not None and any(text == source.segment(root) for root in roots):
+        if dim is not None and text in roots:
             return f"dim={source.segment(dim)}"
         # `(weight * experts).sum(1) / weight.sum(1)`: the sum of the powers alone stands beside it
     return None
+
+
+def _carried(source: Source, scope: ast.AST, node: ast.expr) -> tuple[list[ast.expr], list[ast.expr]]:
+    """Where the powers stand in `scope`, under the names that they are given, and where they stand with some of them masked."""
+    plain: list[ast.expr] = [node]
+    masked: list[ast.expr] = []
+    for found in (plain, masked):
+        for one in found:  # grows as it goes
+            around = source.parents.get(one)
+            if isinstance(around, ast.Assign) and around.value is one and isinstance(around.targets[0], ast.Name):
+                found += [use for use in uses(scope, around.targets[0].id) if use not in found and use not in plain]
+            for outer in (around, source.parents.get(around) if around is not None else None):
+                seen = view(source, outer) if isinstance(outer, ast.expr) else None
+                if seen is not None and seen.name in _MASKS and one in seen.operands and seen.node not in masked:
+                    masked.append(seen.node)
+    return plain, masked

@@ -28,11 +28,11 @@ from stayfinite.rewrite.project import is_user_file
 _RAISING = frozenset(dis.opmap[name] for name in ("RAISE_VARARGS", "RERAISE"))
 _NUMERIC_TYPES = (ValueError, RuntimeError, IndexError, AssertionError, ArithmeticError)
 _NUMERIC_WORDS = re.compile(
-    r"\b(nan|inf|infinite|infinity|non-?finite|isfinite|diverg\w*|overflow\w*|underflow|domain|out of (bounds|range)|"
+    r"\b(nan|inf|infinite|infinity|non-?finite|isfinite|diverg\w*|overflow\w*|underflow|domain|out of (bounds|range)|valid range|"
     r"between 0 and 1|constraint|positive[- ]?definite|singular|ill-conditioned|converge\w*|factoriz\w*|"
     r"more than 1 (value|spatial element)|negative entr(y|ies)|std >= 0|eps must be positive|non-?zero size|too small|"
     r"kernel size can.t be greater|divisor must|probability tensor|multinomial|division by zero|invalid values?|"
-    r"sum.{0,20}positive|device-side assert)\b|Expected parameter",
+    r"sum.{0,20}positive|device-side assert|class values must be)\b|Expected parameter",
     re.I,
 )
 

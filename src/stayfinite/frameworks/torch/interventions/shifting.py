@@ -24,6 +24,8 @@ _LINEAR = frozenset({"sum", "cumsum", "mean", "matmul", "move", "index", "dropou
 """Kinds that a common factor goes through."""
 _CHOOSING = frozenset({"sample", "compare"})
 """Kinds whose result is the same whatever the common factor."""
+_SHAPED = frozenset({"zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty"})
+"""Functions that take a shape alone."""
 _SMALL = 1e-3
 """Numbers up to which what is added is an epsilon."""
 _CLOSE = 1e-2
@@ -62,7 +64,7 @@ class Shifted(Operators):
     def _follow(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], held: list[tuple[Tensor, Tensor, Tensor]]) -> Any:
         kinds, name = kinds_of(function), name_of(function)
         result = function(*args, **kwargs)
-        if not kinds or name == "detach" or not isinstance(result, Tensor):
+        if not kinds or name == "detach" or name in _SHAPED or not isinstance(result, Tensor):
             if kinds and isinstance(result, (tuple, list)) and kinds & _LINEAR:
                 self._mark(result, self._shadow(function, args, kwargs), held[0][2])
             return result
