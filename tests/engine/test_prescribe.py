@@ -254,6 +254,16 @@ def test_order() -> None:
     assert "".join(one.remedy for one in ordered(made)) == "gfehdcab"
 
 
+def test_a_cure_of_the_first_cause_stands_before_one_that_ends_lower() -> None:
+    def verified(name: str, cause: str, ends: float) -> Remedy:
+        trial = Trial(name, "finite", 8, losses=(2.0,) * 4 + (ends,) * 4)
+        return Remedy(name, "", "unsafe", (cause,), verdict="verified", fix=Fix((), name), trial=trial)
+
+    made = [verified("clip", "exploding-gradient", 0.1), verified("zero", "missing-zero-grad", 0.2)]
+    assert [one.remedy for one in ordered(made)] == ["clip", "zero"]
+    assert [one.remedy for one in ordered(made, "missing-zero-grad")] == ["zero", "clip"]
+
+
 def test_a_failure_in_the_first_step_has_no_losses_before_it() -> None:
     control = Trial("", "failed", 0, "nonfinite-loss", 0, ("nan",))
     assert learns(Trial("x", "finite", 40, losses=FALLING), control, 0)[0] == "verified"

@@ -97,7 +97,7 @@ def prescribe(
             remedy = _with(remedy, "refused", HIDES)
         verified += remedy.verdict == "verified" and remedy.fix is not None
         judged.append(remedy)
-    return ordered(judged)
+    return ordered(judged, _first(diagnosis.hypotheses))
 
 
 def is_mask(remedy: Remedy) -> bool:
@@ -333,14 +333,21 @@ def _finite(losses: Sequence[Number]) -> list[float]:
 _ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, "refused": 3, "failed": 4}
 
 
-def ordered(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
-    """Verified ones first, and of these safe ones with a patch, that with the least loss before others; then what nobody could
-    try; then refused ones, which people would try next, and last those that do not help."""
-    def key(remedy: Remedy) -> tuple[int, int, bool, float]:
+def ordered(remedies: Iterable[Remedy], cause: str = "") -> tuple[Remedy, ...]:
+    """Verified ones first, and of these safe ones with a patch, those of `cause`, that with the least loss before others; then what
+    nobody could try; then refused ones, which people would try next, and last those that do not help."""
+    def key(remedy: Remedy) -> tuple[int, int, bool, bool, float]:
         applicability = ("safe", "unsafe", "display-only").index(remedy.applicability)
-        return _ORDER[remedy.verdict], applicability, remedy.fix is None, _came_to(remedy)
+        aside = remedy.verdict == "verified" and bool(cause) and cause not in remedy.causes
+        return _ORDER[remedy.verdict], applicability, remedy.fix is None, aside, _came_to(remedy)
 
     return tuple(sorted(remedies, key=key))
+
+
+def _first(hypotheses: Sequence[Hypothesis]) -> str:
+    """The cause that is as good as known: clipping goes on with many a fault that has a cure of its own."""
+    best = next(iter(hypotheses), None)
+    return best.cause if best is not None and (best.verdict == "confirmed" or best.probability >= 0.5) else ""
 
 
 def _came_to(remedy: Remedy) -> float:
