@@ -369,6 +369,18 @@ def test_minus_infinities_are_exchanged_where_they_stand() -> None:
     assert patched({"train.py": text}, fix)["train.py"] == text.replace("float('-inf')", "-1e4").replace("-math.inf", "-1e4")
 
 
+@pytest.mark.parametrize(("given", "expected"), [
+    ("loss = F.cross_entropy(z, y, label_smoothing=share)", "loss = F.cross_entropy(z, y, label_smoothing=0.0)"),
+    ("criterion = nn.CrossEntropyLoss(label_smoothing=0.1)", "criterion = nn.CrossEntropyLoss(label_smoothing=0.0)"),
+    ("loss = F.cross_entropy(z, y, label_smoothing=0.0)", None), ("loss = F.cross_entropy(z, y)", None),
+])
+def test_labels_are_not_smoothed_over_masked_classes(given: str, expected: str | None) -> None:
+    text = f"import torch.nn.functional as F\nfrom torch import nn\n{given}\n"
+    made = proposals("use-finite-mask", born(Location("train.py", 3), "sum", INF), {"train.py": text})
+    assert [patched({"train.py": text}, one.fix)["train.py"] for one in made if one.fix is not None] == (
+        [text.replace(given, expected)] if expected is not None else [])
+
+
 def test_rows_of_a_table() -> None:
     text = "import torch\nimport pandas as pd\nframe = pd.read_csv('a.csv')  # raw\nx = torch.tensor(frame.values)\n"
     bad = stats("x", nan=3)

@@ -2,7 +2,8 @@
 
 What it changes
 ---------------
-`-inf` as the filler of a mask becomes -1e4: what is masked has a softmax of exactly 0 all the same.
+`-inf` as the filler of a mask becomes -1e4: what is masked has a softmax of exactly 0 all the same. Where a cross-entropy smooths its
+labels, they are left as they are instead: a masked class has a share of a smoothed label, and its logarithm is infinite.
 
 When it helps
 -------------
@@ -24,6 +25,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
+from stayfinite.catalog.edits.seeking import called
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
@@ -47,7 +49,22 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         source.replace(node, "-1e4") for source in Project(sources).sources.values() for node in ast.walk(source.tree)
         if isinstance(node, ast.expr) and _minus_infinity(source, node)
     ]
-    return [offered(__name__, sources, edits)] if edits else []
+    return [*([offered(__name__, sources, edits)] if edits else ()), *_unsmoothed(sources)]
+
+
+def _unsmoothed(sources: Mapping[str, str]) -> list[Remedy]:
+    """Labels that are not smoothed: the share of a masked class in the loss is its infinite logarithm."""
+    edits = [
+        source.set_keyword(call, "label_smoothing", "0.0") for source in Project(sources).sources.values() for call in ast.walk(source.tree)
+        if isinstance(call, ast.Call) and called(call) in ("cross_entropy", "CrossEntropyLoss")
+        and any(one.arg == "label_smoothing" and not _is_zero(one.value) for one in call.keywords)
+    ]
+    says = "Do not smooth labels over classes that are masked"
+    return [offered(__name__, sources, edits, says=says, cost="labels are hard again")] if edits else []
+
+
+def _is_zero(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 0
 
 
 def _minus_infinity(source: Source, node: ast.expr) -> bool:
