@@ -49,7 +49,7 @@ PRIOR = prior(threads=2)
 APPLIES_TO = Scope(
     phases=COMPUTED, kinds=frozenset(name for name, kind in KINDS.items() if not kind.has("leaf")) - _NORMALISING
 )
-EXAMPLES = ("infinity-arithmetic", "grid-dqn", "legal-moves-distillation")
+EXAMPLES = ("infinity-arithmetic", "grid-dqn", "legal-moves-distillation", "next-job")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 

@@ -51,7 +51,7 @@ from stayfinite.records.trace import OpCall
 TITLE = "Softmax written by hand"
 PRIOR = prior(threads=0)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"exp", "div", "log"}))
-EXAMPLES = ("naive-softmax-overflow", "docstring-search", "guard-assert")
+EXAMPLES = ("naive-softmax-overflow", "docstring-search", "guard-assert", "causal-by-hand")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 

@@ -38,7 +38,7 @@ TITLE = "Subtract the largest argument before exponentiating"
 CURES = ("naive-softmax-overflow", "exp-overflow", "compiler-or-kernel-fault")
 APPLICABILITY = "safe"
 SAME_FUNCTION = True
-EXAMPLES = ("naive-softmax-overflow",)
+EXAMPLES = ("naive-softmax-overflow", "causal-by-hand")
 
 _MASKS = frozenset({"mul", "where", "masked_fill"})
 """What leaves some of the powers out before they are summed."""

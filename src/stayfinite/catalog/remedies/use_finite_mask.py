@@ -38,7 +38,7 @@ CURES = ("infinity-arithmetic", "softmax-over-masked-row", "half-precision-overf
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("legal-moves-distillation",)
+EXAMPLES = ("legal-moves-distillation", "next-job")
 
 _INFINITE = ("math.inf", "torch.inf", "numpy.inf")
 
