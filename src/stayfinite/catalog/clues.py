@@ -268,13 +268,6 @@ def consumers(case: Case, index: int) -> tuple[OpCall, ...]:
     return tuple(call for call in case.trace.calls if index in call.sources)
 
 
-def consumers_behind_masks(case: Case, index: int) -> tuple[OpCall, ...]:
-    """The same, and what reads it masked: ``e * mask``, ``e.masked_fill(mask, 0)``, ``torch.where(mask, e, 0)``."""
-    readers = consumers(case, index)
-    masked = [one.index for one in readers if one.kind in ("mul", "where", "masked_fill")]
-    return readers + tuple(after for one in masked for after in consumers(case, one) if after not in readers)
-
-
 def backward_call(case: Case) -> OpCall | None:
     """The backward operator that made the first bad gradient of a backward-born failure."""
     if not born_backward(case):

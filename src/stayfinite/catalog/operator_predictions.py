@@ -12,7 +12,6 @@ import msgspec
 from stayfinite.catalog.clues import (
     born_backward,
     consumers,
-    consumers_behind_masks,
     finite,
     inputs,
     kind,
@@ -37,6 +36,7 @@ from stayfinite.records.intervention import (
 )
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import Number
+from stayfinite.records.trace import OpCall
 
 NEAR = {"float16": 1e-3, "bfloat16": 1e-3, "float32": 1e-6, "float64": 1e-12}
 """How near to the edge of a domain a value is brought, per format: some ten thousand times the smallest step at 1, so that the
@@ -151,6 +151,14 @@ def softmax_by_hand(case: Case) -> Stable | None:
     logs = any(after.kind == "log" for one in readers for after in consumers(case, one.index))
     form: Form = "log-sum-exp" if logs else "shifted-softmax"
     return Stable(Place(here.kind if here.kind == "exp2" else "exp", here.file, here.line), form, axis)
+
+
+def consumers_behind_masks(case: Case, index: int) -> tuple[OpCall, ...]:
+    """Kept calls that read what call `index` made, as it is or masked: ``e * mask``, ``e.masked_fill(mask, 0)``,
+    ``torch.where(mask, e, 0)``."""
+    readers = consumers(case, index)
+    masked = [one.index for one in readers if one.kind in ("mul", "where", "masked_fill")]
+    return readers + tuple(after for one in masked for after in consumers(case, one) if after not in readers)
 
 
 def _summed(given: tuple[int, ...], made: tuple[int, ...]) -> int | None:

@@ -31,7 +31,6 @@ from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import (
     candidates,
     consumers,
-    consumers_behind_masks,
     inputs,
     kind,
     mentions,
@@ -41,7 +40,7 @@ from stayfinite.catalog.clues import (
 )
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
-from stayfinite.catalog.operator_predictions import softmax_by_hand, stable
+from stayfinite.catalog.operator_predictions import consumers_behind_masks, softmax_by_hand, stable
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
