@@ -3,7 +3,7 @@
 What happens
 ------------
 Adam squares gradients: in float32 the second moment is infinite from a gradient of 5.8e20 with beta2 = 0.999 (and
-every later update of that element is 0 for ever), in float16 already from 8. Momentum and weight decay add to it.
+every later update of that element is 0 for ever), in float16 already from 8.1e3. Momentum and weight decay add to it.
 Clipping by an infinite norm zeroes finite gradients and turns infinite ones into NaN.
 
 How to recognise it

@@ -7,8 +7,9 @@ What is printed and compared stays as it was.
 
 When it helps
 -------------
-Adam and its kin keep averages of squared gradients: in float32 these end at gradients of 1.8e19, in float16 at 256. Their updates do
-not depend on the scale of the loss, so nothing else changes. Losses in squared metres, in bytes or in francs have such gradients.
+Adam and its kin keep averages of squared gradients: with beta2 = 0.999 these end at gradients of 5.8e20 in float32, and of 8.1e3 in
+float16. Their updates do not depend on the scale of the loss, so nothing else changes. Losses in squared metres, in bytes or in
+francs have such gradients.
 
 What it may cost
 ----------------
