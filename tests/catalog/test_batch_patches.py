@@ -6,9 +6,10 @@ import re
 
 import msgspec
 import pytest
-from catalog.patching import added, born, marked
+from catalog.patching import added, born, marked, proposals
 from catalog.writing import stats
 
+from stayfinite.catalog.edits.changes import patched
 from stayfinite.catalog.edits.tables import after_table
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.records.incident import Case
@@ -83,6 +84,31 @@ def test_a_table_is_changed_behind_what_writes_into_it() -> None:
     found = after_table(Project({"train.py": text}), Location("train.py", 1), "{x} = {x}.abs()")
     assert found is not None
     assert found[2][0] is not None and found[2][0].line == 3
+
+
+@pytest.mark.parametrize(("line", "after"), [
+    ("y = x[:, 0].sin()\n", 2),  # the target is computed from the input as it is
+    ("wide = x.repeat(1, 2)\ny[3] = x.mean()\n", 3),
+    ("y = fetch(box.x, maximum)\n", 1),
+    ("wide = x.repeat(1, 2)\n", 1),
+])
+def test_a_target_is_computed_before_its_input_is_changed(line: str, after: int) -> None:
+    text = f"x = torch.randn(9, 3)\n{line}use(x)\n"
+    found = after_table(Project({"train.py": text}), Location("train.py", 1), "{x} = {x}.abs()", {"y"})
+    assert found is not None
+    assert found[2][0] is not None and found[2][0].line == after
+
+
+def test_inputs_are_scaled_behind_the_targets_of_the_table() -> None:
+    text = "x = torch.linspace(0, 99, 40)[:, None]\ny = x.sqrt()\nfor step in range(9):\n    «F.mse_loss(net(x), y)».backward()\n"
+    raw = stats("x", (40, 1), min=0.0, max=99.0)
+    root = stats("y", (40, 1), min=0.0, max=9.9)
+    case, plain = of_batch(text, "mse", raw, root)
+    case = msgspec.structs.replace(case, makings=(Making("batch", "x", "made", Location("train.py", 1)),))
+    offers = [one for one in proposals("standardise-inputs", case, {"train.py": plain}) if one.fix is not None]
+    after = patched({"train.py": plain}, offers[0].fix)["train.py"].split("\n")  # type: ignore[arg-type]
+    assert after[1] == "y = x.sqrt()"
+    assert after[2].startswith("x = (x.float() - x.float().mean(0))")
 
 
 def test_rows_far_larger_than_others_are_left_out_and_not_scaled() -> None:

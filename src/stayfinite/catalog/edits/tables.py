@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from stayfinite.catalog import places
 from stayfinite.catalog.edits.seeking import assigned_names, called, statement_at
@@ -28,8 +28,11 @@ def made_at(case: Case, name: str) -> Iterator[Location]:
             yield place
 
 
-def after_table(project: Project, place: Location, template: str) -> tuple[Source, ast.expr, list[Edit | None]] | None:
-    """Edits that add `template` after the assignment at `place`; ``{x}`` in it is what was assigned. ``None`` where it is none."""
+def after_table(
+    project: Project, place: Location, template: str, kept: Collection[str] = ()
+) -> tuple[Source, ast.expr, list[Edit | None]] | None:
+    """Edits that add `template` after the assignment at `place`; ``{x}`` in it is what was assigned. ``None`` where it is none.
+    `kept`: names of what is computed from it as it is, beside it; the template stands after them."""
     source = project.get(place.file)
     statement = statement_at(source, place.line) if source is not None else None
     targets = assigned_names(statement)
@@ -43,15 +46,19 @@ def after_table(project: Project, place: Location, template: str) -> tuple[Sourc
     if not isinstance(target, (ast.Name, ast.Attribute)) or statement.lineno > place.line:
         return None
     text = "\n".join(line.format(x=source.segment(target)) for line in template.split("\n"))
-    return source, target, [source.insert_after(_written_last(source, statement, source.segment(target)), text)]
+    return source, target, [source.insert_after(_written_last(source, statement, source.segment(target), kept), text)]
 
 
-def _written_last(source: Source, statement: ast.stmt, name: str) -> ast.stmt:
-    """The last statement of the block of `statement` that writes a part of what it made, or makes it anew."""
+def _written_last(source: Source, statement: ast.stmt, name: str, kept: Collection[str]) -> ast.stmt:
+    """The last statement of the block of `statement` that writes a part of what it made, or makes it anew, or gives one of the names
+    `kept` what it computes from it."""
     later = [one for one in source.block(statement) if one.lineno > statement.lineno]
+    own, read = re.compile(rf"{re.escape(name)}(\[|$)"), re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
     writing = [
-        one for one in later if isinstance(one, (ast.Assign, ast.AugAssign))
-        and any(re.match(rf"{re.escape(name)}(\[|$)", source.segment(target)) for target in assigned_names(one))
+        one for one in later if isinstance(one, (ast.Assign, ast.AugAssign)) and any(
+            own.match(text) or (text.partition("[")[0] in kept and read.search(source.segment(one.value)))
+            for text in map(source.segment, assigned_names(one))
+        )
     ]
     return writing[-1] if writing else statement
 

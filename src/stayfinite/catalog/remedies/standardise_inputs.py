@@ -22,13 +22,15 @@ Example
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping, Sequence
 
 from stayfinite.catalog.edits.batches import after_batch
+from stayfinite.catalog.edits.seeking import assigned_names, statement_at
 from stayfinite.catalog.edits.tables import after_table, is_torch, made_at
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
-from stayfinite.catalog.scales import outlier
+from stayfinite.catalog.scales import outlier, root_of, targets
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Values
@@ -54,6 +56,19 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     return scaled(__name__, case, sources, names, lambda _: BATCH, "take mean and deviation of the whole training set when you keep it")
 
 
+def _targets(case: Case, project: Project, name: str) -> set[str]:
+    """Names of what losses compare with, and of the tables it is cut from: it must not change where only `name` is meant."""
+    found = set()
+    for target in targets(case):
+        if root_of(target.name) != root_of(name):
+            found.add(root_of(target.name))
+            for place in made_at(case, target.name):
+                source = project.get(place.file)
+                statement = statement_at(source, place.line) if source is not None else None
+                found |= {one.id for one in assigned_names(statement) if isinstance(one, ast.Name)}
+    return found
+
+
 def scaled(
     module: str, case: Case, sources: Mapping[str, str], names: Sequence[str], in_batch: Callable[[TensorStats], str], cost: str,
 ) -> list[Remedy]:
@@ -72,7 +87,7 @@ def scaled(
             if source is None or (place.file, place.line) in seen:
                 continue
             seen.add((place.file, place.line))
-            found = after_table(project, place, TORCH if is_torch(source, place) else OTHER)
+            found = after_table(project, place, TORCH if is_torch(source, place) else OTHER, _targets(case, project, name))
             if found is not None and len(offers) < 2:
                 offers.append(offered(module, sources, found[2], Values(name, "standardised"),
                                       says=f"Standardise `{source.segment(found[1])}` at {place.file}:{place.line}"))
