@@ -1,7 +1,8 @@
 """A script begins again in the same process, with another text for some of its files (``--on-incident recover``).
 
 What the script changed in this process is put back as far as it is known: environment, folder, import path, its own modules,
-loggers, the state of generators. What a library keeps for itself, what was written to disk and sent elsewhere, stays.
+standard streams, loggers, how processes are started, the state of generators. What a library keeps for itself, what was written to disk
+and sent elsewhere, stays.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Before:
         self._modules = set(sys.modules)
         self._handlers = {id(logger): [*logger.handlers] for logger in _loggers()}
         self._level = logging.root.level
+        self._streams = sys.stdout, sys.stderr, sys.excepthook
+        self._started = _start_method()
 
     def put_back(self) -> None:
         """Make this process look as it did. The framework's own settings are its session's to put back."""
@@ -44,12 +47,22 @@ class Before:
         for logger in _loggers():
             logger.handlers[:] = self._handlers.get(id(logger), [])
         logging.root.setLevel(self._level)
+        sys.stdout, sys.stderr, sys.excepthook = self._streams
+        if _start_method() != self._started:  # it may be set only once
+            sys.modules["multiprocessing"].set_start_method(self._started, force=True)
         importlib.invalidate_caches()
         beginning.begin_again(beginning.noted())
         for name, begin in beginning.BEGUN.items():
             if name in sys.modules:
                 begin(beginning.noted())
         gc.collect()  # models and loaders of the first time are in cycles
+
+
+def _start_method() -> str | None:
+    """How `multiprocessing` was told to start processes; ``None`` if nobody told it."""
+    known = sys.modules.get("multiprocessing")
+    method: str | None = known.get_start_method(allow_none=True) if known is not None else None
+    return method
 
 
 def _loggers() -> Iterator[logging.Logger]:
