@@ -172,6 +172,7 @@ def test_a_size_that_only_runs_can_tell() -> None:
     ("table = nn.Embedding(num_embeddings=50, embedding_dim=4)\nh = «table(a - b)»\n",
      ["table = nn.Embedding(num_embeddings=51, embedding_dim=4)", "h = table((a - b) + 1)"]),
     ("table = nn.Embedding(50, 4, padding_idx=0)\nh = «table(words)»\n", None),
+    ("table = nn.Embedding(50, 4, 0)\nh = «table(words)»\n", None),
     ("loss_fn = nn.CrossEntropyLoss()\nh = «F.embedding(words, table)»\n", None),
 ])
 def test_a_row_for_what_an_encoder_has_not_seen(body: str, expected: list[str] | None) -> None:

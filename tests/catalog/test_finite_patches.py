@@ -61,6 +61,10 @@ STACK = "def forward(self, x):\n    for layer in self.layers:\n        x = «tor
      [["rnn = nn.GRU(8, 16, batch_first=True)", *opened("rnn")], ["rnn = nn.GRU(8, 16, batch_first=True)"]]),
     ("use-gated-cells", 'c, out = nn.RNNCell(8, 9, nonlinearity="relu"), nn.Linear(9, 1)\nh = «torch.tanh(x)»', "tanh",
      [["c, out = nn.GRUCell(8, 9), nn.Linear(9, 1)", *opened("c")], ["c, out = nn.GRUCell(8, 9), nn.Linear(9, 1)"]]),
+    ("use-gated-cells", 'name = "r"\nrnn = nn.RNN(8, 16, 1, "relu", True, True)\nh = «torch.tanh(x)»', "tanh",
+     [["rnn = nn.GRU(8, 16, 1, True, True)", *(line.replace("name, ", "gate_name, ").replace("if name.", "if gate_name.")
+                                             for line in opened("rnn"))], ["rnn = nn.GRU(8, 16, 1, True, True)"]]),
+    ("use-gated-cells", "rnn = nn.RNN(8, 16, 1, kind)\nh = «torch.tanh(x)»", "tanh", []),
     ("use-gated-cells", "cells = [nn.RNNCell(8, 8) for _ in range(3)]\nh = «torch.tanh(x)»", "tanh",
      [["cells = [nn.GRUCell(8, 8) for _ in range(3)]"]]),
     ("guard-the-spread", "x = (t - t.mean(0)) / «t.std(0)»", "input",

@@ -113,6 +113,7 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
     ("use-xlogy", "def kl(p, z):\n    q = z.softmax(-1)\n    return -(p * «torch.log(p / q)»).sum()", "log", (ZERO,),
      ["return -(torch.xlogy(p, p) - p * z.log_softmax(-1)).sum()"]),
     ("use-xlogy", "lt = «y[i].log()»\nloss = 1 + (lt - s) * y[i]", "log", (ZERO,), ["loss = 1 + (torch.xlogy(y[i], y[i]) - y[i] * s)"]),
+    ("use-xlogy", "q = F.softmax(z, 1)\nz = net(x)\nh = p * «(p / q).log()»", "log", (ZERO,), ["h = torch.xlogy(p, p) - p * q.log()"]),
     ("use-xlogy", "h = -(p * «p.log()»).sum()", "log", (ZERO,), ["h = -(torch.xlogy(p, p)).sum()"]),
     ("bound-the-exponent", "rate = «torch.exp(z)»", "exp", (LARGE,), ["rate = torch.exp(z.clamp(max=20) + (z - 20).clamp(min=0).log1p())"]),
     ("bound-the-exponent", "rate = «self.head(h).exp()»", "exp", (LARGE,),
@@ -149,6 +150,7 @@ def test_patches(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...
     ("variance-from-deviations", "m = pool(x)\nx = x + 1\ns = «torch.sqrt(pool(x * x) - m ** 2)»", "sqrt", (RAW,)),
     ("positive-by-construction", "s = «torch.log(counts)»", "log", (stats("counts", zero=2, min=0.0, made_by=("index",)),)),
     ("use-xlogy", "loss = -(y * «p.log()»).sum()", "log", (ZERO,)),
+    ("use-xlogy", "lt = «t.log()»\nt = t * keep\nloss = (t * lt).sum()", "log", (ZERO,)),  # the logarithm of another number
     ("use-xlogy", "lt = «t.log()»\nprint(lt)\nloss = (t * (lt - s)).sum()", "log", (ZERO,)),
     ("bound-the-exponent", "import math\nr = «math.exp(z)»", "exp", (LARGE,)),
     ("keep-one-element", "loss = «error[2:5].mean()»", "mean", (ZERO,)),
@@ -225,6 +227,8 @@ PADDING = [
     ("y = «F.conv1d(h, w)»", "conv", (2, 3, 4), ["y = F.conv1d(F.pad(h, (0, max(0, 5 - h.shape[-1]))), w)"]),
     ("net = nn.Sequential(nn.Conv1d(3, 8, 3), nn.AvgPool1d(2), nn.AvgPool1d(8))\ny = «net(h)»", "avg_pool", (2, 8, 6),
      [*PADDING, "net = nn.Sequential(nn.Conv1d(3, 8, 3), nn.AvgPool1d(2), PadTo(8), nn.AvgPool1d(8))"]),
+    ("pool = nn.LPPool1d(2, 6, 3)\ny = «pool(h)»", "lp_pool", (2, 8, 4), ["y = pool(F.pad(h, (0, max(0, 6 - h.shape[-1]))))"]),
+    ("y = «F.lp_pool1d(h, 2, 6)»", "lp_pool", (2, 8, 4), ["y = F.lp_pool1d(F.pad(h, (0, max(0, 6 - h.shape[-1]))), 2, 6)"]),
     ("layers = []\nlayers.append(nn.MaxPool2d(3))\nfor layer in layers:\n    h = «layer(h)»", "max_pool", (2, 8, 2, 2),
      [*PADDING, "layers.append(nn.Sequential(PadTo(3, 3), nn.MaxPool2d(3)))"]),
     ("pool = nn.AvgPool1d(k)\ny = «pool(h)»", "avg_pool", (1, 16, 1, 5), None),  # how large it is, only a run can tell

@@ -143,8 +143,10 @@ def _row_for_unknown(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
     built = attribute_value(source, call.func) if isinstance(call.func, ast.Attribute) else \
         module_value(source, call.func) if isinstance(call.func, ast.Name) else None
     size = _size(built, _TABLES) if isinstance(built, ast.Call) else None
-    if not isinstance(built, ast.Call) or size is None or any(one.arg == "padding_idx" for one in built.keywords):
+    if not isinstance(built, ast.Call) or size is None:
         return []
+    if len(built.args) > 2 or any(one.arg == "padding_idx" for one in built.keywords):
+        return []  # the row of the padding would be another one
     name = ast.dump(call.func)
     asking = [one for one in ast.walk(source.class_of(call) or source.tree) if isinstance(one, ast.Call) and ast.dump(one.func) == name]
     if not all(one.args for one in asking):

@@ -147,8 +147,9 @@ class _Window:
             return ()
         axes, conv = int(known["axes"]), self.kind == "conv"
         first = (2 if conv else 1) if function else 2 if conv else 0
+        first += self.kind == "lp"  # the order of the norm stands before its kernel
         kernel = self.filters[-axes:] if function and conv else _sizes(source, _given(built, "kernel_size", first), axes)
-        padding = _sizes(source, _given(built, "padding", first + 2), axes, 0)
+        padding = _sizes(source, _given(built, "padding", first + 2), axes, 0) if self.kind != "lp" else (0,) * axes
         dilation = _sizes(source, _given(built, "dilation", first + 3), axes, 1) if conv or self.kind == "max" else (1,) * axes
         if not kernel or not padding or not dilation:
             return ()

@@ -43,9 +43,9 @@ ON_STEP = False
 EXAMPLES = ("first-bracket",)
 
 _GATED = {"torch.nn.RNN": "torch.nn.GRU", "torch.nn.RNNCell": "torch.nn.GRUCell"}
-_OPEN = '''for name, bias in {layer}.named_parameters():
-    if name.startswith("bias_hh"):
-        bias.data.chunk(3)[1].fill_(3.0)'''
+_OPEN = '''for {name}, {bias} in {layer}.named_parameters():
+    if {name}.startswith("bias_hh"):
+        {bias}.data.chunk(3)[1].fill_(3.0)'''
 """The second third of these biases is that of the gate which keeps the state: sigmoid(3) is 0.95."""
 
 
@@ -59,7 +59,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             if gated is None or not isinstance(node, ast.Call):
                 continue
             name, imports = source.spelled(gated, node)
-            given = [source.segment(one) for one in node.args]
+            if len(node.args) > 3 and not _is_text(node.args[3]):
+                return []  # a nonlinearity, which gated cells do not take, or what is meant by its place
+            given = [source.segment(one) for one in node.args if not _is_text(one)]
             given += [f"{one.arg}={source.segment(one.value)}" if one.arg else f"**{source.segment(one.value)}"
                       for one in node.keywords if one.arg != "nonlinearity"]
             plain = len(given) == len(node.args) + len(node.keywords)
@@ -80,4 +82,9 @@ def _opened(source: Source, built: ast.Call) -> Edit | None:
     target = next((part for part, value in each(statement.targets[0], statement.value) if value is built), None)
     if not isinstance(target, (ast.Name, ast.Attribute)) or any(one.arg == "bias" for one in built.keywords):
         return None
-    return source.insert_after(statement, _OPEN.format(layer=source.segment(target)))
+    name, bias = source.fresh(statement, "name", "gate_name"), source.fresh(statement, "bias", "gate_bias")
+    return source.insert_after(statement, _OPEN.format(layer=source.segment(target), name=name, bias=bias))
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
