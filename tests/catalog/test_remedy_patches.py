@@ -113,6 +113,8 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
     ("use-xlogy", "def kl(p, z):\n    q = z.softmax(-1)\n    return -(p * «torch.log(p / q)»).sum()", "log", (ZERO,),
      ["return -(torch.xlogy(p, p) - p * z.log_softmax(-1)).sum()"]),
     ("use-xlogy", "lt = «y[i].log()»\nloss = 1 + (lt - s) * y[i]", "log", (ZERO,), ["loss = 1 + (torch.xlogy(y[i], y[i]) - y[i] * s)"]),
+    ("subtract-the-maximum", "share = 0.5\ne = share * «torch.exp(z)»\np = e / e.sum(1, keepdim=True)", "exp", (LARGE,),
+     ["e = share * torch.exp(z - z.amax(dim=1, keepdim=True))"]),
     ("use-xlogy", "q = F.softmax(z, 1)\nz = net(x)\nh = p * «(p / q).log()»", "log", (ZERO,), ["h = torch.xlogy(p, p) - p * q.log()"]),
     ("use-xlogy", "h = -(p * «p.log()»).sum()", "log", (ZERO,), ["h = -(torch.xlogy(p, p)).sum()"]),
     ("bound-the-exponent", "rate = «torch.exp(z)»", "exp", (LARGE,), ["rate = torch.exp(z.clamp(max=20) + (z - 20).clamp(min=0).log1p())"]),

@@ -27,8 +27,8 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.tracing import uses
-from stayfinite.catalog.edits.views import View, named, view
+from stayfinite.catalog.edits.tracing import Project, uses
+from stayfinite.catalog.edits.views import View, named, number, view
 from stayfinite.catalog.remedy import Scene, chosen, offered, place
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -56,7 +56,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     dim = _normalised_over(source, seen) or _normalised_in(scene, source, seen)
     if dim is None:
         return []
-    mask = _mask(source, seen.node)
+    mask = _mask(scene.project, source, seen.node)
     kept = "{x}"
     if mask is not None:  # a score that the mask leaves out may be the largest: what is left would then be 0 / 0
         far = "-1e4" if any(stats.dtype == "float16" for stats in case.origin.inputs) else "-1e9"
@@ -65,12 +65,14 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     return [offered(__name__, sources, edits, form)]
 
 
-def _mask(source: Source, powers: ast.expr) -> ast.expr | None:
-    """What the powers are multiplied with where they are taken; powers of which a 0 is left do not count in the quotient."""
+def _mask(project: Project, source: Source, powers: ast.expr) -> ast.expr | None:
+    """What the powers are multiplied with where they are taken; powers of which a 0 is left do not count in the quotient. A plain number
+    leaves all of them."""
     product = source.parents.get(powers)
     if not isinstance(product, ast.BinOp) or not isinstance(product.op, ast.Mult):
         return None
-    return product.right if product.left is powers else product.left
+    mask = product.right if product.left is powers else product.left
+    return None if any(number(made.value) is not None for made in project.made(source, mask)) else mask
 
 
 def _normalised_in(scene: Scene, source: Source, seen: View) -> str | None:
