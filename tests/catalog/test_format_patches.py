@@ -51,6 +51,8 @@ def test_numpy_is_given_what_it_knows(handed: str, expected: list[str]) -> None:
     ("criterion = nn.MSELoss(reduction='sum')\nscaler.scale(criterion(net(x), y)).backward()\n«opt.step()»",
      ['criterion = nn.MSELoss(reduction="mean")']),
     ("loss = e.sum() / len(e)\nloss.backward()\n«opt.step()»", None),  # it is a mean
+    ("loss_fn = nn.MSELoss(reduction='sum')\nloss = loss_fn(net(x), y) / len(x)\nloss.backward()\n«opt.step()»", None),
+    ("loss = F.mse_loss(a, b, reduction='sum') / n\nloss.backward()\n«opt.step()»", None),
     ("loss = e.sum(1).mean()\nloss.backward()\n«opt.step()»", None),
     ("loss = e.sum()\nloss.backward()\nother.backward()\n«opt.step()»", None),  # which one is not told
 ])

@@ -46,13 +46,13 @@ EXAMPLES = ("queue-times",)
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """Where the only loss that is differentiated is a sum over everything."""
+    """Where the only loss that is differentiated is a sum over everything, and nothing divides it."""
     project = Project(sources)
     losses = list(differentiated(project))
     if len(losses) != 1:
         return []
     edits = list(dict.fromkeys(_averaged(project, *losses[0])))
-    if not edits:
+    if not edits and not any(_is_quotient(made) for _, made in _through_functions(project, *losses[0])):
         edits = [source.set_keyword(call, "reduction", '"mean"') for source, call in _summing(project)]
     cost = "for SGD the learning rate has to be chosen anew"
     return [offered(__name__, sources, edits, cost=cost)] if len(edits) == 1 else []
@@ -77,6 +77,10 @@ def _through_functions(project: Project, source: Source, loss: ast.expr) -> Iter
             for one in ast.walk(function):
                 if isinstance(one, ast.Return) and one.value is not None:
                     yield from ((deeper.source, deeper.value) for deeper in project.made(home, one.value))
+
+
+def _is_quotient(node: ast.expr) -> bool:
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
 
 
 def _summing(project: Project) -> list[tuple[Source, ast.Call]]:
