@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -19,6 +20,7 @@ def settings() -> Callable[[], None]:
         torch.set_default_dtype(dtype)
         torch.set_default_device(None if device == torch.device("cpu") else device)
         torch.set_num_threads(threads)
+        torch.set_num_interop_threads = _unless_set(torch.set_num_interop_threads)
         torch.use_deterministic_algorithms(deterministic, warn_only=warns)
         torch.autograd.set_detect_anomaly(anomaly)
         torch.set_float32_matmul_precision(precision)
@@ -29,3 +31,14 @@ def settings() -> Callable[[], None]:
             torch.cuda.empty_cache()
 
     return put_back
+
+
+def _unless_set(setter: Callable[[int], None]) -> Callable[[int], None]:
+    """`torch.set_num_interop_threads`, which raises when it is called twice in a process, for a script that calls it as before."""
+
+    @functools.wraps(setter)
+    def set_num_interop_threads(threads: int) -> None:
+        if threads != torch.get_num_interop_threads():
+            setter(threads)
+
+    return set_num_interop_threads
