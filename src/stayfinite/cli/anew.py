@@ -45,7 +45,8 @@ class Before:
         sys.path[:] = self._path
         os.chdir(self._folder)
         for logger in _loggers():
-            logger.handlers[:] = self._handlers.get(id(logger), [])
+            if logger.name.partition(".")[0] not in sys.modules:  # a library that stays loaded does not set up its own again
+                logger.handlers[:] = self._handlers.get(id(logger), [])
         logging.root.setLevel(self._level)
         sys.stdout, sys.stderr, sys.excepthook = self._streams
         if _start_method() != self._started:  # it may be set only once
