@@ -234,3 +234,16 @@ def test_what_is_no_table_is_not_computed_with() -> None:
     project = Project({"train.py": text})
     made = [after_table(project, Location("train.py", line), "{x} = 0") for line in (4, 5, 6, 7)]
     assert [one is not None for one in made] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("body", "expected"), [
+    ("act = nn.ReLU()\nh = act(a(x))\nz = «act(b(h))»\n", ["z = F.softplus(b(h)) + 1e-3"]),
+    ("act = nn.ReLU()\nz = «act(b(x))»\n", ["act = nn.Softplus()"]),
+    ("net = nn.Sequential(a, nn.ReLU())\nw = net(x)\nz = «net(y)»\n", ["net = nn.Sequential(a, nn.Softplus())"]),
+])
+def test_a_rectifier_of_hidden_layers_stays_one(body: str, expected: list[str]) -> None:
+    text, place = marked(HEAD + body)
+    line = len(text.splitlines()) + 1
+    given = msgspec.structs.replace(stats("z", zero=2, min=0.0), made_by=("relu",), made_at=place)
+    case = born(Location("train.py", line), "log", given)
+    assert added("positive-by-construction", case, text + "s = torch.log(z)\n") == [expected]

@@ -108,9 +108,20 @@ def _rectifier(case: Case, project: Project) -> list[Edit | None] | None:
         if isinstance(node, ast.Call) and node.lineno <= made_at.line <= (node.end_lineno or 0):
             home, last = _last_layer(project, source, node.func)
             if isinstance(last, ast.Call) and home.qualified(last.func) == "torch.nn.ReLU":
+                if len(node.args) == 1 and _is_shared(source, node, last):
+                    return _softplus(source, node, node.args[0])
                 name, imports = home.spelled("torch.nn.Softplus", last)
                 return [home.replace(last, f"{name}()"), *imports]
     return None
+
+
+def _is_shared(source: Source, node: ast.Call, layer: ast.expr) -> bool:
+    """True if `layer` itself is called at `node`, and elsewhere as well: behind hidden layers, as a rule."""
+    itself = attribute_value(source, node.func) if isinstance(node.func, ast.Attribute) else \
+        module_value(source, node.func) if isinstance(node.func, ast.Name) else None
+    name = ast.dump(node.func)
+    return itself is layer and any(isinstance(one, ast.Call) and one is not node and ast.dump(one.func) == name
+                                   for one in ast.walk(source.class_of(node) or source.tree))
 
 
 def _rectifies(seen: View) -> bool:
