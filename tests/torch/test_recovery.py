@@ -366,6 +366,13 @@ def test_an_early_failure_begins_the_script_again_with_its_verified_cure_as_if_i
     assert final(done) == final(by_hand)  # bit for bit what the patch gives
 
 
+def test_what_a_script_that_begins_again_registered_for_the_exit_finds_its_names(tmp_path: Path) -> None:
+    leaving = "\nimport atexit\nword = 'bye'\natexit.register(lambda: print(word))\n"
+    done, report = recovered(tmp_path, leaving + EXPLODING, trials=True, network=NETWORK)
+    assert done.exit_code == 0 and report["recovery"]["begun_again"] == 1
+    assert done.stdout.count("bye") == 2 and "NameError" not in done.stderr  # both times were to call it
+
+
 def test_where_a_script_must_not_run_again_it_goes_on_as_well_as_it_can(tmp_path: Path) -> None:
     done, report = recovered(tmp_path, EXPLODING, network=NETWORK)
     assert done.exit_code == 0 and report["recovery"]["begun_again"] == 0 and len(re.findall(r"made .*", done.stdout)) == 1

@@ -13,6 +13,7 @@ import linecache
 import logging
 import os
 import sys
+import types
 from collections.abc import Iterator, Mapping
 
 from stayfinite.catalog.edits.changes import patched
@@ -64,6 +65,14 @@ def _start_method() -> str | None:
     known = sys.modules.get("multiprocessing")
     method: str | None = known.get_start_method(allow_none=True) if known is not None else None
     return method
+
+
+def let_go(main: types.ModuleType) -> None:
+    """Take what may be large out of the `main` of the first time: a model is not to be held twice. Functions, classes, modules and plain
+    values stay, because what the script registered for the exit, or a thread of it, may still ask for them."""
+    for name, value in list(vars(main).items()):
+        if not isinstance(value, (types.FunctionType, types.ModuleType, type, str, bytes, int, float, bool, type(None))):
+            del vars(main)[name]
 
 
 def _loggers() -> Iterator[logging.Logger]:

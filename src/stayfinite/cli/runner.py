@@ -70,7 +70,7 @@ def run(
     process = os.getpid()
     code, failure = _execute(target, main, path, rewriter)
     while isinstance(failure, BeginAgain) and os.getpid() == process:
-        main.__dict__.clear()
+        anew.let_go(main)
         code, failure = _execute_again(failure, target, watching, before)
     for give_up in forget:
         give_up()

@@ -60,7 +60,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     for home, difference in _differences(scene, source, here):
         wide = _moving(scene, home, difference)
         if wide:
-            return [offered(__name__, sources, [home.replace(difference, wide)], says="Compute the variance from averages in float64")]
+            return [offered(__name__, sources, [home.replace(difference, wide)], applicability="unsafe",  # a variance of 1e-6 is doubled
+                            says="Compute the variance from averages in float64", cost=f"every variance is larger by {EPSILON}")]
         found = _spread(scene, home, difference)
         if found:
             return [offered(__name__, sources, [home.replace(difference, made)]) for made in (found, f"({found} + {EPSILON})")]
