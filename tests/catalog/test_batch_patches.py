@@ -99,6 +99,14 @@ def test_a_target_is_computed_before_its_input_is_changed(line: str, after: int)
     assert found[2][0] is not None and found[2][0].line == after
 
 
+def test_a_batch_is_standardised_by_its_own_name_and_not_by_that_of_the_model() -> None:  # `input` in a chain
+    raw = stats("x", (8, 3), min=0.0, max=4e5, absmax_index=(2, 1), absmax_count=1, typical_row=2e5)
+    case, plain = of_batch(LOOP, "mse", raw, Y)
+    given = msgspec.structs.replace(case.trace, model_inputs=(msgspec.structs.replace(raw, name="input"),))
+    case = msgspec.structs.replace(case, trace=given)
+    assert added("standardise-inputs", case, plain) == [["x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=1e-6)"]]
+
+
 def test_inputs_are_scaled_behind_the_targets_of_the_table() -> None:
     text = "x = torch.linspace(0, 99, 40)[:, None]\ny = x.sqrt()\nfor step in range(9):\n    «F.mse_loss(net(x), y)».backward()\n"
     raw = stats("x", (40, 1), min=0.0, max=99.0)

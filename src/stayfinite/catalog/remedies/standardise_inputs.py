@@ -91,12 +91,14 @@ def scaled(
             if found is not None and len(offers) < 2:
                 offers.append(offered(module, sources, found[2], Values(name, "standardised"),
                                       says=f"Standardise `{source.segment(found[1])}` at {place.file}:{place.line}"))
-    of_batch = next((stats for stats in case.batch if stats.name in wanted[:1]), None)
+    # a model may call what it is given by another name
+    largest = [name for name in wanted if sizes[name] == sizes[wanted[0]]]
+    of_batch = next((stats for stats in case.batch if stats.name in largest), None)
     template = in_batch(of_batch) if of_batch is not None else ""
-    edits = after_batch(project, {wanted[0]: template}) if template else []
-    if edits:
-        says = f"Standardise `{wanted[0]}` in each batch"
-        offers.append(offered(module, sources, edits, Values(wanted[0], "standardised"), says=says, cost=cost))
+    edits = after_batch(project, {of_batch.name: template}) if of_batch is not None and template else []
+    if of_batch is not None and edits:
+        says = f"Standardise `{of_batch.name}` in each batch"
+        offers.append(offered(module, sources, edits, Values(of_batch.name, "standardised"), says=says, cost=cost))
     if not offers and wanted:
         return [offered(module, sources, None, Values(wanted[0], "standardised"), says=f"the source does not show a table that "
                         f"`{wanted[0]}` is cut from: subtract the mean of each column and divide by its deviation where it is read")]
