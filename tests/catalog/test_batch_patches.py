@@ -199,6 +199,20 @@ def test_a_function_that_takes_a_step_is_given_the_batch() -> None:
 
 
 @pytest.mark.parametrize(("line", "expected"), [
+    ("prior = torch.tensor([n[k] / len(rows) for k in names])", "prior = torch.tensor([max(n[k], 1) / len(rows) for k in names])"),
+    ("prior = n / n.sum()", "prior = n.clamp(min=1) / n.sum()"),
+    ("prior = torch.bincount(y).float() / y.numel()", "prior = torch.bincount(y).float().clamp(min=1) / y.numel()"),
+])
+def test_shares_whose_logarithm_is_taken_come_from_counts_of_one_at_least(line: str, expected: str) -> None:
+    text, place = marked(HEAD + f"«{line}»\n")
+    case = born(Location("train.py", 99), "log", stats("prior", (4,), zero=1))
+    case = msgspec.structs.replace(case, makings=(Making("operand", "prior", "divide", place),))
+    assert [expected] in added("guard-class-weights", case, text)
+    other = born(Location("train.py", 99), "nll_loss", stats("prior", (4,), zero=1), makings=case.makings)
+    assert [expected] not in added("guard-class-weights", other, text)  # a weight, not a logarithm
+
+
+@pytest.mark.parametrize(("line", "expected"), [
     ("inverse = n ** -0.5", ["inverse = (n + (n == 0)) ** -0.5", "inverse = n.clamp(min=1) ** -0.5",
                              "inverse = n.clip(1) ** -0.5", "inverse = max(n, 1) ** -0.5"]),
     ("inverse = share ** -0.5", ["inverse = (share + (share == 0)) ** -0.5"]),  # a floor of 1 would make all shares alike

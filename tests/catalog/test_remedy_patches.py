@@ -103,6 +103,10 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
      (RAW,), ["var = h.var(dim=0, correction=0)"]),
     ("variance-from-deviations", "m = (w * x).sum() / n\ns = «torch.sqrt((w * x.pow(2)).sum() / n - m * m)»", "sqrt", (RAW,),
      ["s = torch.sqrt((w * (x - m) ** 2).sum() / n)"]),
+    ("variance-from-deviations", "m = (w * x).sum(1)\ns = «((w * x.square()).sum(1) - m.square()).sqrt()»", "sqrt", (RAW,),
+     ["s = ((w * (x - m.unsqueeze(1)) ** 2).sum(1)).sqrt()"]),
+    ("variance-from-deviations", "m = x.sum(dim=-1) / n\ns = «torch.sqrt(torch.sum(x * x, dim=-1) / n - m * m)»", "sqrt", (RAW,),
+     ["s = torch.sqrt(torch.sum((x - m.unsqueeze(-1)) ** 2, dim=-1) / n)"]),
     ("variance-from-deviations", "m = F.avg_pool2d(x, 3, stride=1)\nsq = F.avg_pool2d(x**2, 3, stride=1)\nv = sq - m**2\ns = «v.sqrt()»",
      "sqrt", (RAW,), ["v = (F.avg_pool2d(x.double() ** 2, 3, stride=1) - F.avg_pool2d(x.double(), 3, stride=1) ** 2 + 1e-6).to(x.dtype)"]),
     ("variance-from-deviations", "s = «torch.sqrt(F.conv1d(a * a, w) - F.conv1d(a, w).square())»", "sqrt", (RAW,),
@@ -148,6 +152,7 @@ def test_patches(remedy: str, body: str, op: str, inputs: tuple[TensorStats, ...
     ("subtract-the-maximum", "e = «torch.exp(z)»\nloss = e.mean()", "exp", (LARGE,)),  # no quotient: not the same number
     ("subtract-the-maximum", "e = «torch.exp(z)»\nloss = (e * w).sum(1) / n", "exp", (LARGE,)),
     ("variance-from-deviations", "s = «torch.sqrt((x ** 2).mean(0) - c ** 2)»", "sqrt", (RAW,)),
+    ("variance-from-deviations", "m = (w * x).sum((1, 2))\ns = «((w * x.square()).sum((1, 2)) - m.square()).sqrt()»", "sqrt", (RAW,)),
     ("variance-from-deviations", "c = speed(t)\ns = «torch.sqrt((x ** 2).mean(0) - c ** 2)»", "sqrt", (RAW,)),
     ("variance-from-deviations", "m = pool(x)\nx = x + 1\ns = «torch.sqrt(pool(x * x) - m ** 2)»", "sqrt", (RAW,)),
     ("positive-by-construction", "s = «torch.log(counts)»", "log", (stats("counts", zero=2, min=0.0, made_by=("index",)),)),

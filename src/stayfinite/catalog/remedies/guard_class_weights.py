@@ -42,6 +42,8 @@ ON_STEP = False
 EXAMPLES = ("label-weights", "leaf-disease", "camera-traps")
 
 _SHARES = re.compile(r"shares?\b|freq|frac|prior|prob|ratio|proportion|normalize=True", re.I)
+_TOTAL = re.compile(r"\blen\(|\.?\bsum\(|total|\.numel\(|\bn\b|size", re.I)
+_LOGARITHMS = frozenset({"log", "log2", "log10", "xlogy"})
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
@@ -54,6 +56,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             continue
         node = node_at(source, at)
         inside = node if isinstance(node, ast.BinOp) else statement_at(source, at.line)
+        counted = _counted(source, inside) if case.origin is not None and case.origin.op in _LOGARITHMS and inside is not None else None
+        if counted is not None:
+            return [offered(__name__, sources, [source.replace(counted, way)]) for way in _at_least_once(source, counted)]
         divisors = [found for one in (ast.walk(inside) if inside is not None else ()) if (found := _divisor(source, one)) is not None]
         if not divisors:
             continue
@@ -65,11 +70,25 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             shares = offered(__name__, sources, instead, says="Let what does not occur have a count of 1")
             if _are_shares(project, source, divisor):
                 return [shares]
-            text = source.operand(divisor)
-            ways = (f"{text}.clamp(min=1)", f"{text}.clip(1)", f"max({source.argument(divisor)}, 1)")  # a tensor, an array, a number
-            counted = [offered(__name__, sources, [source.replace(divisor, way)]) for way in ways]
-            return [*counted, shares] if _is_division(source, divisors[0]) else [shares, *counted]
+            floored = [offered(__name__, sources, [source.replace(divisor, way)]) for way in _at_least_once(source, divisor)]
+            return [*floored, shares] if _is_division(source, divisors[0]) else [shares, *floored]
     return [offered(__name__, sources, None, says="the source does not show where the weights are made: count each class at least once")]
+
+
+def _at_least_once(source: Source, count: ast.expr) -> tuple[str, str, str]:
+    """`count`, or 1 where it is less: a tensor, an array, a number."""
+    text = source.operand(count)
+    return f"{text}.clamp(min=1)", f"{text}.clip(1)", f"max({source.argument(count)}, 1)"
+
+
+def _counted(source: Source, inside: ast.AST) -> ast.expr | None:
+    """The counts of which `inside` makes shares, whose logarithm was taken: ``counts`` of ``counts / counts.sum()``."""
+    for node in ast.walk(inside):
+        seen = view(source, node)
+        if seen is not None and seen.name == "div" and len(seen.operands) > 1 and _TOTAL.search(source.segment(seen.operands[1])):
+            count = seen.operands[0]
+            return count if isinstance(count, (ast.Name, ast.Attribute, ast.Call, ast.Subscript)) else None
+    return None
 
 
 def _divisor(source: Source, node: ast.AST) -> ast.expr | None:

@@ -33,7 +33,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from stayfinite.catalog.edits.moments import root_of_square, running_deviations
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import bindings
-from stayfinite.catalog.edits.views import view
+from stayfinite.catalog.edits.views import number, view
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -111,7 +111,15 @@ def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> str:
     summed = averaged is not None and averaged.name in ("mean", "sum")
     if not isinstance(difference.left, ast.BinOp) and not (summed and isinstance(difference.left, ast.Call)):
         return ""  # another function may average over neighbours: each place has a mean of its own
-    return source.spliced(difference.left, square, f"({source.operand(value)} - {source.operand(mean)}) ** 2")
+    middle = source.operand(mean)
+    reduced = next((seen for one in ast.walk(squares) if (seen := view(source, one)) is not None and seen.name in ("mean", "sum")
+                    and square in set(ast.walk(one))), None)
+    if reduced is not None:  # a mean that lost the dimension it was taken over needs it back
+        over, kept = reduced.option("dim", 1, "axis"), reduced.option("keepdim", 2, "keepdims")
+        if over is not None and (number(over) is None or (kept is not None and source.segment(kept) != "True")):
+            return ""
+        middle += f".unsqueeze({source.segment(over)})" if over is not None and kept is None else ""
+    return source.spliced(difference.left, square, f"({source.operand(value)} - {middle}) ** 2")
 
 
 def _moving(scene: Scene, source: Source, difference: ast.BinOp) -> str:
