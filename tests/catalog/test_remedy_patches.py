@@ -460,11 +460,13 @@ def test_statistics_that_are_none() -> None:
     ("base * share(count)", (0.05, 8.0), ["+     return min(1.0, count / 20)"]),
     ("0.1 + (1 - 0.1) * (1 - count / 90)", (0.1, -0.1), ["+     rate = 0.1 + (1 - 0.1) * (max(0.0, 1 - count / 90))"]),
     ("base * (1 - count / 90)", (0.1, -0.1), ["+     rate = base * (max(0.0, 1 - count / 90))"]),
+    ("base * numpy.float32(count) / warmup", (0.1, "nan"), ["+     rate = base * numpy.float32(count) / max(warmup, 1)"]),
+    ("base * (1 - count / (90 - warmup)) ** 0.9", (0.1, "nan"), ["+     rate = base * (max(0.0, 1 - count / (90 - warmup))) ** 0.9"]),
 ])
-def test_a_schedule_within_its_bounds(formula: str, rates: tuple[float, ...], expected: list[str]) -> None:
+def test_a_schedule_within_its_bounds(formula: str, rates: tuple[float | str, ...], expected: list[str]) -> None:
     text = f"def share(count):\n    return count / 20\n\n\ndef schedule(optimizer, base, count, warmup):\n    rate = {formula}\n" \
         "    for group in optimizer.param_groups:\n        group['lr'] = rate\n"
-    at = Location("train.py", 6 if "90" in formula else 8)
+    at = Location("train.py", 6 if "90" in formula or "numpy" in formula else 8)
     case = msgspec.structs.replace(
         born(at, "mse", ZERO, step=9), windows=(Window("learning_rate", (0, 1), rates),),
         configuration=Configuration(optimizers=(OptimizerInfo("SGD", rates=rates[-1:], rated_at=at),)),

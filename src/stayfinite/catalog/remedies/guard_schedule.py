@@ -3,12 +3,12 @@
 What it changes
 ---------------
 What is raised to a power or returned as a rate goes through `max(0.0, ...)`; the share of a warm-up that is over, where the rate rose
-without an end, through `min(1.0, ...)`.
+without an end, through `min(1.0, ...)`. A length that counts are divided by is 1 at least.
 
 When it helps
 -------------
 A schedule that counts further than its end takes the power of a negative number, which is NaN, or gives a negative rate, which
-climbs.
+climbs. A warm-up of no steps divides by 0.
 
 What it may cost
 ----------------
@@ -65,9 +65,31 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return [offered(__name__, sources, [home.replace(quotient, _ended(home, quotient))],
                         says="End the warm-up where it is complete", cost="from then on the rate stays where it is")]
     edits = _guarded(source, statement)
-    if edits is None:
+    lengths = [(home, length) for home, one in formulas for length in _lengths(home, one)] if _is_lost(case) else []
+    offers = [
+        offered(__name__, sources, [home.replace(length, f"max({home.argument(length)}, 1)")],
+                says=f"Give `{home.segment(length)}` one step at least", cost="the first step has the full rate where there is no warm-up")
+        for home, length in lengths[:2]
+    ]
+    if edits is None and not offers:
         return [offered(__name__, sources, None, says=f"{at.file}:{at.line} holds no difference that could be kept at 0 or above")]
-    return [offered(__name__, sources, edits, cost="past its end the rate is 0")]
+    kept = [offered(__name__, sources, edits, cost="past its end the rate is 0")] if edits is not None else []
+    powers = any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Pow) for _, formula in formulas for one in ast.walk(formula))
+    return [*kept, *offers] if powers else [*offers, *kept]
+
+
+def _is_lost(case: Case) -> bool:
+    """Whether the rate is no number any more: a count was divided by a length of 0."""
+    read = case.window("learning_rate").values
+    return bool(read) and finite(read[-1]) is None
+
+
+def _lengths(source: Source, formula: ast.AST) -> Iterator[ast.expr]:
+    """What a formula divides counts by: names and differences, no numbers."""
+    for node in ast.walk(formula):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and not isinstance(node.right, ast.Constant) \
+                and called(node.right) != "max":
+            yield node.right
 
 
 def _rises(case: Case) -> bool:
