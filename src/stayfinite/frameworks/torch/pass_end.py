@@ -40,7 +40,8 @@ class PassEnd:
             if failure is not None:
                 return failure
             if scene.window.by_hand and here.backward:
-                failure = self._looks.buffers(scene, self._live.updates.count_by_hand())
+                told = here.losses or moved_parameters(scene) or successors(here.saved.names, scene.frame.f_locals)
+                failure = self._looks.buffers(scene, self._live.updates.count_by_hand(seen=bool(told)))
                 if failure is not None:
                     return failure
         if bad is not None and not here.stepped:

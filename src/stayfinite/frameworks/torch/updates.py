@@ -28,8 +28,10 @@ class Updates:
         self.rounds = 0
         """Updates in all trainings of the run. Those of optimizers that take turns are one."""
         self._round: set[int] = set()
+        self.seen = 0
+        """Updates of which a loss or the parameters were seen, in all trainings of the run."""
         self.loose_gradients = 0
-        """Gradients that were computed outside of any step we know of, by `torch.autograd.grad` or `torch.func`."""
+        """Gradients that belong to no update that was seen, made by `torch.autograd.grad` or `torch.func`."""
 
     @property
     def coming(self) -> int:
@@ -42,14 +44,19 @@ class Updates:
 
     def unseen(self) -> list[Warning]:
         """What to say of a script that computed gradients all the time and never took an update we could see."""
-        if self.last >= 0 or self.loose_gradients < A_TRAINING:
+        if self.seen or self.loose_gradients < A_TRAINING:
             return []
         return [Warning("no-update-seen", f"gradients were computed {self.loose_gradients} times, as `torch.func` and "
                         "`torch.autograd.grad` do, but no update was seen: if this was a training, it was not watched; one whose "
                         "gradients come from `loss.backward()` or whose updates an optimizer of torch takes is")]
 
-    def count_by_hand(self) -> int:
-        """Updates by hand are counted by passes that made gradients; returns the number of this one."""
+    def count_by_hand(self, *, seen: bool = True) -> int:
+        """Updates by hand are counted by passes that made gradients; returns the number of this one. `seen`: it had a loss that we
+        read, or wrote parameters that we know."""
+        if seen:
+            self.seen += 1
+        else:
+            self.loose_gradients += 1
         self.last += 1
         self.rounds += 1
         return self.last
@@ -57,6 +64,7 @@ class Updates:
     def count(self, optimizer: Optimizer) -> int:
         """`optimizer` is about to step: returns the number of the update, and reads the rates it is made with."""
         number = self.of[optimizer] = self.of.get(optimizer, -1) + 1
+        self.seen += 1
         self.last = max(self.last, number)
         if id(optimizer) in self._round or not self._round:
             self._round.clear()
