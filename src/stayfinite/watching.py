@@ -109,7 +109,6 @@ class Watching:
             from stayfinite.engine.investigate import investigate
             from stayfinite.engine.monitor import ALWAYS, Monitor
             from stayfinite.frameworks.torch.session import Session
-            from stayfinite.frameworks.torch.settings import settings
 
             monitor = Monitor((*ALWAYS, *self.options.stop_on))
             policy = None
@@ -125,7 +124,10 @@ class Watching:
 
                 self._prevention = Prevention(Chosen(self.options.prevent), self.session)
                 self._forget.append(self._prevention.attach())
-            self._put_back = settings()
+            if self.options.begins_again:
+                from stayfinite.frameworks.torch.settings import settings
+
+                self._put_back = settings()
             with shield.shielded("child processes"):
                 if self._children is None:
                     self._watch_children()

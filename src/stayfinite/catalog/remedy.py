@@ -97,20 +97,22 @@ class Scene:
 def chosen(source: Source, operand: ast.expr, template: str, *names: str) -> list[Edit | None]:
     """Edits that put `template` in the place of `operand`; ``{x}`` in it is the operand. Where it stands there more than once and
     is not a plain name, it is computed once, by a statement before (called one of `names`), or in place where none fits."""
+    def put(text: str) -> Edit:
+        return source.replace(operand, _piece(source, operand, text))
+
     several = template.count("{x}") > 1
     if not several:
-        return [source.replace(operand, _piece(source, operand, template.format(x=source.operand(operand))))]
+        return [put(template.format(x=source.operand(operand)))]
     if isinstance(operand, ast.Name) or (isinstance(operand, ast.Attribute) and isinstance(operand.value, ast.Name)):
-        return [source.replace(operand, _piece(source, operand, template.format(x=source.segment(operand))))]
+        return [put(template.format(x=source.segment(operand)))]
     name = source.fresh(operand, *names, "value")
     statement = _movable(source, operand)
     if statement is not None:
         text = source.segment(operand)
         text = f"({text})" if "\n" in text or isinstance(operand, (ast.NamedExpr, ast.Starred)) else text
-        return [source.insert_before(statement, f"{name} = {text}"),
-                source.replace(operand, _piece(source, operand, template.format(x=name)))]
+        return [source.insert_before(statement, f"{name} = {text}"), put(template.format(x=name))]
     first, rest = template.split("{x}", 1)
-    return [source.replace(operand, _piece(source, operand, f"{first}({name} := {source.segment(operand)}){rest.format(x=name)}"))]
+    return [put(f"{first}({name} := {source.segment(operand)}){rest.format(x=name)}")]
 
 
 def _piece(source: Source, operand: ast.expr, text: str) -> str:

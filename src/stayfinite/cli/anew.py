@@ -16,7 +16,6 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 
-from stayfinite.catalog.edits.changes import patched
 from stayfinite.records.fix import Fix
 from stayfinite.rewrite import beginning
 from stayfinite.rewrite.files import UserFiles
@@ -86,6 +85,8 @@ def changed(folder: str, fix: Fix, before: Mapping[str, str]) -> dict[str, str]:
 
     **Raises** `CannotApply` where `fix` does not fit the text that ran.
     """
+    from stayfinite.catalog.edits.changes import patched  # most runs do not begin again
+
     files = UserFiles(folder)
     texts = {**before, **{files.path(file): text for file, text in patched(files, fix).items()}}
     for path, text in texts.items():

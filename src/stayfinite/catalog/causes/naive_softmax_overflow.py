@@ -28,16 +28,7 @@ none among the threads that were read; written by hand in many notebooks
 from __future__ import annotations
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import (
-    candidates,
-    consumers,
-    inputs,
-    kind,
-    mentions,
-    offending,
-    origin_call,
-    output,
-)
+from stayfinite.catalog.clues import candidates, consumers, inputs, kind, mentions, offending, origin_call, output
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.operator_predictions import consumers_behind_masks, softmax_by_hand, stable

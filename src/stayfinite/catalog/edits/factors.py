@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stayfinite.catalog.clues import finite
 from stayfinite.catalog.edits.rates import named_numbers
 from stayfinite.catalog.edits.seeking import called, differentiated
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import attribute_value, module_value, number
+from stayfinite.records.incident import Case
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,14 @@ class Factor:
     node: ast.expr
     used: ast.expr
     home: Source
+
+
+def not_divided(case: Case) -> float | None:
+    """The factor above 1 that the loss was seen to be multiplied with and the gradients not divided by."""
+    scaling = case.configuration.loss_scaling
+    misuse = scaling.misuse("not-divided") if scaling is not None else None
+    factor = finite(misuse.factor) if misuse is not None else None
+    return factor if factor is not None and factor > 1.0 else None
 
 
 def scale_of_loss(project: Project, total: float) -> list[Factor]:

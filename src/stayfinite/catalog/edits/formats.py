@@ -35,7 +35,7 @@ def widened_for_numpy(project: Project, source: Source) -> Iterator[Edit]:
         if called(node) != "numpy" or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or node.args:
             continue
         given = node.func.value
-        learned = any("detach" in text for made in project.made(source, given) for text in (made.source.segment(made.value),))
+        learned = any("detach" in made.source.segment(made.value) for made in project.made(source, given))
         if learned and "float" not in source.segment(given):
             end, column = given.end_lineno or 0, given.end_col_offset or 0
             yield source.edit_span(end, column, end, column, ".float()")

@@ -112,16 +112,17 @@ def _readable(source: Source, mean: ast.expr, there: ast.stmt) -> bool:
 
 def _replaced(source: Source, value: ast.expr, text: str) -> Edit | None:
     """`value` becomes `text`, both factors of it where it is squared as ``x * x``."""
-    above = source.parents.get(value)
-    if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult):
-        return source.replace(above, f"{text} ** 2")
-    return source.replace(value, text)
+    return source.replace(*_squared(source, value, text))
 
 
 def _spliced(source: Source, statement: ast.stmt, value: ast.expr, text: str) -> str:
     """The text of `statement` with that change."""
+    return source.spliced(statement, *_squared(source, value, text))  # type: ignore[arg-type]
+
+
+def _squared(source: Source, value: ast.expr, text: str) -> tuple[ast.expr, str]:
+    """What stands for `value` in a square, and its new text: the whole product where it is squared as ``x * x``."""
     above = source.parents.get(value)
-    whole = above if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult) else value
-    assert isinstance(whole, ast.expr)
-    made = text if whole is value else f"{text} ** 2"
-    return source.spliced(statement, whole, made)  # type: ignore[arg-type]
+    if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Mult):
+        return above, f"{text} ** 2"
+    return value, text

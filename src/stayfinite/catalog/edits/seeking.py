@@ -40,6 +40,12 @@ def called(node: ast.AST) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
+def given(call: ast.Call, name: str, position: int) -> ast.expr | None:
+    """The argument called `name`, or standing at `position`; ``None`` if it is not given."""
+    named = next((one.value for one in call.keywords if one.arg == name), None)
+    return named if named is not None else call.args[position] if len(call.args) > position else None
+
+
 def calls(source: Source, line: int, *names: str) -> list[ast.Call]:
     """Calls of one of `names` that begin on `line`, or in the statement there."""
     here = [one for one in ast.walk(source.tree) if isinstance(one, ast.Call) and called(one) in names]

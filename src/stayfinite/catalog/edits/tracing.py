@@ -193,7 +193,11 @@ def unchanged(source: Source, value: ast.expr, since: ast.stmt, until: ast.AST) 
     only names, attributes, indices by numbers and numbers, so that reading it again gives the same."""
     if not isinstance(value, (ast.Name, ast.Attribute, ast.Constant)):
         return False
-    scope = source.scope(until)
-    line = getattr(until, "lineno", 0)
+    return not rebound(source, value, since.lineno + 1, until)
+
+
+def rebound(source: Source, value: ast.expr, first: int, until: ast.AST) -> bool:
+    """True if a name in `value` is given something on a line from `first` to before the place `until`, in the function of that."""
+    scope, line = source.scope(until), getattr(until, "lineno", 0)
     names = {one.id for one in ast.walk(value) if isinstance(one, ast.Name)}
-    return not any(since.lineno < bound.lineno < line for name in names for bound in bindings(scope, name))
+    return any(first <= bound.lineno < line for name in names for bound in bindings(scope, name))

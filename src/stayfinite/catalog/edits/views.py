@@ -134,6 +134,13 @@ def module_value(source: Source, node: ast.Name) -> ast.expr | None:
     return next((value for part, value in each(statement.targets[0], statement.value) if part is given[0]), None)
 
 
+def named_value(source: Source, node: ast.expr) -> ast.expr | None:
+    """What `node` was given, where it is ``self.x`` or a name of the whole file: the module that is called."""
+    if isinstance(node, ast.Attribute):
+        return attribute_value(source, node)
+    return module_value(source, node) if isinstance(node, ast.Name) else None
+
+
 def each(target: ast.expr, value: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
     """What is given what: ``a, b = 1, 2`` gives two values."""
     if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)) and len(target.elts) == len(value.elts) \

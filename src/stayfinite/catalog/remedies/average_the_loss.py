@@ -27,13 +27,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 
-from stayfinite.catalog.edits.seeking import called, differentiated, every_call
+from stayfinite.catalog.edits.seeking import differentiated
 from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.sums import as_mean, told_to_sum
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import view
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
-from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
 
 TITLE = "Average the loss instead of adding it up"
@@ -51,20 +50,13 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     losses = list(differentiated(project))
     if len(losses) != 1:
         return []
-    edits = list(dict.fromkeys(_averaged(project, *losses[0])))
-    if not edits and not any(_is_quotient(made) for _, made in _through_functions(project, *losses[0])):
-        edits = [source.set_keyword(call, "reduction", '"mean"') for source, call in _summing(project)]
+    made = list(_through_functions(project, *losses[0]))
+    edits = list(dict.fromkeys(edit for source, node in made if (edit := as_mean(source, node)) is not None))
+    if not edits and not any(_is_quotient(node) for _, node in made):
+        edits = [source.replace(word, '"mean"') for source in project.sources.values() for call in ast.walk(source.tree)
+                 if isinstance(call, ast.Call) for word in told_to_sum(call)]
     cost = "for SGD the learning rate has to be chosen anew"
     return [offered(__name__, sources, edits, cost=cost)] if len(edits) == 1 else []
-
-
-def _averaged(project: Project, source: Source, loss: ast.expr) -> Iterator[Edit | None]:
-    for made in _through_functions(project, source, loss):
-        seen = view(made[0], made[1])
-        whole = seen is not None and seen.name == "sum" and len(seen.operands) == 1 and not seen.options
-        if seen is not None and whole and isinstance(seen.node, ast.Call):
-            text = made[0].segment(seen.node.func)
-            yield made[0].replace(seen.node.func, text.removesuffix("sum") + "mean") if text.endswith("sum") else None
 
 
 def _through_functions(project: Project, source: Source, loss: ast.expr) -> Iterator[tuple[Source, ast.expr]]:
@@ -81,11 +73,3 @@ def _through_functions(project: Project, source: Source, loss: ast.expr) -> Iter
 
 def _is_quotient(node: ast.expr) -> bool:
     return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div)
-
-
-def _summing(project: Project) -> list[tuple[Source, ast.Call]]:
-    """Losses that are told to add up."""
-    every = {called(node) for source in project.sources.values() for node in ast.walk(source.tree) if isinstance(node, ast.Call)}
-    return [(source, call) for source, call in every_call(project, *every) if any(
-        one.arg == "reduction" and isinstance(one.value, ast.Constant) and one.value.value == "sum" for one in call.keywords
-    )]

@@ -28,8 +28,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from stayfinite.catalog import pages
 from stayfinite.catalog.edits.seeking import statement_at
 from stayfinite.catalog.edits.source import Source
+from stayfinite.catalog.edits.sums import as_mean, told_to_sum
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import attribute_value, module_value, view
+from stayfinite.catalog.edits.views import named_value
 from stayfinite.catalog.remedy import offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
@@ -50,35 +51,22 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     statement = statement_at(source, at.line) if source is not None else None
     if source is None or statement is None:
         return []
-    found = [edit for edit in _averaged(source, statement) if edit is not None]
+    found = list(_averaged(source, statement))
     return [offered(__name__, sources, found)] if len(found) == 1 else []
 
 
-def _averaged(source: Source, statement: ast.stmt) -> Iterator[Edit | None]:
+def _averaged(source: Source, statement: ast.stmt) -> Iterator[Edit]:
     """For each sum over all elements in `statement` the edit that makes it a mean."""
     for call in ast.walk(statement):
         if not isinstance(call, ast.Call) or _divided(source, call):
             continue
-        seen = view(source, call)
-        if seen is not None and seen.name == "sum" and seen.package in ("", "torch") and _of_everything(call, method=not seen.package):
-            text = source.segment(call.func)
-            yield source.replace(call.func, text[: -len("sum")] + "mean") if text.endswith("sum") else None
+        edit = as_mean(source, call)
+        if edit is not None:
+            yield edit
             continue
-        for made in (call, _constructor(source, call.func)):
-            yield from (source.replace(keyword.value, '"mean"') for keyword in (made.keywords if made is not None else ())
-                        if keyword.arg == "reduction" and isinstance(keyword.value, ast.Constant) and keyword.value.value == "sum")
-
-
-def _of_everything(call: ast.Call, *, method: bool) -> bool:
-    """True for a sum that is one number: a sum over a dimension is usually part of the formula."""
-    return not call.keywords and len(call.args) == (0 if method else 1)
-
-
-def _constructor(source: Source, called: ast.expr) -> ast.Call | None:
-    """The call that made the loss module `called`."""
-    made = (attribute_value(source, called) if isinstance(called, ast.Attribute)
-            else module_value(source, called) if isinstance(called, ast.Name) else None)
-    return made if isinstance(made, ast.Call) else None
+        for made in (call, named_value(source, call.func)):  # the loss, or the module of one
+            if isinstance(made, ast.Call):
+                yield from (source.replace(word, '"mean"') for word in told_to_sum(made))
 
 
 def _divided(source: Source, node: ast.expr) -> bool:

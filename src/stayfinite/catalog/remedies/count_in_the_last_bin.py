@@ -62,10 +62,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     text = source.operand(node)
     if _is_plain(node):
         new = f"max(min({source.segment(node)}, {last}), 0)" if low < 0 else f"min({source.segment(node)}, {last})"
-    elif _is_numpy(source, node):
-        new = f"{text}.clip({'0, ' if low < 0 else 'max='}{last})"
     else:
-        new = f"{text}.clamp({'0, ' if low < 0 else 'max='}{last})"
+        new = f"{text}.{'clip' if _is_numpy(source, node) else 'clamp'}({'0, ' if low < 0 else 'max='}{last})"
     return [offered(__name__, sources, [source.replace(node, new)], says=f"Count what lies beyond bin {last} in bin {last}")]
 
 

@@ -29,8 +29,7 @@ import ast
 import math
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.clues import finite
-from stayfinite.catalog.edits.factors import Factor, scale_of_loss, written
+from stayfinite.catalog.edits.factors import Factor, not_divided, scale_of_loss, written
 from stayfinite.catalog.edits.seeking import Step, called, steps
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import module_value
@@ -49,10 +48,8 @@ EXAMPLES = ("static-scale",)
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the scale is known by its text and nothing is divided by it anywhere."""
-    scaling = case.configuration.loss_scaling
-    misuse = scaling.misuse("not-divided") if scaling is not None else None
-    total = finite(misuse.factor) if misuse is not None else None
-    if total is None or total <= 1.0:
+    total = not_divided(case)
+    if total is None:
         return []
     project = Project(sources)
     factors, found = scale_of_loss(project, total), [step for step in steps(project, case) if not step.scaler]

@@ -26,8 +26,7 @@ import ast
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from stayfinite.catalog.clues import finite
-from stayfinite.catalog.edits.factors import scale_of_loss, written
+from stayfinite.catalog.edits.factors import not_divided, scale_of_loss, written
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
@@ -47,15 +46,14 @@ SENTENCE = "the loss is multiplied by hand: divide all gradients by the same num
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """Where the factor that was seen stands once as a number, or only as a factor and a divisor, or is what the loss is multiplied
     with and divided by where it is differentiated."""
-    scaling = case.configuration.loss_scaling
-    misuse = scaling.misuse("not-divided") if scaling is not None else None
-    factor = finite(misuse.factor) if misuse is not None else None
-    if factor is None or factor <= 1.0:
+    factor = not_divided(case)
+    if factor is None:
         return []
-    found = [(source, one) for source in Project(sources).sources.values() for one in _written(source, factor)]
+    project = Project(sources)
+    found = [(source, one) for source in project.sources.values() for one in _written(source, factor)]
     alike = all(_scales(source, one) for source, one in found)
     if not found or (len(found) > 1 and not alike):
-        found = list({one.node: (one.source, one.node) for one in scale_of_loss(Project(sources), factor)}.values())
+        found = list({one.node: (one.source, one.node) for one in scale_of_loss(project, factor)}.values())
     if not found:
         return [offered(__name__, sources, None, says=SENTENCE)]
     return [offered(__name__, sources, [source.replace(one, "1.0") for source, one in found],

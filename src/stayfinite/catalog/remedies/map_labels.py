@@ -30,10 +30,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stayfinite.catalog.clues import finite
 from stayfinite.catalog.dtypes import dtype_facts
-from stayfinite.catalog.edits.seeking import called, calls, every_call, node_at
+from stayfinite.catalog.edits.seeking import called, calls, every_call, given, node_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
-from stayfinite.catalog.edits.views import attribute_value, module_value, named, number
+from stayfinite.catalog.edits.views import module_value, named, named_value, number
 from stayfinite.catalog.remedy import Scene, location, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -140,8 +140,7 @@ def _row_for_unknown(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
     call = node_at(source, scene.at) if source is not None else None
     if source is None or not isinstance(call, ast.Call):
         return []
-    built = attribute_value(source, call.func) if isinstance(call.func, ast.Attribute) else \
-        module_value(source, call.func) if isinstance(call.func, ast.Name) else None
+    built = named_value(source, call.func)
     size = _size(built, _TABLES) if isinstance(built, ast.Call) else None
     if not isinstance(built, ast.Call) or size is None:
         return []
@@ -171,8 +170,7 @@ def _size(call: ast.Call, kinds: Mapping[str, tuple[int, str]]) -> ast.expr | No
     if called(call) not in kinds:
         return None
     place, name = kinds[called(call)]
-    size = next((one.value for one in call.keywords if one.arg == name), None)
-    size = size if size is not None else call.args[place] if len(call.args) > place else None
+    size = given(call, name, place)
     return None if isinstance(size, ast.Starred) else size
 
 

@@ -28,7 +28,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stayfinite.catalog.edits.seeking import every_call
+from stayfinite.catalog.edits.seeking import every_call, given
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import attribute_value, module_value, number
@@ -148,18 +148,13 @@ class _Window:
         axes, conv = int(known["axes"]), self.kind == "conv"
         first = (2 if conv else 1) if function else 2 if conv else 0
         first += self.kind == "lp"  # the order of the norm stands before its kernel
-        kernel = self.filters[-axes:] if function and conv else _sizes(source, _given(built, "kernel_size", first), axes)
-        padding = _sizes(source, _given(built, "padding", first + 2), axes, 0) if self.kind != "lp" else (0,) * axes
-        dilation = _sizes(source, _given(built, "dilation", first + 3), axes, 1) if conv or self.kind == "max" else (1,) * axes
+        kernel = self.filters[-axes:] if function and conv else _sizes(source, given(built, "kernel_size", first), axes)
+        padding = _sizes(source, given(built, "padding", first + 2), axes, 0) if self.kind != "lp" else (0,) * axes
+        dilation = _sizes(source, given(built, "dilation", first + 3), axes, 1) if conv or self.kind == "max" else (1,) * axes
         if not kernel or not padding or not dilation:
             return ()
         needed = tuple(step * (size - 1) + 1 - 2 * beside for size, beside, step in zip(kernel, padding, dilation, strict=True))
         return needed if any(least > given for least, given in zip(needed, self.shape[-axes:], strict=False)) else ()
-
-
-def _given(call: ast.Call, name: str, position: int) -> ast.expr | None:
-    named = next((one.value for one in call.keywords if one.arg == name), None)
-    return named if named is not None else call.args[position] if len(call.args) > position else None
 
 
 def _sizes(source: Source, node: ast.expr | None, axes: int, default: int | None = None) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from stayfinite.catalog.clues import finite, inputs, kind, operand
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import MOST_HOPS, Project
-from stayfinite.catalog.edits.views import View, attribute_value, find, module_value, named, number
+from stayfinite.catalog.edits.views import View, attribute_value, find, module_value, named, named_value, number
 from stayfinite.catalog.ops import DECOMPOSITIONS
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
@@ -117,10 +117,8 @@ def _rectifier(case: Case, project: Project) -> list[Edit | None] | None:
 
 def _is_shared(source: Source, node: ast.Call, layer: ast.expr) -> bool:
     """True if `layer` itself is called at `node`, and elsewhere as well: behind hidden layers, as a rule."""
-    itself = attribute_value(source, node.func) if isinstance(node.func, ast.Attribute) else \
-        module_value(source, node.func) if isinstance(node.func, ast.Name) else None
     name = ast.dump(node.func)
-    return itself is layer and any(isinstance(one, ast.Call) and one is not node and ast.dump(one.func) == name
+    return named_value(source, node.func) is layer and any(isinstance(one, ast.Call) and one is not node and ast.dump(one.func) == name
                                    for one in ast.walk(source.class_of(node) or source.tree))
 
 

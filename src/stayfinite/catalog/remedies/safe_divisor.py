@@ -73,8 +73,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
 
 def _inside_derivative(case: Case) -> bool:
     """A division in a backward pass that is written by hand: the slope at the point where direction and length are both 0."""
-    return case.origin is not None and any(case.origin.location.function.endswith(f".{one.half}") and one.half == "backward"
-                                           for one in case.trace.functions)
+    written = case.origin is not None and case.origin.location.function.endswith(".backward")
+    return written and any(one.half == "backward" for one in case.trace.functions)
 
 
 def _inside_update(origin: Origin) -> bool:

@@ -82,21 +82,20 @@ def scaled(
     wanted = [name for name in dict.fromkeys(names) if sizes.get(name, 0.0) > 5.0 and name not in lone]
     wanted.sort(key=lambda name: -sizes[name])
     for name in wanted[:2]:
+        kept = _targets(case, project, name)
         for place in made_at(case, name):
             source = project.get(place.file)
             if source is None or (place.file, place.line) in seen:
                 continue
             seen.add((place.file, place.line))
-            found = after_table(project, place, TORCH if is_torch(source, place) else OTHER, _targets(case, project, name))
+            found = after_table(project, place, TORCH if is_torch(source, place) else OTHER, kept)
             if found is not None and len(offers) < 2:
                 offers.append(offered(module, sources, found[2], Values(name, "standardised"),
                                       says=f"Standardise `{source.segment(found[1])}` at {place.file}:{place.line}"))
     # a model may call what it is given by another name
     largest = [name for name in wanted if sizes[name] == sizes[wanted[0]]]
     of_batch = next((stats for stats in case.batch if stats.name in largest), None)
-    template = in_batch(of_batch) if of_batch is not None else ""
-    edits = after_batch(project, {of_batch.name: template}) if of_batch is not None and template else []
-    if of_batch is not None and edits:
+    if of_batch is not None and (template := in_batch(of_batch)) and (edits := after_batch(project, {of_batch.name: template})):
         says = f"Standardise `{of_batch.name}` in each batch"
         offers.append(offered(module, sources, edits, Values(of_batch.name, "standardised"), says=says, cost=cost))
     if not offers and wanted:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.seeking import called
+from stayfinite.catalog.edits.seeking import every_call
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
@@ -55,9 +55,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
 def _unsmoothed(sources: Mapping[str, str]) -> list[Remedy]:
     """Labels that are not smoothed: the share of a masked class in the loss is its infinite logarithm."""
     edits = [
-        source.set_keyword(call, "label_smoothing", "0.0") for source in Project(sources).sources.values() for call in ast.walk(source.tree)
-        if isinstance(call, ast.Call) and called(call) in ("cross_entropy", "CrossEntropyLoss")
-        and any(one.arg == "label_smoothing" and not _is_zero(one.value) for one in call.keywords)
+        source.set_keyword(call, "label_smoothing", "0.0")
+        for source, call in every_call(Project(sources), "cross_entropy", "CrossEntropyLoss")
+        if any(one.arg == "label_smoothing" and not _is_zero(one.value) for one in call.keywords)
     ]
     says = "Do not smooth labels over classes that are masked"
     return [offered(__name__, sources, edits, says=says, cost="labels are hard again")] if edits else []

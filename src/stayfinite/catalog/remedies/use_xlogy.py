@@ -28,7 +28,7 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.tracing import assigned, bindings, uses
+from stayfinite.catalog.edits.tracing import assigned, rebound, uses
 from stayfinite.catalog.edits.views import named, view
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
@@ -54,7 +54,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if isinstance(statement, ast.Assign) and statement.value is part and isinstance(statement.targets[0], ast.Name):
         used = uses(source.scope(part), statement.targets[0].id)
         hop = assigned(source, used[0]) if len(used) == 1 else None
-        if hop is None or hop.statement is not statement or _changed(source, seen.first, statement, used[0]):
+        if hop is None or hop.statement is not statement or rebound(source, seen.first, statement.lineno, used[0]):
             return []
         part = used[0]
         edits.append(source.delete(statement))
@@ -92,20 +92,14 @@ def _enclosed(source: Source, node: ast.expr) -> bool:
     return line[: node.col_offset].rstrip().endswith(b"(") and behind.lstrip().startswith(b")")
 
 
-def _changed(source: Source, made_of: ast.expr, before: ast.stmt | None, node: ast.expr) -> bool:
-    """True if a name in `made_of`, which stands in `before`, was given something else by the time of `node`."""
-    names = {one.id for one in ast.walk(made_of) if isinstance(one, ast.Name)}
-    begin = before.lineno if before is not None else 0
-    return any(begin <= one.lineno < node.lineno for name in names for one in bindings(source.scope(node), name))
-
-
 def _logarithm(source: Source, node: ast.expr) -> str:
     """The logarithm of `node`: of a softmax, from its logits."""
     value = node
     if isinstance(node, ast.Name):
         hop = assigned(source, node)
-        known = hop is not None and hop.source is source and not _changed(source, hop.value, hop.statement, node)
-        value = hop.value if hop is not None and known else node
+        if hop is not None and hop.source is source:
+            begin = hop.statement.lineno if hop.statement is not None else 0
+            value = node if rebound(source, hop.value, begin, node) else hop.value
     seen = view(source, value)
     if seen is not None and seen.name == "softmax" and isinstance(value, ast.Call) and seen.spelled in ("function", "method"):
         called = source.segment(value.func)

@@ -32,7 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from stayfinite.catalog.edits.moments import root_of_square, running_deviations
 from stayfinite.catalog.edits.source import Source
-from stayfinite.catalog.edits.tracing import bindings
+from stayfinite.catalog.edits.tracing import rebound
 from stayfinite.catalog.edits.views import number, view
 from stayfinite.catalog.remedy import Scene, offered
 from stayfinite.records.diagnosis import Remedy
@@ -113,7 +113,7 @@ def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> str:
         return ""  # another function may average over neighbours: each place has a mean of its own
     middle = source.operand(mean)
     reduced = next((seen for one in ast.walk(squares) if (seen := view(source, one)) is not None and seen.name in ("mean", "sum")
-                    and square in set(ast.walk(one))), None)
+                    and any(part is square for part in ast.walk(one))), None)
     if reduced is not None:  # a mean that lost the dimension it was taken over needs it back
         over, kept = reduced.option("dim", 1, "axis"), reduced.option("keepdim", 2, "keepdims")
         if over is not None and (number(over) is None or (kept is not None and source.segment(kept) != "True")):
@@ -134,9 +134,7 @@ def _moving(scene: Scene, source: Source, difference: ast.BinOp) -> str:
         return ""
     same = [ast.dump(one) for one in (squares.func, value, *squares.args[1:], *squares.keywords)] \
         == [ast.dump(one) for one in (means.func, *means.args, *means.keywords)]
-    first, last = min(squares.lineno, means.lineno), difference.lineno
-    names = {one.id for one in ast.walk(squares) if isinstance(one, ast.Name)}
-    if not same or any(first <= bound.lineno < last for name in names for bound in bindings(source.scope(difference), name)):
+    if not same or rebound(source, squares, min(squares.lineno, means.lineno), difference):
         return ""
     weighed = seen is not None and seen.name.startswith("conv")
     rest = [f"{source.operand(one)}.double()" if weighed and place == 0 else source.argument(one)
