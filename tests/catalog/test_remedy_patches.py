@@ -461,6 +461,8 @@ def test_statistics_that_are_none() -> None:
     ("0.1 + (1 - 0.1) * (1 - count / 90)", (0.1, -0.1), ["+     rate = 0.1 + (1 - 0.1) * (max(0.0, 1 - count / 90))"]),
     ("base * (1 - count / 90)", (0.1, -0.1), ["+     rate = base * (max(0.0, 1 - count / 90))"]),
     ("base * numpy.float32(count) / warmup", (0.1, "nan"), ["+     rate = base * numpy.float32(count) / max(warmup, 1)"]),
+    ("base * numpy.power(1 - count / (90 - warmup), 0.9)", (0.1, "nan"),
+     ["+     rate = base * numpy.power(max(0.0, 1 - count / (90 - warmup)), 0.9)"]),
     ("base * (1 - count / (90 - warmup)) ** 0.9", (0.1, "nan"), ["+     rate = base * (max(0.0, 1 - count / (90 - warmup))) ** 0.9"]),
 ])
 def test_a_schedule_within_its_bounds(formula: str, rates: tuple[float | str, ...], expected: list[str]) -> None:

@@ -74,8 +74,12 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     if edits is None and not offers:
         return [offered(__name__, sources, None, says=f"{at.file}:{at.line} holds no difference that could be kept at 0 or above")]
     kept = [offered(__name__, sources, edits, cost="past its end the rate is 0")] if edits is not None else []
-    powers = any(isinstance(one, ast.BinOp) and isinstance(one.op, ast.Pow) for _, formula in formulas for one in ast.walk(formula))
-    return [*kept, *offers] if powers else [*offers, *kept]
+    return [*kept, *offers] if any(_is_power(one) for _, formula in formulas for one in ast.walk(formula)) else [*offers, *kept]
+
+
+def _is_power(node: ast.AST) -> bool:
+    """Whether something is raised to a power: by the operator, or by a function of that name."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) or called(node) in ("pow", "power", "float_power")
 
 
 def _is_lost(case: Case) -> bool:
