@@ -79,7 +79,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
 
 def _is_power(node: ast.AST) -> bool:
     """Whether something is raised to a power: by the operator, or by a function of that name."""
-    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow) or called(node) in ("pow", "power", "float_power")
+    return (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)) or called(node) in ("pow", "power", "float_power")
 
 
 def _is_lost(case: Case) -> bool:
