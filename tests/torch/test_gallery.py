@@ -34,8 +34,13 @@ JUDGE = sys.modules["_cases"]
 CASES = {case.name: case for case in JUDGE.read_gallery(*JUDGE.PARTS)}
 OPEN = [name for name, case in CASES.items() if not case.sealed]
 """Cases whose report is stated and kept. What the sealed ones give is measured by the benchmark, never tuned for."""
-NOT_YET = {"accumulate-and-flush", "cached-teacher", "harbour-buoys"}
-"""Cases that were sealed until 2026-11-27, or written to challenge the rules since, and whose report is not what their authors
+NOT_YET = {
+    "accumulate-and-flush", "blowfly-cages", "cached-teacher", "crop-types-from-orbit", "digit-captions",
+    "digits-best-epoch", "docstring-length", "docstring-topics", "duplicate-questions", "floorplan-rooms", "harbour-buoys",
+    "identifier-kinds", "inflation-from-aggregates", "mauna-loa-forecast", "meter-reader", "meter-reading-ocr",
+    "road-traffic-graph", "shop-recommendations", "song-ratings", "tissue-stain-counts", "weave-orientation", "word-vectors",
+}
+"""Cases that were sealed until 2026-11-27 or 28, or written to challenge the rules since, and whose report is not what their authors
 stated, in one word or another."""
 DISAGREES = pytest.mark.xfail(reason="what the report should say is known, and not yet said", strict=True)
 SEES_US = pytest.mark.xfail(reason="it counts the modules in its own globals, and finds ours among them", strict=True)
