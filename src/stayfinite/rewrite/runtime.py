@@ -1,8 +1,8 @@
-"""The module whose name stands in rewritten code.
+"""The module that rewritten code imports where it needs it.
 
-It is a module rather than an object because classes and functions of `__main__` are pickled by workers, and a module
-pickles as its name. What an attempt means is decided by the driver that a framework's session sets here; without one,
-blocks run once and nothing is watched.
+It is imported by its name rather than bound to one because classes and functions of `__main__` are pickled by workers, which find
+the module again, and because a script may list its own globals. What an attempt means is decided by the driver that a framework's
+session sets here; without one, blocks run once and nothing is watched.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Puts an attempt loop round the chosen blocks of a syntax tree.
 
     for x, y in loader:                      for x, y in loader:
-        loss = f(x, y)                           for _sf in __stayfinite__.attempts(7):
+        loss = f(x, y)                           for _sf in <runtime>.attempts(7):
         loss.backward()                              if _sf.again: (rebind names)
         optimizer.step()            becomes          with _sf:
         if done: break                                   loss = f(x, y) ... optimizer.step()
@@ -12,6 +12,9 @@
 The body stays in its own frame, so closures, `super()`, breakpoints, tracebacks and coverage see the user's own lines;
 inserted nodes carry the loop header's line. Normally the loop runs once. `break`, `continue` and `return` in the block
 leave the attempt through a flag and are carried out after it, when the attempt has been judged.
+
+The runtime is asked for where it is used and given no name: a script that lists its globals finds no module of ours among them,
+and a function that is pickled by its code brings nothing along but that call.
 """
 
 from __future__ import annotations
@@ -22,20 +25,19 @@ from collections.abc import Callable, Iterator
 from stayfinite.rewrite.blocks import Block, Site
 from stayfinite.rewrite.summary import SCOPES, LoopNode, handed_out
 
-RUNTIME_NAME = "__stayfinite__"
+RUNTIME = "__import__('stayfinite.rewrite.runtime', None, None, ('attempts',))"
+"""An expression for the runtime, which is imported already; half a microsecond."""
 BREAK, CONTINUE, RETURN = 1, 2, 3
 
 
 def transform(tree: ast.Module, sites: list[Site]) -> ast.Module:
-    """Wrap every site of `tree` in place and import the runtime at its top. Returns `tree`."""
+    """Wrap every site of `tree` in place. Returns `tree`."""
     calls = next_calls(tree)
-    for call in calls:  # ``next(it)`` becomes ``__stayfinite__.advance(it)``
+    for call in calls:  # ``next(it)`` becomes ``<runtime>.advance(it)``
         call.func = _runtime("advance", call.func)
     copy_locals(tree, sites)
     for site in sites:
         _wrap(site)
-    if calls or sites:
-        _import_runtime(tree)
     ast.fix_missing_locations(tree)
     return tree
 
@@ -60,7 +62,7 @@ def _wrap(site: Site) -> None:
     leaver = _Leaver(name, loop)
     body = leaver.block(body, depth=0)
     rebind = _rebinding(name, block)
-    opening = _parse(f"for {name} in {RUNTIME_NAME}.attempts({block.id}):\n    with {name}:\n        pass", loop)
+    opening = _parse(f"for {name} in {RUNTIME}.attempts({block.id}):\n    with {name}:\n        pass", loop)
     attempt_loop = opening[0]
     assert isinstance(attempt_loop, ast.For)
     with_statement = attempt_loop.body[0]
@@ -199,20 +201,6 @@ class _Leaver:
         return statements
 
 
-def _import_runtime(tree: ast.Module) -> None:
-    position = 0
-    for statement in tree.body:
-        docstring = position == 0 and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-        future = isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
-        if not (docstring or future):
-            break
-        position += 1
-    # on the line of the next statement: a tracer sees no line that Python would not have run
-    line = tree.body[min(position, len(tree.body) - 1)].lineno
-    anchor = ast.Pass(lineno=line, col_offset=0, end_lineno=line, end_col_offset=0)
-    tree.body[position:position] = _parse(f"import stayfinite.rewrite.runtime as {RUNTIME_NAME}", anchor)
-
-
 def _has_own(name: str, tree: ast.Module) -> bool:
     """True if `tree` gives the builtin `name` another meaning anywhere. A method of that name does not."""
     methods = {id(item) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body}
@@ -279,7 +267,7 @@ def _in_frame(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _runtime(name: str, like: ast.expr) -> ast.expr:
-    module = ast.copy_location(ast.Name(RUNTIME_NAME, ast.Load()), like)
-    return ast.copy_location(ast.Attribute(module, name, ast.Load()), like)
-
-
+    found = ast.parse(f"{RUNTIME}.{name}", mode="eval").body
+    for node in ast.walk(found):
+        ast.copy_location(node, like)
+    return found
