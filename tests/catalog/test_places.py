@@ -77,6 +77,19 @@ def test_a_division_by_the_count_itself_is_the_place() -> None:
     assert place("zero-class-count", failed("div"), making("operand", "divide", 7, code="share = counts / n")).line == HERE.line
 
 
+@pytest.mark.parametrize(("line", "function", "code"), [
+    (7, "refresh", "self.offset = torch.tensor(means)"), (8, "refresh", "self.offset[seen] = means[seen]"),
+    (9, "__init__", "self.offset = 0"),
+])
+def test_a_buffer_that_got_another_value_is_the_place(line: int, function: str, code: str) -> None:
+    """A division far back made the data; a constructor gave the value that was replaced."""
+    offset = stats("offset", (60,), nan=1)
+    of = msgspec.structs.replace(case(origin("buffer", "load", [offset], output=offset, buffer="shop.offset")), makings=())
+    written = Making("operand", "offset", "table", Location("train.py", line, function=function, code=code), 1)
+    divided = Making("operand", "offset", "divide", Location("train.py", 3, code="share / share.sum()"), 7)
+    assert place("corrupt-buffer", of, written, divided).line == (3 if function == "__init__" else line)
+
+
 @pytest.mark.parametrize("cause", ["corrupt-checkpoint", "corrupt-optimizer-state"])
 def test_a_state_saved_in_half_precision_is_mended_where_it_is_saved(cause: str) -> None:
     found = failed("parameter")

@@ -352,6 +352,20 @@ def test_mended_buffers_take_what_a_fresh_layer_measures() -> None:
     assert torch.equal(norm.running_mean, torch.zeros(4)) and torch.equal(norm.running_var, torch.ones(4))
 
 
+def test_a_buffer_that_was_assigned_anew_is_mended_in_a_copy() -> None:
+    """No snapshot has the new tensor, so it must not be written."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Module())
+    model[1].register_buffer("centre", torch.zeros(3))
+    given = given_for(model)
+    model[1].centre = assigned = torch.tensor([1.0, float("nan"), 3.0])
+    one = performer(State("buffers", "mended", ("1.centre",)), given)
+    one.begin()
+    with one.entered():
+        one.rebind({}, [])
+        assert torch.equal(model[1].centre, torch.tensor([1.0, 2.0, 3.0])) and one.effect().applied == 1
+    assert model[1].centre is assigned and bool(assigned.isnan()[1])
+
+
 def test_weights_that_were_divided_by_an_infinity_are_mended_as_a_whole() -> None:
     model = nn.Module()
     model.register_buffer("weight", torch.tensor([0.0, float("nan"), 0.0]))
@@ -447,6 +461,20 @@ def test_a_term_is_left_out_with_its_gradient(expression: str, text: str) -> Non
     wanted = torch.autograd.grad(rest, list(model.parameters()))
     found = torch.autograd.grad(loss, list(model.parameters()))
     assert torch.allclose(loss, rest) and all(torch.allclose(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_a_loss_that_is_nothing_else_can_go_backward_without_it() -> None:
+    """A penalty is switched on later: until then the other term is all there is."""
+    model, x = linear(), torch.randn(5, 3)
+
+    def step() -> Tensor:
+        return model(x).square().amax()
+
+    term = Term(Place("max", __file__, _line_of("return model(x).square().amax()")), "fit")
+    loss, one = perform(term, given_for(model), step)
+    loss += 0.0
+    loss.backward()
+    assert one.effect().applied == 1 and float(loss.detach()) == 0.0 and all(p.grad is None for p in model.parameters())
 
 
 def test_of_two_terms_on_one_line_the_expression_tells_which() -> None:

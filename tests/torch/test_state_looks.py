@@ -103,6 +103,17 @@ train(0, 20)
     assert found["causes"][0]["cause"] == "corrupt-optimizer-state"
 
 
+def test_moments_are_looked_at_where_weights_are_put_back(tmp_path: Path) -> None:
+    """The first update with them would leave weights that no look finds before the next step."""
+    after = """if step == 30:
+        model.load_state_dict(model.state_dict())
+        optimizer.state[model.outer.weight]["exp_avg_sq"].copy_(torch.full((1, 16), float("nan")))"""
+    found = only(reported(tmp_path, after=after))
+    assert (found["symptom"], found["step"], found["held"]) == ("nonfinite-moment", 31, True)
+    assert found["names"] == ["exp_avg_sq of outer.weight"]
+    assert (found["causes"][0]["cause"], found["causes"][0]["verdict"]) == ("corrupt-optimizer-state", "confirmed")
+
+
 def test_an_infinite_momentum_freezes_nothing(tmp_path: Path) -> None:
     body = """
 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)

@@ -29,6 +29,8 @@ pytorch/pytorch#1206, facebookresearch/SparseConvNet#190
 
 from __future__ import annotations
 
+import re
+
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import bad_leaf, birth_location, finite, inputs, made_by, state_born
 from stayfinite.catalog.places import made
@@ -40,6 +42,9 @@ from stayfinite.records.intervention import Prediction
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
 
+NEAR = 2
+"""Steps back within which a division is what made the buffer, and no line of those that made the data."""
+
 TITLE = "Corrupt buffer"
 PRIOR = prior(threads=2)
 APPLIES_TO = Scope()
@@ -49,8 +54,17 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "pr
 
 
 def locate(case: Case) -> Location:
-    """Where its value was made; else where it was first used."""
-    return (birth_location(case) if made_by(case) else None) or made(case, "operand", "divide") or birth_location(case)
+    """Where its value was made, or it was given another one after the model was built; else where it was first used."""
+    born = birth_location(case) if made_by(case) else None
+    return born or made(case, "operand", "divide", far=NEAR) or _assigned(case) or made(case, "operand", "divide") or birth_location(case)
+
+
+def _assigned(case: Case) -> Location | None:
+    """The line that puts something else into the buffer, outside of a constructor: ``self.offset = torch.tensor(means)``."""
+    name = re.escape((case.origin.buffer or "").rpartition(".")[2]) if case.origin is not None else ""
+    writes = re.compile(rf"\.{name}(\[.*\])?(\.data)?\s*(=(?!=)|\.(copy_|set_)\()")
+    return next((one.location for one in case.makings if name and one.of == "operand" and one.far <= 1 and writes.search(one.location.code)
+                 and not one.location.function.endswith("__init__")), None)
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -115,6 +115,8 @@ class Looks:
             moved = [p for p, one, other in zip(subjects.parameters, versions, known.ended, strict=False) if one != other]
             known.gaps += 1
             known.outside = True
+            if known.gaps == 1:  # who goes back to a checkpoint puts moments back with the weights
+                known.moments = self._of_moments(known, step)
             if known.gaps > HABIT and step % SELDOM and any(p.device.type != "cpu" for p in moved):
                 return []
         elif known.silent or known.reading == known.reading:

@@ -40,6 +40,7 @@ class Restated(Performer):
         self._random = torch.Generator().manual_seed(SEED)
         self._named: list[_Held] = []
         self._others: list[_Held] = []
+        self._stack = ExitStack()
 
     def _look(self) -> None:
         """Find what is meant, in the state that the step begins with."""
@@ -68,6 +69,8 @@ class Restated(Performer):
             return
         either = bool(self._what.names) or self._what.others  # what has a name is meant, whichever it is
         pairs = [(subjects.buffer_names.get(id(one), ""), one) for one in subjects.buffers if what == "buffers" or either]
+        if what == "buffers" or either:
+            yield from self._assigned()
         pairs += [(subjects.parameter_names.get(id(one), ""), one) for one in subjects.parameters if what != "buffers" or either]
         for name, tensor in pairs:
             if what == "gradients":
@@ -76,8 +79,20 @@ class Restated(Performer):
             else:
                 yield _Held(name, tensor, *owners.get(id(tensor), (None, name)))
 
+    def _assigned(self) -> Iterator[_Held]:
+        """Buffers that were assigned anew since the block was met first. No snapshot has them, so a copy takes their place while the
+        change is performed."""
+        subjects = self._given.subjects
+        for prefix, root in zip(subjects.prefixes, subjects.roots, strict=True):
+            for path, module in root.named_modules():
+                for attribute, buffer in module._buffers.items():
+                    if buffer is not None and id(buffer) not in subjects.known:
+                        module._buffers[attribute] = buffer.clone()
+                        self._stack.callback(module._buffers.__setitem__, attribute, buffer)
+                        yield _Held(f"{prefix}{path}{'.' if path else ''}{attribute}", module._buffers[attribute], module, attribute)
+
     def entered(self) -> AbstractContextManager[Any]:
-        stack = ExitStack()
+        stack = self._stack
         if self._what.how in ("frozen", "thawed"):
             self._look()
             for one in self._named:
