@@ -46,6 +46,9 @@ def operations() -> list[Written]:
         OpCall(7, "sum", "aten.sum.dim_IntList", "forward", HERE, sources=(6,)),
         OpCall(8, "add", "aten.add.Tensor", "forward", HERE, sources=(7,)),
         OpCall(9, "div", "aten.div.Tensor", "forward", HERE, sources=(6, 8))))
+    picked = Trace(calls=(softmax_by_hand.calls[0], OpCall(6, "index", "aten.gather.default", "forward", HERE, sources=(5,)),
+        OpCall(7, "sum", "aten.sum.dim_IntList", "forward", HERE, sources=(5,)),
+        OpCall(8, "div", "aten.div.Tensor", "forward", HERE, sources=(7,))))
     masked = Trace(calls=(OpCall(3, "masked_fill", "aten.masked_fill.Scalar", "forward", HERE, sentinel=True),))
     taken = Trace(calls=(OpCall(9, "where", "aten.where.self", "forward", PICKED, absorbed=True),))
     divided = Trace(calls=(OpCall(9, "div", "aten.div.Tensor", "forward", PICKED, absorbed=True),))
@@ -102,6 +105,8 @@ def operations() -> list[Written]:
             sources=(5,))))), "naive-softmax-overflow", ("exp-overflow", "domain-error", "unknown")),
         Written("a mixture weighed by hand", case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], inf_of()),
             trace=weighed), "naive-softmax-overflow", ("exp-overflow", "division-by-zero", "unknown")),
+        Written("the right class's share of the exponentials", case(origin("exp", "loss", [stats("z", max=95.0, culprit=95.0)], inf_of()),
+            trace=picked), "naive-softmax-overflow", ("exp-overflow", "division-by-zero", "log-of-zero")),
         Written("a masked softmax by hand", case(origin("exp", "forward", [stats("z", max=95.0, culprit=95.0)], inf_of()),
             trace=kept), "naive-softmax-overflow", ("exp-overflow", "division-by-zero", "softmax-over-masked-row")),
         from_backward("sqrt", [GAPS], "inf", 0.031, "div", name="distance of equal points", cause="singular-gradient",

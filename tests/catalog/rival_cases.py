@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from stayfinite.records.incident import Configuration, Origin
 from stayfinite.records.location import Location
 from stayfinite.records.tensor import TensorStats
-from stayfinite.records.trace import Scalar, Trace
+from stayfinite.records.trace import OpCall, Scalar, Trace, Wrap
 
 TASK, PENALTY = Location("train.py", 28), Location("train.py", 23)
 CALM = [1.1, 1.0, 0.95, 0.97, 0.9, 0.93, 0.9, 0.91]
@@ -119,6 +119,8 @@ def measured() -> list[Written]:
     spread = stats("std", (32, 1, 1, 1), zero=1, min=0.0, max=0.3, culprit=0.0, made_by=("sqrt", "mean", "pow", "sub"), made_at=MADE)
     length = stats("std", (32, 1, 1, 1), zero=1, min=0.0, max=0.3, culprit=0.0, made_by=("sqrt", "sum", "pow", "relu"), made_at=MADE)
     place = replace(HERE, function="instance_norm", code="(x - mean) / std")
+    apart = stats("x - mean", (32, 2, 8, 8), zero=2048, culprit=0.0, made_by=("sub",))
+    channel = stats("var.sqrt()", (2, 1, 1), zero=1, min=0.0, max=0.3, culprit=0.0, made_by=("sqrt", "var"), made_at=MADE)
     return [
         Written("a rectifier for a width", case(origin("div", "loss", [residual, width], inf_of((32,)), "(y - loc) / width")),
             "nonpositive-variance", ("division-by-zero", "zero-class-count")),
@@ -126,9 +128,27 @@ def measured() -> list[Written]:
             "division-by-zero", ("nonpositive-variance", "zero-class-count")),
         Written("a spread by hand in a normalisation", case(origin("div", "forward", [centred, spread], nan_of(centred), location=place)),
             "degenerate-batch-statistics", ("nonpositive-variance", "division-by-zero", "zero-norm-vector")),
+        Written("the root of a variance of the batch, in a function of any name", case(origin("div", "forward", [apart, channel],
+            nan_of(apart), "(x - mean) / var.sqrt()")), "degenerate-batch-statistics", ("zero-norm-vector", "division-by-zero")),
         Written("what only looks like one", case(origin("div", "forward", [centred, length], nan_of(centred), location=place)),
             "nonpositive-variance", ("degenerate-batch-statistics",)),
         *_codes(),
+        *_bytes(),
+    ]
+
+
+def _bytes() -> list[Written]:
+    """A divisor of bytes that is 0: their sum is 256, or is 0 indeed."""
+    above = stats("a - b", (25, 14), "uint8", min=0.0, max=255.0, culprit=62.0, made_by=("sub",))
+    below = stats("a + b", (25, 14), "uint8", zero=1, min=0.0, max=221.0, culprit=0.0, made_by=("add",))
+    born = origin("div", "forward", [above, below], inf_of((25, 14)), "(a - b) / (a + b)")
+    call = OpCall(9, "div", "aten.div.Tensor", "forward", HERE, born=1, wrapped=7)
+    wraps = (Wrap(7, "add", "aten.add.Tensor", "forward", "uint8", 2, 350, 256, 0, HERE),)
+    return [
+        Written("a sum of bytes that is 256", case(born, 15, trace=Trace(calls=(call,), wraps=wraps)), "integer-overflow",
+            ("division-by-zero", "zero-class-count")),
+        Written("a sum of bytes that is 0", case(born, 15, trace=Trace(calls=(replace(call, wrapped=-1),))), "division-by-zero",
+            ("integer-overflow", "zero-class-count")),
     ]
 
 

@@ -46,6 +46,8 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
      ["raw = (z - z.amax(dim=1, keepdim=True)).exp()"]),
     ("subtract-the-maximum", "raw = «self.score(h).exp()»\na = raw / raw.sum(1, keepdim=True)", "exp", (LARGE,),
      ["scores = self.score(h)", "raw = (scores - scores.amax(dim=1, keepdim=True)).exp()"]),
+    ("subtract-the-maximum", "e = «torch.exp(s)»\nloss = -(e.diag() / e.sum(1)).log() - (e.diag() / e.sum(0)).log()", "exp", (LARGE,),
+     ["e = torch.exp(s - s.amax())"]),
     ("compute-in-float32", "fit = «((a - b) ** 2).sum()» / clean.numel()", "sum", (LARGE,),
      ["fit = (((a - b) ** 2).float()).sum() / clean.numel()"]),
     ("compute-in-float32", "gram = «x @ x.T»", "matmul", (LARGE,), ["gram = x.float() @ x.T.float()"]),

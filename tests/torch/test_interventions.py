@@ -422,6 +422,15 @@ def test_a_row_whose_sum_overflowed_is_not_held_against_its_softmax() -> None:
     assert torch.isfinite(slope).all()
 
 
+def test_of_rows_and_columns_the_largest_of_all_is_subtracted() -> None:
+    step: Step = lambda z: (lambda e: e.diag() / e.sum(1) + e.diag() / e.sum(0))(torch.exp(z))  # noqa: E731
+    scores = torch.tensor([[70.0, 1.0, 95.0], [2.0, 90.0, 60.0], [66.0, 71.0, 70.5]])
+    one_way = perform(Stable(at(step, "exp"), "shifted-softmax", -1), step, scores)[2]
+    result, slope, effect, _ = perform(Stable(at(step, "exp"), "shifted-softmax", whole=True), step, scores)
+    assert one_way.refused and effect.applied and not effect.refused
+    assert torch.allclose(result.double(), step(scores.double()), rtol=1e-5) and torch.isfinite(slope).all()
+
+
 # -- formats -----------------------------------------------------------------------------------------------------------------------
 
 HALF = torch.tensor([300.0, 1e-4, 2.0], dtype=torch.float16)
@@ -440,6 +449,19 @@ def test_a_result_that_its_format_cannot_hold_stays_wide_until_it_fits(step: Ste
     assert effect.applied and torch.isfinite(result).all() and torch.isfinite(slope).all()
     assert (result.dtype is plain.dtype) == fits
     assert torch.allclose(result.float(), step(HALF.float()), rtol=2e-3)
+
+
+@pytest.mark.parametrize("step", [
+    lambda x: x * (x.detach().to(torch.uint8) + 56).float(),
+    lambda x: x * (x.detach().to(torch.int16) * 200).sum(),
+    lambda x: x * (lambda b: (b.add_(56), b.float())[1])(x.detach().to(torch.uint8)),
+])
+def test_whole_numbers_stay_wide_where_their_own_format_could_not_hold_them(step: Step) -> None:
+    value = torch.tensor([200.0, 3.0, 250.0])
+    right = {56.0: value * (value + 56.0), 200.0: value * (value * 200.0).sum()}
+    result, _, effect, _ = perform(Precision("int64", at(step, "")), step, value)
+    assert effect.applied and effect.changed and any(torch.equal(result, one) for one in right.values())
+    assert not any(torch.equal(step(value), one) for one in right.values())
 
 
 def test_the_whole_step_in_a_wider_format_brings_gradients_that_fit() -> None:

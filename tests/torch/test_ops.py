@@ -68,6 +68,10 @@ def test_an_operator_of_somebody_else_is_told_from_torchs_own() -> None:
     assert recipe_of(torch.ops.stayfinite_test.log.default).kind == "custom"
 
 
+def test_a_view_that_is_given_as_a_copy_is_that_view() -> None:
+    assert [ops.kind_of(name) for name in ("diagonal_copy", "expand_copy", "index_copy", "_to_copy")] == ["move", "move", "scatter", "cast"]
+
+
 def test_how_much_of_torch_has_a_kind() -> None:
     """Half of the names that are left out are private, quantized or of single devices; this only keeps it from
     shrinking."""

@@ -78,6 +78,31 @@ def test_overflow_of_an_exponential() -> None:
     assert origin.output is not None and origin.output.posinf == 1
 
 
+class Bytes(nn.Module):
+    def __init__(self, spare: bool) -> None:
+        super().__init__()
+        self.spare = spare
+        self.scale = nn.Linear(4, 1)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        kept = pixels.clone()
+        kept += 0 if self.spare else 6
+        return self.scale(torch.log(kept.float()))  # <- origin
+
+
+@pytest.mark.parametrize("spare", [False, True])
+def test_bytes_that_came_back_at_the_other_end_are_told_from_others(spare: bool) -> None:
+    """Both times the logarithm is given a 0: that of a byte beyond 255, and one that was there."""
+    pixels = torch.full((8, 4), 100, dtype=torch.uint8)
+    pixels[2, 1], pixels[5, 3] = (0, 100) if spare else (250, 255)
+    origin = check(train(Bytes(spare), pixels, torch.sum), Bytes, "forward", "log", module="Bytes", samples=(2,))
+    traced = train(Bytes(spare), pixels, torch.sum)
+    born = [call for call in traced.trace.calls if call.born]
+    assert origin.inputs[0].culprit_index == (2, 1)
+    assert [(one.kind, one.count, one.exact, one.became) for one in traced.trace.wraps] == ([] if spare else [("add", 2, 256, 0)])
+    assert born[0].wrapped == (-1 if spare else traced.trace.wraps[0].index)
+
+
 class Masked(nn.Module):
     def __init__(self) -> None:
         super().__init__()

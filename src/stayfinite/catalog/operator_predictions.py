@@ -137,20 +137,20 @@ def below_limit(case: Case, *, placebo: Intervention | None = None) -> list[Pred
 
 
 def softmax_by_hand(case: Case) -> Stable | None:
-    """The exponential of the origin with the largest score subtracted, over the axis that its sum runs over; ``None`` if
-    the origin is no exponential and its line takes none."""
+    """The exponential of the origin with the largest score subtracted, over the axis that its sum runs over, of all scores where
+    sums run over several; ``None`` if the origin is no exponential and its line takes none."""
     here = place(case)
     if here is None or (here.kind not in ("exp", "exp2") and not mentions(case, r"exp\(")):
         return None
     call = origin_call(case)
     readers = consumers_behind_masks(case, call.index) if call is not None and here.kind in ("exp", "exp2") else ()
-    axis = None
-    for one in readers:
-        if one.kind in ("sum", "mean") and one.inputs and one.output is not None:
-            axis = _summed(one.inputs[0].shape, one.output.shape)
+    axes = [_summed(one.inputs[0].shape, one.output.shape) for one in readers
+            if one.kind in ("sum", "mean") and one.inputs and one.output is not None]
+    one_way = len(set(axes)) <= 1 and (len(axes) <= 1 or len(axes[0]) <= 1)  # of a square both ways look alike
     logs = any(after.kind == "log" for one in readers for after in consumers(case, one.index))
     form: Form = "log-sum-exp" if logs else "shifted-softmax"
-    return Stable(Place(here.kind if here.kind == "exp2" else "exp", here.file, here.line), form, axis)
+    where = Place(here.kind if here.kind == "exp2" else "exp", here.file, here.line)
+    return Stable(where, form, axes[-1][-1] if axes and axes[-1] else None, whole=not one_way)
 
 
 def consumers_behind_masks(case: Case, index: int) -> tuple[OpCall, ...]:
@@ -161,13 +161,12 @@ def consumers_behind_masks(case: Case, index: int) -> tuple[OpCall, ...]:
     return readers + tuple(after for one in masked for after in consumers(case, one) if after not in readers)
 
 
-def _summed(given: tuple[int, ...], made: tuple[int, ...]) -> int | None:
-    """The axis that a sum ran over, counted from the end; ``None`` if it was not one."""
+def _summed(given: tuple[int, ...], made: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes that a sum may have run over by its shapes, counted from the end; none if it was over several."""
     if len(given) == len(made):
         over = [axis for axis, extent in enumerate(given) if made[axis] != extent]
-        return over[0] - len(given) if len(over) == 1 else None
-    fits = [axis for axis in range(len(given)) if given[:axis] + given[axis + 1:] == made]
-    return fits[-1] - len(given) if fits else None
+        return (over[0] - len(given),) if len(over) == 1 else ()
+    return tuple(axis - len(given) for axis in range(len(given)) if given[:axis] + given[axis + 1:] == made)
 
 
 def stable(case: Case, form: Form, kind_name: str | None = None, where: Location | None = None) -> list[Prediction]:

@@ -6,9 +6,10 @@ import re
 
 from stayfinite.catalog.clues import dtypes, phase, scalars, source_text
 from stayfinite.catalog.dtypes import DtypeFacts, dtype_facts
+from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.numbers import to_float
-from stayfinite.records.trace import Flush
+from stayfinite.records.trace import Flush, Wrap
 
 HALF = frozenset({"float16", "bfloat16"})
 _GUARDS = frozenset({"add", "clamp", "max"})
@@ -59,6 +60,24 @@ def flush_behind(case: Case) -> Flush | None:
     ]
     wanted = next((call.flushed for call in born), None)
     return next((one for one in case.trace.flushes if one.index == wanted), None)
+
+
+def wrap_behind(case: Case) -> Wrap | None:
+    """The call that left the range of its whole numbers, of which the origin's operand was made; ``None`` if none did."""
+    origin = case.origin
+    if origin is None:
+        return None
+    wanted = next((call.wrapped for call in case.trace.calls if call.born and call.wrapped >= 0
+                   and (call.index in case.path or call.location.line == origin.location.line)), None)
+    return next((one for one in case.trace.wraps if one.index == wanted), None)
+
+
+def against_wraps(case: Case) -> list[Evidence]:
+    """For causes that blame the value at the origin: whole numbers left their range before, and made it."""
+    wrap = wrap_behind(case)
+    if wrap is None:
+        return []
+    return [Evidence(f"it was made of whole numbers that left the range of {wrap.dtype} (line {wrap.location.line})", -4.0, "made-of")]
 
 
 def gradients_lost(case: Case) -> tuple[Flush, ...]:

@@ -42,7 +42,8 @@ def placebos(change: Intervention, case: Case, seen: Sequence[Place]) -> list[In
     if isinstance(change, Within):
         return [msgspec.structs.replace(change, others=True), *_elsewhere("float64", change.place, seen, case)]
     if isinstance(change, Precision):
-        return _elsewhere(change.format, change.place or _origin(case), seen, case)
+        form: Format = "float64" if change.format == "int64" else change.format  # most lines compute with no whole numbers
+        return _elsewhere(form, change.place or _origin(case), seen, case)
     if isinstance(change, (Stable, Bypassed)):
         return _elsewhere("float64", change.place, seen, case)
     if isinstance(change, Rows):

@@ -31,12 +31,12 @@ class Place(msgspec.Struct, frozen=True):
         return f"{self.kind or 'everything'} at {self.file}:{self.line}" if self.file else f"every {self.kind}"
 
 
-Format = Literal["float32", "float64"]
+Format = Literal["float32", "float64", "int64"]
 
 
 class Precision(msgspec.Struct, frozen=True, tag="precision"):
     """Operators compute in another floating-point format, their results go back to their own; `place` ``None``: all of them,
-    autocast switched off."""
+    autocast switched off. ``"int64"``: narrow whole numbers are computed with as wide ones, and stay so."""
 
     format: Format
     place: Place | None = None
@@ -92,11 +92,12 @@ softmax over a single number as a sigmoid."""
 class Stable(msgspec.Struct, frozen=True, tag="stable"):
     """The operation at `place` is computed by a stable form of the same function.
 
-    `axis`: over which a softmax written by hand sums; ``None``: the last one."""
+    `axis`: over which a softmax written by hand sums; ``None``: the last one. `whole`: it sums over several, one after the other."""
 
     place: Place
     form: Form
     axis: int | None = None
+    whole: bool = False
 
     @property
     def told(self) -> str:

@@ -63,6 +63,8 @@ class OpCall(msgspec.Struct, frozen=True, tag="op"):
     flushed: int = -1
     """Where an operand of a birth is 0 because a half-precision format could not hold it: the `Flush.index` of the call that
     lost it; else -1."""
+    wrapped: int = -1
+    """Where an operand of a birth was made of whole numbers that left their range: the `Wrap.index` of that call; else -1."""
 
 
 class Flush(msgspec.Struct, frozen=True):
@@ -80,6 +82,26 @@ class Flush(msgspec.Struct, frozen=True):
     count: int
     size: int
     largest: Number
+    location: Location = UNKNOWN_LOCATION
+    module: str | None = None
+
+
+class Wrap(msgspec.Struct, frozen=True):
+    """A call that gave narrow whole numbers, some of which are others in 64 bits: it was computed a second time there.
+
+    `index`, `kind`, `native_op`, `phase`, `location`, `module` as in `OpCall`; `count` of `size` elements left the range of `dtype`;
+    `exact`: what the first of them is, `became`: what it was.
+    """
+
+    index: int
+    kind: str
+    native_op: str
+    phase: Phase
+    dtype: str
+    count: int
+    size: int
+    exact: Number
+    became: Number
     location: Location = UNKNOWN_LOCATION
     module: str | None = None
 
@@ -190,6 +212,8 @@ class Trace(msgspec.Struct, frozen=True, tag="trace"):
     """Rows of the batch that `samples` count in; ``None`` where it is not known."""
     chosen: tuple[int, ...] = ()
     """The numbers by which the step itself chose these rows from all of the data, one for each; empty if it did not so."""
+    wraps: tuple[Wrap, ...] = ()
+    """Whole numbers that left their range, in the order they were computed; 64 calls at most."""
 
     def call(self, index: int) -> OpCall | None:
         """The kept call with that `index`, or ``None``."""

@@ -33,6 +33,8 @@ facebookresearch/SparseConvNet#190, facebookresearch/SparseConvNet#105, FluxML/F
 
 from __future__ import annotations
 
+import re
+
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import (
     edge_value,
@@ -136,10 +138,11 @@ def _divided(case: Case) -> list[Evidence]:
         return [Evidence("nothing was divided by a measured spread", -8.0, "use")]
     where = f" (made at line {divisor.made_at.line})" if divisor.made_at is not None else ""
     found = [Evidence(f"`{divisor.name}`{where} is a measured spread, and 0", 4.0, "operand-value")]
-    if _in_normalisation(case):
-        over = "over the batch" if _over_batch(case, divisor) else "over the values of one sample each"
+    shared = _over_batch(case, divisor)
+    if _in_normalisation(case) or (shared and divisor.size > 1 and _is_centred(case)):
+        over = "over the batch" if shared else "over the values of one sample each"
         found.append(Evidence(f"it is one of {divisor.size} statistics {over}, of a normalisation", 5.0, "use"))
-    elif not _over_batch(case, divisor):
+    elif not shared:
         found.append(Evidence("each sample has its own", -5.0, "use"))
     return found
 
@@ -149,6 +152,12 @@ def _over_batch(case: Case, spread: TensorStats) -> bool:
     return not spread.shape or spread.shape[0] == 1 or spread.shape[0] != case.batch_size
 
 
+def _is_centred(case: Case) -> bool:
+    """True where what is divided is a difference: ``(x - mean) / spread``."""
+    given = inputs(case)
+    return kind(case).name == "div" and bool(given) and given[0].made_by[:1] == ("sub",)
+
+
 def _keeps_statistics(case: Case) -> bool:
     return case.symptom.detector == "nonfinite-buffer" or any(sink.kind == "buffer" for sink in case.trace.sinks)
 
@@ -156,7 +165,7 @@ def _keeps_statistics(case: Case) -> bool:
 def _in_normalisation(case: Case) -> bool:
     origin = case.origin
     place = f"{origin.location.function} {origin.module or ''}".lower() if origin is not None else ""
-    return "norm" in place or "whiten" in place
+    return re.search(r"norm|whiten|standardi[sz]", place) is not None
 
 
 def predict(case: Case) -> list[Prediction]:

@@ -35,6 +35,7 @@ from stayfinite.catalog.clues import against_hidden, exponent, finite, inputs, k
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.operator_predictions import in_time, inside_domain, is_used
+from stayfinite.catalog.precision import against_wraps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -72,7 +73,7 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"the numerator is {show(numerator)}, not 0: nothing was empty", 1.5, "numerator"))
     elif numerator == 0.0:
         found.append(Evidence("the numerator is 0 as well", -1.0, "numerator"))
-    return found + against_hidden(case)
+    return found + against_hidden(case) + against_wraps(case)
 
 
 def predict(case: Case) -> list[Prediction]:

@@ -35,6 +35,7 @@ from stayfinite.catalog.clues import exponent, finite, inputs, kind, offending, 
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.operator_predictions import inside_domain, is_used
 from stayfinite.catalog.ops import op_kind, power_in_domain
+from stayfinite.catalog.precision import against_wraps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -77,7 +78,7 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence(f"the origin is {here.name}", 3.0, "origin-kind"))
     elif not found:
         found.append(Evidence(f"{name} lies inside the domain of {here.name} or at its edge", -7.0, "operand-value"))
-    return found
+    return found + against_wraps(case)
 
 
 def _outside(case: Case) -> float | None:

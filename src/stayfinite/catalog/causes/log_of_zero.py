@@ -35,6 +35,7 @@ from stayfinite.catalog.clues import against_hidden, kind, mentions, offending, 
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.operator_predictions import in_time, inside_domain, is_used, stable
+from stayfinite.catalog.precision import against_wraps
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction
@@ -72,7 +73,7 @@ def evidence(case: Case) -> list[Evidence]:
                               "operand-value"))
     if mentions(case, r"softmax|sigmoid|prob|relu"):
         found.append(Evidence("the argument comes from a function that rounds to 0 or 1", 0.5, "source-text"))
-    return found + against_hidden(case)
+    return found + against_hidden(case) + against_wraps(case)
 
 
 def _name(argument: TensorStats | None) -> str:

@@ -41,7 +41,7 @@ from stayfinite.records.trace import OpCall
 TITLE = "Softmax written by hand"
 PRIOR = prior(threads=0)
 APPLIES_TO = Scope(phases=COMPUTED, kinds=frozenset({"exp", "div", "log"}))
-EXAMPLES = ("naive-softmax-overflow", "docstring-search", "guard-assert", "causal-by-hand")
+EXAMPLES = ("naive-softmax-overflow", "docstring-search", "guard-assert", "causal-by-hand", "digit-captions")
 
 __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "predict"]
 
@@ -75,6 +75,8 @@ def _path(case: Case) -> Evidence:
         return Evidence("the exponentials are the weights of a draw, which divides them by their sum", 7.0, "path")
     if call is not None and _is_masked(case, call.index):
         return Evidence("the exponentials are masked, and divided by the sum of what is left", 7.0, "path")
+    if call is not None and _is_picked(case, call.index, sums):
+        return Evidence("some of the exponentials are picked, and divided by the sum of all", 7.0, "path")
     if _is_weighted(case, readers):
         return Evidence("what the exponentials weigh is divided by their sum", 7.0, "path")
     if any(after.kind == "log" for one in sums for after in consumers(case, one.index)):
@@ -90,6 +92,14 @@ def _is_masked(case: Case, index: int) -> bool:
     sums = {one.index for one in readers if one.kind == "sum"}
     sums |= {after.index for at in sums for after in consumers(case, at) if after.kind in ("add", "clamp")}  # `+ eps`
     return any(one.kind == "div" and sums & set(one.sources) for one in readers)
+
+
+def _is_picked(case: Case, index: int, sums: list[OpCall]) -> bool:
+    """True for ``e.diag() / e.sum(1)`` and ``e[rows, labels] / e.sum(1)``: what was picked may be finite, its sum is not."""
+    picks = any(one.kind in ("index", "move") for one in consumers(case, index))
+    below = {one.index for one in sums}
+    below |= {after.index for at in below for after in consumers(case, at) if after.kind in ("add", "clamp", "move")}
+    return picks and any(one.kind == "div" and below & set(one.sources) for one in case.trace.calls)
 
 
 def _is_weighted(case: Case, readers: tuple[OpCall, ...]) -> bool:

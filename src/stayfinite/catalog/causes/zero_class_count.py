@@ -51,6 +51,9 @@ _COUNT = re.compile(r"count|freq|hist|prior|occur|n_per|per_class|num_|support|(
 _WEIGHT = re.compile(r"weight|(^|[^a-z])(w|cw|idf|alpha)([^a-z]|$)|balance|prior|pos_w", re.IGNORECASE)
 _BROKEN = frozenset({"div", "reciprocal", "pow", "log", "rsqrt", "sqrt", "xlogy"})
 
+_BYTES = frozenset({"uint8", "int8"})
+"""Formats that nobody counts in."""
+
 _PLAIN = re.compile(r"[\d.]+")
 _TOTAL = re.compile(r"sum\(|mean\(|max\(|len\(|size|total|(^|\W)n(\W|$)", re.IGNORECASE)
 _NEGATIVE_POWER = re.compile(r"\*\* ?\(?-|power\(.*, ?-|reciprocal")
@@ -180,7 +183,7 @@ def _counted_before(birth: Birth) -> TensorStats | None:
 
 
 def _is_count(divisor: TensorStats) -> bool:
-    whole = dtype_facts(divisor.dtype) is None
+    whole = dtype_facts(divisor.dtype) is None and divisor.dtype not in _BYTES
     return (whole and divisor.made_by[:1] != ("sub",)) or _COUNT.search(divisor.name) is not None
 
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 import re
 
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import candidates, finite, inputs, kind, offending, operand, origin_location
+from stayfinite.catalog.clues import candidates, finite, inputs, is_spread, kind, offending, operand, origin_location
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.histories import against_growth
 from stayfinite.catalog.operator_predictions import inside_domain
@@ -75,7 +75,9 @@ def evidence(case: Case) -> list[Evidence]:
         found.append(Evidence("numerator and divisor are both 0", 2.0, "operand-value"))
         if given[0].size > divisor.size > 1 and (divisor.zero < divisor.size or "norm" in divisor.made_by[:1]):
             found.append(Evidence("one divisor per row, as lengths are", 2.0, "operand-size"))
-    if re.search(_LENGTH, divisor.name):
+    if is_spread(divisor) and not {"norm"} & set(divisor.made_by[:1]):
+        found.append(Evidence(f"the divisor `{divisor.name}` is a spread, taken around a mean", -5.0, "source-text"))
+    elif re.search(_LENGTH, divisor.name):
         found.append(Evidence(f"the divisor `{divisor.name}` is a length", 5.0, "source-text"))
     return found
 

@@ -7,7 +7,8 @@ stays as it is. Powers that are multiplied with a mask lose the largest score of
 
 When it helps
 -------------
-exp overflows above 88 in float32 and 11 in float16. With the largest argument subtracted, the largest power is 1.
+exp overflows above 88 in float32 and 11 in float16. With the largest argument subtracted, the largest power is 1. Where the same
+powers are summed over rows and over columns, the largest of all is subtracted.
 
 What it may cost
 ----------------
@@ -52,16 +53,20 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     source, seen = scene.source, scene.view
     if source is None or seen is None or seen.first is None or seen.package == "math":
         return []
-    form = Stable(place(case), "shifted-softmax")
-    dim = _normalised_over(source, seen) or _normalised_in(scene, source, seen)
-    if dim is None:
+    dims = _normalised_over(source, seen)
+    if not dims and (elsewhere := _normalised_in(scene, source, seen)) is not None:
+        dims = [elsewhere]
+    if not dims:
         return []
+    whole = len(dims) > 1  # of rows and of columns: what all are divided by has to be one number
+    form = Stable(place(case), "shifted-softmax", whole=whole)
     mask = _mask(scene.project, source, seen.node)
     kept = "{x}"
     if mask is not None:  # a score that the mask leaves out may be the largest: what is left would then be 0 / 0
         far = "-1e4" if any(stats.dtype == "float16" for stats in case.origin.inputs) else "-1e9"
         kept = "{x}.masked_fill(" + source.operand(mask).replace("{", "{{").replace("}", "}}") + f" == 0, {far})"
-    edits = chosen(source, seen.first, f"{kept} - {kept}.amax({dim}, keepdim=True)", "scores", "logits")
+    largest = f"{kept}.amax()" if whole else f"{kept}.amax({dims[0]}, keepdim=True)"
+    edits = chosen(source, seen.first, f"{kept} - {largest}", "scores", "logits")
     return [offered(__name__, sources, edits, form)]
 
 
@@ -95,8 +100,8 @@ def _normalised_in(scene: Scene, source: Source, seen: View) -> str | None:
     return None
 
 
-def _normalised_over(source: Source, seen: View) -> str | None:
-    """The dimension over which the powers are summed to be divided by, as it is written; ``None`` if they are not."""
+def _normalised_over(source: Source, seen: View) -> list[str]:
+    """The dimensions over which the powers are summed to be divided by, as they are written; none if they are not."""
     scope = source.scope(seen.node)
     plain, masked = _carried(source, scope, seen.node)
     divided = [one.left if isinstance(one, ast.BinOp) else one.target for one in ast.walk(scope)
@@ -104,6 +109,7 @@ def _normalised_over(source: Source, seen: View) -> str | None:
     numerators = {source.segment(one) for one in divided}
     roots = {source.segment(one) for one in plain} if divided else set()
     roots |= numerators & {source.segment(one) for one in masked}  # `(weight * loss).sum() / n` is no softmax
+    found: dict[str, None] = {}
     for node in ast.walk(scope):
         summed = view(source, node)
         if summed is None or summed.name != "sum" or not summed.operands:
@@ -112,9 +118,9 @@ def _normalised_over(source: Source, seen: View) -> str | None:
         dim = summed.option("dim", 1, "axis")
         text = source.segment(first)
         if dim is not None and text in roots:
-            return f"dim={source.segment(dim)}"
+            found[f"dim={source.segment(dim)}"] = None
         # `(weight * experts).sum(1) / weight.sum(1)`: the sum of the powers alone stands beside it
-    return None
+    return list(found)
 
 
 def _carried(source: Source, scope: ast.AST, node: ast.expr) -> tuple[list[ast.expr], list[ast.expr]]:

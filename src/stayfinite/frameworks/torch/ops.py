@@ -333,5 +333,7 @@ def kind_of(name: str) -> str:
     plain = name.removeprefix("_foreach_").strip("_")
     if plain in KINDS:
         return KINDS[plain]
+    if plain.endswith("_copy") and plain[:-5] in KINDS:  # a view that is given as a tensor of its own: `diagonal_copy`
+        return KINDS[plain[:-5]]
     forward = _BACKWARD.sub("", plain)
     return KINDS.get(forward) or KINDS.get(forward.replace("_backward", "")) or "unknown"

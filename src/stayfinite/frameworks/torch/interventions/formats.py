@@ -15,6 +15,7 @@ from stayfinite.records.intervention import Precision
 
 _LOW = (torch.float16, torch.bfloat16, torch.float32)
 _WIDE = {"float32": torch.float32, "float64": torch.float64}
+_NARROW = (torch.uint8, torch.int8, torch.int16, torch.int32)
 _CASTS = frozenset({"half", "bfloat16", "to", "type", "type_as"})
 
 
@@ -117,6 +118,46 @@ class Recomputed(Operators):
 
     def _wide_device(self, arguments: Any) -> str:
         return next((leaf.device.type for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)), "cpu")
+
+
+class Whole(Operators):
+    """Performs `Precision` in whole numbers of 64 bits. What comes of it stays as wide: its own format could not hold it."""
+
+    def __init__(self, intervention: Precision, given: Given) -> None:
+        super().__init__(intervention.place, given)
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+        """`id` of a tensor that was written into -> itself, which must stay alive, and what it would be."""
+
+    def handed(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if not self._kept or not kinds_of(function):
+            return args, kwargs
+        return tree_map_only(Tensor, self._instead, args), tree_map_only(Tensor, self._instead, kwargs)
+
+    def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if "out" in kwargs or not any(isinstance(leaf, Tensor) and leaf.dtype in _NARROW for leaf in tree_leaves((args, kwargs))):
+            return function(*args, **kwargs)
+        new = [_as_wide(value) for value in args]
+        named = {name: _as_wide(value) for name, value in kwargs.items()}
+        self.applied += 1
+        if is_in_place(function):
+            kept = args[0]
+            wide = function(new[0].clone(), *new[1:], **named)
+            self.compare(function(*args, **kwargs), wide)
+            self._kept[id(kept)] = kept, wide
+            return kept
+        result = function(*new, **named)
+        self.compare(self.plain(function, args, kwargs), result)
+        return result
+
+    def _instead(self, value: Tensor) -> Tensor:
+        known = self._kept.get(id(value))
+        return known[1] if known is not None and known[0] is value else value
+
+
+def _as_wide(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(torch.int64) if value.dtype in _NARROW else value
+    return torch.int64 if value in _NARROW else value
 
 
 class _Widened(torch.autograd.Function):

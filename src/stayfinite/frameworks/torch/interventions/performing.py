@@ -169,7 +169,7 @@ def performer(intervention: Intervention, given: Given) -> Performer:
     if isinstance(intervention, Precision):
         from stayfinite.frameworks.torch.interventions import formats
 
-        return formats.Recomputed(intervention, given)
+        return (formats.Whole if intervention.format == "int64" else formats.Recomputed)(intervention, given)
     if isinstance(intervention, Stable):
         from stayfinite.frameworks.torch.interventions import forms, shifting
 

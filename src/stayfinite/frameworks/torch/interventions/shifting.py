@@ -39,6 +39,7 @@ class Shifted(Operators):
     def __init__(self, intervention: Stable, given: Given) -> None:
         super().__init__(intervention.place, given)
         self._axis = -1 if intervention.axis is None else intervention.axis
+        self._whole = intervention.whole
         self._scaled: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         """`id` of a tensor with the common factor -> itself, what it would be without, and the shift."""
 
@@ -55,7 +56,8 @@ class Shifted(Operators):
             return function(*args, **kwargs)
         shadow = self.plain(function, (scores,), {})
         with torch.no_grad():
-            shift = scores.detach().amax(self._axis, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+            largest = scores.detach().amax() if self._whole else scores.detach().amax(self._axis, keepdim=True)
+            shift = largest.nan_to_num(0.0, 0.0, 0.0)
             bad = ~torch.isfinite(shadow)
         result = function(self.watches.at(scores, bad) - shift)
         self._scaled[id(result)] = result, shadow, shift
@@ -119,6 +121,8 @@ class Shifted(Operators):
             return share
 
     def _shift_like(self, shift: Tensor, result: Tensor) -> Tensor | None:
+        if self._whole:
+            return shift
         for one in (shift, shift.squeeze(self._axis)):
             if one.dim() == result.dim() and torch.broadcast_shapes(one.shape, result.shape) == result.shape:
                 return one

@@ -72,6 +72,7 @@ def assemble(
             msgspec.structs.replace(term, source=term.source if term.source in path else None) for term in terms
         ),
         flushes=judge.flushes.records(frames, phases),
+        wraps=judge.wraps.records(frames, phases),
         functions=functions,
         batch_size=judge.around.batch_size,
         chosen=judge.belonging.chosen,

@@ -103,6 +103,7 @@ class Draft:
         "sentinel",
         "sources",
         "spot",
+        "wrapped",
     )
 
     def __init__(self, index: int, native: str, kind: str, phase: RawPhase, spot: Spot | None) -> None:
@@ -122,6 +123,7 @@ class Draft:
         self.forward = -1
         self.gate = -1
         self.flushed = -1
+        self.wrapped = -1
         self.born = 0
         self.passes = False
         self.first: tuple[int, tuple[int, ...]] | None = None
@@ -187,4 +189,5 @@ class Draft:
             born=self.born,
             gate=self.gate,
             flushed=self.flushed,
+            wrapped=self.wrapped,
         )

@@ -28,6 +28,14 @@ class Maker(NamedTuple):
     spot: Spot
 
 
+class Wrapped(NamedTuple):
+    """Whole numbers that left their range in call `call`: `where` they lie (``None``: not known), `age`: calls since then."""
+
+    call: int
+    where: torch.Tensor | None
+    age: int = 0
+
+
 class Record:
     """What is known of one storage.
 
@@ -36,11 +44,12 @@ class Record:
     the batch runs through it; `gate`: the forward call whose selection shaped this gradient; `maker`: what wrote it last
     in the forward pass; `flushed`: the call that lost numbers of it to a half-precision format; `pattern`: which rows of the
     batch it belongs to; `labels`: the same of all of it, as it was written; `regions`: of views that are the batch while their
-    memory is more; `empty`: of views without an element, whose memory tells nothing.
+    memory is more; `empty`: of views without an element, whose memory tells nothing; `wrapped`: whole numbers that left their range.
     """
 
     __slots__ = (
         "empty", "flushed", "gate", "itemsize", "keeper", "known", "labels", "maker", "owners", "pattern", "regions", "rows", "source",
+        "wrapped",
     )
 
     def __init__(self, keeper: StorageWeakRef) -> None:
@@ -57,6 +66,7 @@ class Record:
         self.labels: tuple[Place, Labels] | None = None
         self.regions: dict[Place, Pattern] = {}
         self.empty: dict[Place, Labels] = {}
+        self.wrapped: Wrapped | None = None
 
     @property
     def finite(self) -> bool:

@@ -37,6 +37,7 @@ from stayfinite.frameworks.torch.tracing.makers import Makers
 from stayfinite.frameworks.torch.tracing.operands import names_of
 from stayfinite.frameworks.torch.tracing.recipes import Operand, outputs_of
 from stayfinite.frameworks.torch.tracing.rows import forbidden, rows_of_output
+from stayfinite.frameworks.torch.tracing.wraps import Wraps
 from stayfinite.records.tensor import TensorStats
 
 _BUDGET = 20_000_000
@@ -68,6 +69,7 @@ class Judge:
         self.crossings = Crossings(self)
         self.makers = Makers(flow, frames)
         self.flushes = Flushes(flow)
+        self.wraps = Wraps(flow)
         self._empty: dict[int, Call] = {}
         self._budget = _BUDGET
 
@@ -200,6 +202,7 @@ class Judge:
             self._describe(draft, call, operands, inputs, at, shown, frames)
         if draft.born:
             draft.flushed = self.flushes.behind([one.part for one in inputs])
+            draft.wrapped = self._wrapped(call, operands, at, shown)
         if draft.born and call.joined is not None and draft.forward >= 0:
             self._join(draft, call, inputs, at, shown)
         elif call.joined is not None and not draft.born and not draft.passes:  # an infinite slope meets what arrives
@@ -306,6 +309,17 @@ class Judge:
         draft.inputs = tuple(stats)
         if shown is not None:
             draft.output = describe(shown, "output", at)
+
+    def _wrapped(self, call: Call, operands: Sequence[Operand], at: tuple[int, ...] | None, shown: torch.Tensor | None) -> int:
+        """The call in which an operand of this one left the range of its whole numbers, at what made element `at`; -1 if none did. The
+        last operand first: a divisor, an exponent."""
+        for operand in reversed(operands):
+            aligned = at is not None and shown is not None and call.recipe.aligned
+            place = aligned_index(at, operand.tensor.shape, shown.shape) if aligned else None  # type: ignore[arg-type,union-attr]
+            found = self.wraps.behind(operand, place)
+            if found >= 0:
+                return found
+        return -1
 
     def link(self, draft: Draft) -> None:
         """Note who read which leaf, and keep calls that gave out memory nobody wrote, now that somebody read it."""

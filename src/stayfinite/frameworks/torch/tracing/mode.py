@@ -171,6 +171,7 @@ class Microscope(TorchDispatchMode):
     def _look(self, call: Call) -> None:
         """Inspect the operands: which are non-finite, and since which call."""
         recipe, flow = call.recipe, self._judge.flow
+        self._judge.wraps.begin(call)
         limit = _COPY_IN_LIST if recipe.listed or call.phase == "optimizer" else _COPY
         parameters = set()
         for operand in call.operands:
@@ -251,6 +252,7 @@ class Microscope(TorchDispatchMode):
         if not call.recipe.view:
             self._judge.judge(call, result, lambda: self._frames.library_frames(sys._getframe()))
             self._judge.flushes.look(call, args, kwargs, result)
+            self._judge.wraps.look(call, args, kwargs, result)
         if self._surveyor is not None:
             self._surveyor.saw(call, args, kwargs, result, self._judge.around.batch_size)
         if call.recipe.view:
