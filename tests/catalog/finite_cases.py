@@ -70,6 +70,8 @@ def nothing_learned() -> list[Written]:
     """A training that goes on and learns nothing."""
     dead = units("relu", dead=64, constant=64, input=stats("h", (32, 64), min=-90.0, max=-12.0), passed=0.0)
     lively = units("relu", dead=3, constant=3)
+    first = units("relu", location=Location("train.py", 12), dead=64, constant=64, input=stats("h", (32, 64), min=-90.0, max=-12.0))
+    starved = units("relu", dead=64, constant=64, input=stats("h", (32, 64), zero=2048, min=0.0, max=0.0), passed=0.0)
     flat = units("tanh", saturated=1.0, input=stats("h", (32, 64), min=-80.0, max=95.0), passed=1e-9)
     lost = tuple(units("sigmoid", saturated=0.0, gradient=0.2 * 0.1 ** (13 - k), passed=0.02 * 0.1 ** (13 - k))
                  for k in range(14))
@@ -91,6 +93,8 @@ def nothing_learned() -> list[Written]:
                 parameters=LEARNING), "relu"), "dead-relu", (*ever, "activation-loss-mismatch", "frozen-parameters")),
         Written("dead rectifiers without a gradient anywhere", finite(Survey((dead,), (barrier("relu"),), parameters=DEAD),
                 "relu", detector="dead-gradient"), "dead-relu", ("frozen-parameters", "masked-failure", "unknown")),
+        Written("a rectifier that is given the zeros of a dead one", finite(Survey((first, starved), (barrier("relu"),),
+                parameters=DEAD), "relu", detector="dead-gradient"), "dead-relu", ("frozen-parameters", "masked-failure", "unknown")),
         Written("flat tanh", finite(Survey((flat, lively), parameters=HELD_BACK), "tanh"), "saturated-activation",
                 (*ever, "dead-relu", "vanishing-gradient", "activation-loss-mismatch")),
         Written("decided attention", finite(Survey((units("softmax", saturated=0.97, passed=1e-5), lively),

@@ -68,7 +68,13 @@ def scales() -> list[Written]:
     small = (stats("x", (32, 10), min=-3.0, max=3.1), stats("y", (32,), min=-1.6, max=2.5))
     run = {"loss": [0.7, 29.0, 6e5, 1e10, 3e14, 6e18, 1e23], "parameters": (stats("w", (10,), max=4e17),)}
     by_hand = Configuration(parameter_dtypes=("float32",))
+    aim = stats("b", (32,), min=3e5, max=5e6)
+    several = (stats("a", (32, 7), min=-2.4, max=3.0), stats("w", (32, 3), min=0.0, max=1.0), aim)
+    given = {"trace": Trace(model_inputs=several[:1]), "loss": [5e11, 1e16], "optimizer": "SGD", "lr": 0.01}
     return [
+        Written("a large target among three tensors, by no telling name", case(origin("matmul", "forward", [stats("h", max=1e32),
+            stats("w", (64, 64), max=2e16)], inf_of()), 2, batch=several, **given), "unscaled-target", ("learning-rate-too-high",
+            "exploding-gradient", "bad-initialization")),
         Written("raw measurements, updated by hand", case(squares, 7, batch=raw, configuration=by_hand, **run), "unscaled-input",
             ("learning-rate-too-high",)),
         Written("standardised ones, updated by hand", case(squares, 7, batch=small, configuration=by_hand, **run),

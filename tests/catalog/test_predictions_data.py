@@ -11,7 +11,7 @@ from stayfinite.catalog.predictions import since_it_grew
 from stayfinite.engine.experiments import predictions
 from stayfinite.engine.placebos import placebos
 from stayfinite.records.incident import Case
-from stayfinite.records.intervention import Place, Update
+from stayfinite.records.intervention import Place, Scaled, Update
 from stayfinite.records.tensor import TensorStats
 
 CASES = {(written.cause, written.name): written.case for written in WRITTEN}
@@ -113,3 +113,8 @@ def test_a_sum_of_differences_is_no_variance() -> None:
         union = stats("u", (), zero=1, min=0.0, max=0.0, culprit=0.0, made_by=made)
         seen = nonpositive_variance.evidence(case(origin("div", inputs=[stats("i", ()), union])))
         assert any("difference of a mean" in one.claim for one in seen) == told, made
+
+
+def test_a_rectifier_that_is_given_zeros_is_tested_at_the_one_that_makes_them() -> None:
+    told = [one.change for one in predictions("dead-relu", CASES["dead-relu", "a rectifier that is given the zeros of a dead one"])]
+    assert [one.place.line for one in told if isinstance(one, Scaled)] == [12]

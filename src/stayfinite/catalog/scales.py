@@ -47,7 +47,8 @@ def _of_this_step(case: Case) -> tuple[TensorStats, ...]:
 
 
 def targets(case: Case) -> tuple[TensorStats, ...]:
-    """Continuous targets: what a loss at the origin compared with, else by name, else the second of two tensors."""
+    """Continuous targets: what a loss at the origin compared with, else by name, else the second of two tensors, or the only column
+    that the models were not given."""
     if kind(case).has("loss") and len(inputs(case)) > 1:
         roots = {root_of(stats.name) for stats in case.batch}
         compared = tuple(
@@ -67,7 +68,21 @@ def targets(case: Case) -> tuple[TensorStats, ...]:
         return subtracted
     if named:
         return named
-    return tuple(stats for stats in case.batch[1:] if len(case.batch) == 2 and _continuous(stats))
+    if len(case.batch) == 2:
+        return tuple(stats for stats in case.batch[1:] if _continuous(stats))
+    return _left_over(case, here)
+
+
+def _left_over(case: Case, here: tuple[TensorStats, ...]) -> tuple[TensorStats, ...]:
+    """The one column of numbers, with as many rows as what the models were given, that no model was given."""
+    given = case.trace.model_inputs
+    rows = {stats.shape[0] for stats in given if stats.shape}
+    columns = tuple(
+        stats for stats in here
+        if _continuous(stats) and stats.shape and stats.shape[0] in rows and stats.size == stats.shape[0]
+        and not any(_same_values(stats, one) for one in given)
+    )
+    return columns if len(columns) == 1 else ()
 
 
 def _as_named(case: Case, stats: TensorStats) -> TensorStats:

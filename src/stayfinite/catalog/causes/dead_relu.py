@@ -89,9 +89,12 @@ def evidence(case: Case) -> list[Evidence]:
     if share < 0.5:
         return [Evidence(told, -8.0, "units")]
     found = [Evidence(told, 8.0 if share == 1.0 else 5.0 if share >= MOSTLY else 0.5, "units")]
-    if ends_at(case, units.location):
+    starved = any(_is_starved(one) and is_origin(case, one.location) for one in surveyed(case).units)
+    if starved and not _is_starved(units):
+        found.append(Evidence("the rectifiers behind it are given nothing but its zeros", 2.0, "barrier"))
+    elif ends_at(case, units.location):
         found.append(Evidence("the gradient ends there", 2.0, "barrier"))
-    if is_origin(case, units.location):
+    if starved or is_origin(case, units.location):
         found.append(Evidence("nothing closer to the loss holds the gradient back", 1.0, "place"))
     else:
         found.append(Evidence("something else holds the gradient back first", -2.5, "place"))
@@ -115,12 +118,22 @@ def _filled(case: Case, units: Units | None) -> Location | None:
 
 
 def _worst(case: Case) -> Units | None:
-    """The rectifier with the largest dead share; of equal ones where the failure was located, then the last that ran."""
+    """The rectifier with the largest dead share; of equal ones where the failure was located, then the last that ran. One that is given
+    zeros alone is dead because another is: then the first that is not."""
     rectifiers = [units for units in surveyed(case).units if units.kind == "relu" and units.units]
-    return max(
+    found = max(
         enumerate(rectifiers), key=lambda one: (share_of_units(one[1]), is_origin(case, one[1].location), one[0]),
         default=(0, None),
     )[1]
+    if found is None or not _is_starved(found):
+        return found
+    before = rectifiers[: rectifiers.index(found)]
+    return next((one for one in before if share_of_units(one) == 1.0 and not _is_starved(one)), found)
+
+
+def _is_starved(units: Units) -> bool:
+    given = units.input
+    return units.kind == "relu" and given is not None and 0 < given.size == given.zero
 
 
 def predict(case: Case) -> list[Prediction]:
