@@ -554,6 +554,24 @@ def test_an_operand_in_the_middle_of_its_range_lets_the_gradient_through() -> No
     assert scaled > 0.1 and turned < 1e-3 * scaled
 
 
+@pytest.mark.parametrize("shape", [(40, 3), (6, 3, 4, 4), (40, 5, 3)])
+def test_each_unit_is_scaled_over_the_batch_for_itself(shape: tuple[int, ...]) -> None:
+    """Units that differ by their biases and hardly over the samples: a common deviation leaves their slopes as small as they were."""
+    x = torch.randn(shape, dtype=torch.float64)
+    units = 1 if len(shape) == 4 else len(shape) - 1
+    apart = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64).reshape([3 if axis == units else 1 for axis in range(len(shape))])
+    over = [axis for axis in range(len(shape)) if axis != units]
+
+    def step() -> Tensor:
+        return torch.tanh(apart + 1e-4 * x)  # slopes
+
+    place = Place("tanh", __file__, _line_of("# slopes"))
+    common, _ = perform(Scaled(place), given_for(linear()), step)
+    alone, one = perform(Scaled(place, each=True), given_for(linear()), step)
+    assert one.effect().applied == x.numel()
+    assert float(common.std(over).max()) < 1e-3 and float(alone.std(over).min()) > 0.3
+
+
 def grown(x: Tensor, w: Tensor) -> Tensor:
     for _ in range(60):
         x = x * w  # grows

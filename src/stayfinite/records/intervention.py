@@ -187,16 +187,22 @@ class Term(msgspec.Struct, frozen=True, tag="term"):
 
 class Scaled(msgspec.Struct, frozen=True, tag="scaled"):
     """One operand of an operator is brought to mean 0 and deviation 1, over all of its elements, and its gradient along with it.
-    `others`: its placebo: the elements change places."""
+    `others`: its placebo: the elements change places. `each`: every unit (last dimension, that of channels behind four) for itself,
+    over the batch."""
 
     place: Place
     operand: int = 0
     others: bool = False
+    each: bool = False
 
     @property
     def told(self) -> str:
         """The change in words."""
-        return f"operand {self.operand} of {self.place.told} {'in another order' if self.others else 'standardised'}"
+        return f"operand {self.operand} of {self.place.told} {self._how}"
+
+    @property
+    def _how(self) -> str:
+        return "in another order" if self.others else "standardised over the batch" if self.each else "standardised"
 
 
 class Damped(msgspec.Struct, frozen=True, tag="damped"):

@@ -25,15 +25,22 @@ class Centred(Operators):
         value = args[key] if isinstance(key, int) else kwargs[key] if key is not None else None
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.numel() < 2:
             return function(*args, **kwargs)
-        new = value.reshape(-1).roll(1).reshape(value.shape) if self._what.others else _centred(value)
+        new = value.reshape(-1).roll(1).reshape(value.shape) if self._what.others else _centred(value, _over(value) if self._what.each else None)
         self.applied += value.numel()
         new_args = tuple(new if key == place else argument for place, argument in enumerate(args))
         return function(*new_args, **{name: new if name == key else argument for name, argument in kwargs.items()})
 
 
-def _centred(value: Tensor) -> Tensor:
+def _over(value: Tensor) -> tuple[int, ...]:
+    """All dimensions but that of the units: the second where there are spatial ones, else the last."""
+    units = 1 if value.dim() >= 4 else value.dim() - 1
+    return tuple(axis for axis in range(value.dim()) if axis != units) or (0,)
+
+
+def _centred(value: Tensor, over: tuple[int, ...] | None) -> Tensor:
     """Mean and deviation count as constants, so that the gradient of an element is its own, divided by the deviation."""
     with torch.no_grad():
-        mean, spread = value.mean(), value.std(correction=0)
+        mean = value.mean() if over is None else value.mean(over, keepdim=True)
+        spread = value.std(correction=0) if over is None else value.std(over, correction=0, keepdim=True)
         spread = torch.where(spread > 0, spread, torch.ones_like(spread))
     return (value - mean) / spread
