@@ -129,6 +129,16 @@ def test_rows_far_larger_than_others_are_left_out_and_not_scaled() -> None:
     assert added("standardise-inputs", case, plain) == []
 
 
+def test_rows_are_left_out_by_their_numbers_where_a_function_is_given_the_table() -> None:
+    """The targets are a parameter of their own: without the same rows left out of them they would belong to others."""
+    text = HEAD + "def epoch(net, optimizer, x, y):\n    for rows in torch.arange(len(x)).split(8):\n" \
+        "        loss = «F.mse_loss(net(x[rows]), y[rows])»\n        loss.backward()\n        optimizer.step()\n"
+    far = stats("x", (8, 3), min=-1.0, max=1e20, absmax_index=(2, 1), absmax_count=1, typical_row=1.0)
+    case, plain = of_batch(text, "mse", far)
+    row = "x[rows].reshape(len(x[rows]), -1).abs().amax(1)"
+    assert added("drop-bad-rows", case, plain) == [[f"rows = rows[{row} <= 1e3 * {row}.median()]"]]
+
+
 def test_a_code_for_no_value_is_missing() -> None:
     coded = stats("x", (8, 3), min=-1.0, max=1e20, absmax_index=(2, 1), absmax_count=5, typical_row=1.0)
     case, plain = of_batch(LOOP, "mse", coded, Y)

@@ -9,9 +9,10 @@ import pytest
 from catalog.patching import ZERO, born, marked
 from catalog.writing import stats
 
+from stayfinite.engine.candidates import candidates
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.prescribe import is_mask, learns, moves, ordered, prescribe
+from stayfinite.engine.prescribe import MOST, TRIED, is_mask, learns, moves, ordered, prescribe
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
 from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Case
@@ -276,3 +277,52 @@ def test_a_mask_is_never_a_verified_cure_however_well_the_run_goes_on() -> None:
     masks = [one for one in remedies if is_mask(one)]
     assert masks and all(one.verdict not in ("verified", "inconclusive") for one in masks)
     assert any(one.verdict == "verified" for one in remedies if not is_mask(one))
+
+
+MANY = "import torch\n\nlr = 0.1\noptimizer = torch.optim.SGD(net.parameters(), lr=lr)\nnn.init.normal_(net.weight)\n" \
+    "x = torch.zeros(8, 3)\nfor step in range(99):\n    loss = «torch.exp(x).mean()»\n    loss.backward()\n    optimizer.step()\n"
+
+
+def of_many(good: Callable[[str], bool], *causes: str) -> tuple[tuple[Remedy, ...], list[str]]:
+    """What is prescribed for an exponential of a far row, and what was tried, where a trial is `good` for some changes."""
+    text, place = marked(MANY)
+    far = stats("x", (8, 3), min=-1.0, max=1e5, absmax_index=(2, 1), absmax_count=1, typical_row=1.0)
+    case = msgspec.structs.replace(born(place, "exp", far, step=20), batch=(far,), batch_size=8)
+    tried: list[str] = []
+
+    def try_out(change: str, **_: object) -> Trial:
+        tried.append(change)
+        return GOOD if good(change) else CONTROL
+
+    running = prescribe(case, blamed(*causes), {"train.py": text}, rerun=Rerun(case, try_out), budget=60.0)
+    sent: Outcome | None = None
+    while True:
+        try:
+            running.send(sent)  # type: ignore[arg-type]
+            sent = passed()
+        except StopIteration as end:
+            return end.value, tried
+
+
+def test_more_is_tried_while_nothing_helps() -> None:
+    causes = ("learning-rate-too-high", "exp-overflow", "corrupt-sample")
+    _, tried = of_many(lambda change: False, *causes)
+    assert TRIED < len(set(tried) - {""}) <= MOST + TRIED
+    remedies, tried = of_many(lambda change: change == tried[-1], *causes)
+    assert remedies[0].verdict == "verified" and len(set(tried) - {""}) > TRIED
+
+
+def test_a_neighbour_is_tried_at_the_failing_line_where_no_remedy_of_the_cause_helps() -> None:
+    remedies, _, _ = cured(diagnosis=blamed("label-out-of-range"))
+    assert (remedies[0].remedy, remedies[0].verdict) == ("safe-divisor", "verified")
+    bad = Trial("x", "failed", 20, "nonfinite-loss", 20)
+    remedies, _, _ = cured(diagnosis=blamed("label-out-of-range"), trial=bad)
+    assert not any(one.remedy == "safe-divisor" for one in remedies)  # it is no news then
+
+
+def test_nothing_before_the_first_update_is_changed_by_a_rate() -> None:
+    text, place = marked(MANY)
+    for step, expected in ((20, True), (0, False)):
+        case = born(place, "exp", ZERO, step=step)
+        found = {one.remedy for one in candidates(case, blamed("exp-overflow").hypotheses, {"train.py": text})}
+        assert ({"lower-learning-rate", "clip-gradient-norm"} & found != set()) is expected

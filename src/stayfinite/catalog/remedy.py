@@ -9,6 +9,7 @@ declares
 - `SAME_FUNCTION`: true where it claims to give the same values wherever the original was finite; `UNUSED_ELEMENTS`: true where the
   elements it changes are not used, so that a gradient of 0 there is right; `OTHER_LOSS`: true where the loss has another scale with
   it, so that its numbers cannot be held against those of before; `ON_STEP`: false where one step cannot judge it;
+  `OF_UPDATES`: true where it changes nothing before the first update;
   `BREADTH`: 0 (default) for a change to one operation, 1 to a layer or an argument, 2 to the whole training, 3 for a mask of the
   folklore, which is a candidate only to be judged like the others;
 - `EXAMPLES`: names of gallery cases that it cures; empty with a `NO_EXAMPLE` that says why;

@@ -14,9 +14,9 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import msgspec
 
-from stayfinite import shield
 from stayfinite.catalog import pages
 from stayfinite.catalog.edits.changes import patched
+from stayfinite.engine.candidates import candidates, key_of, neighbours
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.ports import Outcome, ReplayRequest
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
@@ -25,11 +25,9 @@ from stayfinite.records.intervention import Within
 from stayfinite.records.numbers import Number, is_finite, show
 
 TRIED = 6
-"""Remedies that are tried at most; the others are shown, not tested."""
-LEADING = 0.05
-"""Probability from which a cause that is not confirmed has its remedies looked at."""
-CAUSES = 3
-"""Causes whose remedies are looked at, at most."""
+"""Remedies that are tried at most once one is verified; the others are shown, not tested."""
+MOST = 14
+"""Remedies that are tried at most while none is verified."""
 ROUNDING = 1e-3
 """Relative change of finite values that still counts as the same function: float16 has eleven bits, 1 part in 2048."""
 FIRST = 2
@@ -78,69 +76,50 @@ def prescribe(
         if remedy.fix is None and not remedy.interventions:
             judged.append(remedy)
             continue
-        if tried >= TRIED or time.monotonic() > until:
-            reason = "others were tried first" if tried >= TRIED else "the budget was spent on others"
+        most = TRIED if verified else MOST
+        if tried >= most or time.monotonic() > until:
+            reason = "others were tried first" if tried >= most else "the budget was spent on others"
             judged.append(_with(remedy, "not_tested", remedy.reason or reason))
             continue
         tried += 1
-        if steps and remedy.interventions and _on_step(remedy):
-            outcome = yield ReplayRequest("experiment", remedy.interventions[0])
-            remedy = judge_step(remedy, outcome)
-        if remedy.verdict not in ("refused", "failed"):
-            if verified >= ENOUGH:
-                remedy = _with(remedy, "not_tested", "others were verified before")
-            elif time.monotonic() < until:
-                remedy = trials.judge(remedy)
-            else:
-                remedy = _without_trial(remedy, "the budget was spent on others")
-        if remedy.verdict == "verified" and is_mask(remedy):
-            remedy = _with(remedy, "refused", HIDES)
-        verified += remedy.verdict == "verified" and remedy.fix is not None
+        remedy = yield from _tried(remedy, trials, steps=steps, enough=verified >= ENOUGH)
+        verified += _cures(remedy)
         judged.append(remedy)
+    if not verified and rerun is not None:
+        known = {key_of(one) for one in judged}
+        for remedy in neighbours(case, diagnosis.hypotheses, sources):
+            if key_of(remedy) in known or tried >= MOST + TRIED or time.monotonic() > until:
+                continue
+            tried += 1
+            remedy = yield from _tried(remedy, trials, steps=steps)
+            if _cures(remedy):  # what does not help is no news where nothing speaks for its cause
+                judged.append(remedy)
+                break
     return ordered(judged, _first(diagnosis.hypotheses))
+
+
+def _tried(remedy: Remedy, trials: _Trials, *, steps: bool, enough: bool = False) -> Generator[ReplayRequest, Outcome, Remedy]:
+    """`remedy` after the held step and a trial. `enough`: others were verified, and no trial is begun."""
+    if steps and remedy.interventions and _on_step(remedy):
+        outcome = yield ReplayRequest("experiment", remedy.interventions[0])
+        remedy = judge_step(remedy, outcome)
+    if remedy.verdict not in ("refused", "failed"):
+        if enough:
+            remedy = _with(remedy, "not_tested", "others were verified before")
+        elif trials.open:
+            remedy = trials.judge(remedy)
+        else:
+            remedy = _without_trial(remedy, "the budget was spent on others")
+    return _with(remedy, "refused", HIDES) if remedy.verdict == "verified" and is_mask(remedy) else remedy
+
+
+def _cures(remedy: Remedy) -> bool:
+    return remedy.verdict == "verified" and remedy.fix is not None
 
 
 def is_mask(remedy: Remedy) -> bool:
     """True for what replaces values by constants: no gradient passes there, by construction, however well a run goes on."""
     return bool(getattr(pages.load("remedies", remedy.remedy), "BREADTH", 0) > 2)
-
-
-# -- what to try -------------------------------------------------------------------------------------------------------------
-
-
-def candidates(case: Case, hypotheses: Sequence[Hypothesis], sources: Mapping[str, str]) -> list[Remedy]:
-    """Remedies for the leading causes, those of the first cause first; of one cause narrow ones before broad ones, and safe ones
-    before unsafe ones; last what has no patch, and the masks. One that breaks is left out and counted by `shield`."""
-    confirmed = [one for one in hypotheses if one.verdict == "confirmed"]
-    others = [one for one in hypotheses if one.verdict not in ("confirmed", "refuted") and one.probability >= LEADING]
-    causes = [one.cause for one in (*confirmed, *others)][:CAUSES]
-    found: list[tuple[tuple[int, ...], Remedy]] = []
-    for name in pages.ids("remedies"):
-        module = pages.load("remedies", name)
-        rank = next((number for number, cause in enumerate(causes) if cause in module.CURES), None)
-        if rank is None:
-            continue
-        offers: Sequence[Remedy] = ()
-        with shield.shielded(f"remedy {name}"):
-            offers = module.propose(case, sources)
-        breadth = getattr(module, "BREADTH", 0)
-        for number, offer in enumerate(offers):
-            place = rank + CAUSES * (breadth > 2 or offer.fix is None), breadth, int(offer.applicability != "safe"), number
-            found.append((place, offer))
-    found.sort(key=lambda entry: entry[0])
-    return _distinct(offer for _, offer in found)
-
-
-def _distinct(remedies: Iterable[Remedy]) -> list[Remedy]:
-    """Without those whose patch another one has already."""
-    seen: set[str] = set()
-    kept = []
-    for remedy in remedies:
-        key = remedy.fix.diff if remedy.fix is not None else f"{remedy.remedy}: {remedy.reason}"
-        if key not in seen:
-            seen.add(key)
-            kept.append(remedy)
-    return kept
 
 
 # -- on the held step --------------------------------------------------------------------------------------------------------
@@ -205,6 +184,11 @@ class _Trials:
         else:
             trial = rerun.changed(remedy.interventions[0], self._seconds())
         return judge_trial(msgspec.structs.replace(remedy, trial=trial), trial, rerun.control(self._seconds()))
+
+    @property
+    def open(self) -> bool:
+        """Whether there is time for another one."""
+        return time.monotonic() < self._until
 
     def _seconds(self) -> float:
         """What a trial may take: half of what is left, so that another one can follow."""

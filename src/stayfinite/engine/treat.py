@@ -20,9 +20,9 @@ from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.operator_predictions import inside_domain, place, softmax_by_hand
 from stayfinite.catalog.predictions import FEW, since_it_grew
 from stayfinite.catalog.scales import targets
+from stayfinite.engine.candidates import candidates as cures
 from stayfinite.engine.experiments import LIKELY, Judge, predictions
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.prescribe import candidates as cures
 from stayfinite.engine.prescribe import is_mask
 from stayfinite.engine.recover import is_far
 from stayfinite.records.diagnosis import Diagnosis, Treatment

@@ -143,7 +143,8 @@ def _indexed(project: Project, name: str) -> str:
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name)
         and node.value.id == name and isinstance(node.slice, ast.Name)
     }
-    return found.pop() if len(found) == 1 and not _bound(project, name) else name
+    given = any(name in one.names for source in project.sources.values() for one in _in(source))
+    return found.pop() if len(found) == 1 and not given else name
 
 
 def _bound(project: Project, name: str) -> list[Bound]:

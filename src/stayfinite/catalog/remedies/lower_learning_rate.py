@@ -44,6 +44,7 @@ CURES = (
 APPLICABILITY = "unsafe"
 BREADTH = 2
 ON_STEP = False
+OF_UPDATES = True
 EXAMPLES = ("learning-rate-too-high", "film-factors")
 
 

@@ -37,6 +37,7 @@ CURES = ("frozen-parameters", "vanishing-gradient")
 APPLICABILITY = "unsafe"
 BREADTH = 2
 ON_STEP = False
+OF_UPDATES = True
 EXAMPLES = ("half-the-bytes",)
 
 HIGHEST = 1.0
