@@ -102,9 +102,11 @@ def _calls(case: Case) -> list[Evidence]:
 
 def predict(case: Case) -> list[Prediction]:
     """With what the activations are given scaled before each of them, the gradient arrives; or with each unit scaled over the batch, as
-    a normalising layer would do it: units that are alike for all samples leave little of a common deviation; or, in a network that is unrolled, with weights that are drawn for their fan-in."""
+    a normalising layer would do it (of units that are alike for all samples a common deviation leaves little); or, in a network that
+    is unrolled, with weights that are drawn for their fan-in."""
     chain = shrinking_calls(case)
     if not chain or not chain[0].location.file:
         return []
     place = Place(chain[0].kind, chain[0].location.file, chain[0].location.line)
-    return [Prediction(Scaled(place)), Prediction(Scaled(place, each=True)), Prediction(State("parameters", "scaled-draw"), breadth=1)]
+    units = [Prediction(Scaled(place)), Prediction(Scaled(place, each=True))]
+    return [*units, Prediction(State("parameters", "scaled-draw"), breadth=1)]

@@ -25,7 +25,8 @@ class Centred(Operators):
         value = args[key] if isinstance(key, int) else kwargs[key] if key is not None else None
         if not isinstance(value, Tensor) or not value.is_floating_point() or value.numel() < 2:
             return function(*args, **kwargs)
-        new = value.reshape(-1).roll(1).reshape(value.shape) if self._what.others else _centred(value, _over(value) if self._what.each else None)
+        over = _over(value) if self._what.each else None
+        new = value.reshape(-1).roll(1).reshape(value.shape) if self._what.others else _centred(value, over)
         self.applied += value.numel()
         new_args = tuple(new if key == place else argument for place, argument in enumerate(args))
         return function(*new_args, **{name: new if name == key else argument for name, argument in kwargs.items()})
