@@ -56,6 +56,8 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
     ("use-log-sum-exp", "loss = (1 + «torch.exp(-margin * y)»).log().mean()", "exp", (LARGE,),
      ["loss = F.softplus(-margin * y).mean()"]),
     ("use-log-sum-exp", "p = 1 / (1 + «torch.exp(-z)»)", "exp", (LARGE,), ["p = torch.sigmoid(z)"]),
+    ("use-log-sum-exp", "loss = «(a - b).cosh()».log().sum()", "cosh", (LARGE,),
+     ["loss = (torch.logaddexp(z := a - b, -z) - 0.6931471805599453).sum()"]),
     ("use-log-sum-exp", "loss = torch.log(\n    «torch.cosh(r)»  # smooth\n).mean()", "cosh", (LARGE,),
      ["loss = (r.abs() + F.softplus(-2 * r.abs()) - 0.6931471805599453).mean()"]),
     ("masked-softmax", "class A(nn.Module):\n    def forward(self, s):\n        return «F.softmax(s, dim=-1)» @ self.v", "softmax", (INF,),

@@ -3,7 +3,7 @@
 What it changes
 ---------------
 `log(exp(z).sum(1))` becomes `logsumexp(z, 1)`, `log(1 + exp(z))` becomes `softplus(z)`, `1 / (1 + exp(-z))` becomes `sigmoid(z)` and
-`log(cosh(z))` becomes `|z| + softplus(-2|z|) - log 2`.
+`log(cosh(z))` becomes `|z| + softplus(-2|z|) - log 2`, or `logaddexp(z, -z) - log 2` where `z` is written out there.
 
 When it helps
 -------------
@@ -103,11 +103,15 @@ def _cosh(source: Source, power: View) -> Edits | None:
     assert power.first is not None
     name, imports = source.spelled("torch.nn.functional.softplus", power.node)
     template = f"{{x}}.abs() + {name}(-2 * {{x}}.abs()) - 0.6931471805599453"
-    parent = view(source, source.parents[power.node])
+    above = source.parents[power.node]
+    parent = view(source, source.parents[above] if isinstance(above, ast.Attribute) else above)  # `z.cosh().log()`
     if parent is not None and parent.name == "log" and parent.first is power.node:
         if isinstance(power.first, ast.Name):
             return [source.replace(parent.node, f"({template.format(x=power.first.id)})"), *imports]
-        return None
+        name, imports = source.spelled("torch.logaddexp", power.node)  # of what is no name: it is computed once
+        given = source.fresh(power.node, "z", "given")
+        return [source.replace(parent.node, f"({name}({given} := {source.argument(power.first)}, -{given}) - 0.6931471805599453)"),
+                *imports]
     statement = source.statement(power.node)
     if not isinstance(statement, ast.Assign) or statement.value is not power.node or not isinstance(statement.targets[0], ast.Name):
         return None
