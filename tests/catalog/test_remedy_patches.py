@@ -131,6 +131,7 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
     ("epsilon-inside-root", "d = «magnitude.pow(self.power)»", "pow", (ZERO,), None),
     ("divide-by-the-count", "v = «x.var(dim=0)»", "var", (ZERO,), ["v = x.var(dim=0, correction=0)"]),
     ("divide-by-the-count", "v = «torch.var(x, 0, unbiased=True)»", "var", (ZERO,), ["v = torch.var(x, 0, unbiased=False)"]),
+    ("divide-by-the-count", "v, m = «torch.var_mean(x, dim=0)»", "var", (ZERO,), ["v, m = torch.var_mean(x, dim=0, correction=0)"]),
     ("divide-by-the-count", "s = «x.std(0)»", "std", (ZERO,), ["s = (x.var(0, correction=0) + 1e-12).sqrt()"]),
     ("raise-epsilon", "h = «F.group_norm(h, 8, eps=0.0)»", "group_norm", (ZERO,), ["h = F.group_norm(h, 8, eps=1e-5)"]),
     ("add-jitter", "L = «torch.linalg.cholesky(k(x))»", "cholesky", (ZERO,),

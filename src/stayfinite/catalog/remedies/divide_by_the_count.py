@@ -2,8 +2,8 @@
 
 What it changes
 ---------------
-`x.var(0)` becomes `x.var(0, correction=0)`, and the same for `std`: the variance of the values at hand, which is 0 for one of
-them.
+`x.var(0)` becomes `x.var(0, correction=0)`, and the same for `var_mean` and `std`: the variance of the values at hand, which is 0
+for one of them.
 
 When it helps
 -------------
@@ -40,7 +40,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """One way, where the origin is a variance or a standard deviation."""
     if case.origin is None or case.origin.op not in ("var", "std"):
         return []
-    scene = Scene(case, sources, named("var", "std"))
+    scene = Scene(case, sources, named("var", "var_mean", "std"))
     source, seen = scene.source, scene.view
     if source is None or seen is None or not isinstance(seen.node, ast.Call):
         return []
