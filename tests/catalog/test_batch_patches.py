@@ -261,6 +261,21 @@ def test_whole_numbers_become_floating_point_before_they_are_computed_with(line:
     assert added("convert-before-computing", case, torch_only)[0] == [first.replace('.astype("float32")', ".float()")]
 
 
+@pytest.mark.parametrize(("line", "wrapped", "first"), [
+    ("«index = (nir.astype(np.float32) - red) / (nir + red)»", "nir + red",
+     'index = (nir.astype(np.float32) - red) / (nir.astype("float32") + red)'),
+    ("«light = np.log(image.mean() + 1.0) - np.log(image + 1)»", "image + 1",
+     'light = np.log(image.mean() + 1.0) - np.log(image.astype("float32") + 1)'),
+])
+def test_the_arithmetic_that_left_its_range_is_converted_and_its_zero_is_no_spread(line: str, wrapped: str, first: str) -> None:
+    text, place = marked(HEAD + line + "\n")
+    birth = Birth(place, "gave NaN", "data set", wrapped=f"`{wrapped}` left the range of uint8", wrapped_at=place)
+    case = born(Location("train.py", 99), "input", stats("x", nan=1), phase="data")
+    case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, birth=birth))
+    assert added("convert-before-computing", case, text)[0] == [first]
+    assert added("guard-the-spread", case, text) == []
+
+
 def test_what_is_no_table_is_not_computed_with() -> None:
     text = "class Windows:\n    pass\n\nrows = [x, y]\norder = torch.randperm(9)\ndata = Windows()\ntable = torch.tensor(rows)\n"
     project = Project({"train.py": text})

@@ -24,9 +24,11 @@ Example
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
+from stayfinite.catalog.clues import birth
 from stayfinite.catalog.edits.seeking import node_at, statement_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
@@ -43,6 +45,7 @@ ON_STEP = False
 EXAMPLES = ("loud-clips",)
 
 _ARITHMETIC = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Pow: "**"}
+_QUOTED = re.compile("`([^`]+)`")
 _SPELLINGS = ('.astype("float32")', ".float()")
 
 
@@ -54,7 +57,7 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         return []
     node = node_at(source, at)
     statement = statement_at(source, at.line)
-    operand = _operand(source, node if node is not None else statement)
+    operand = _operand(source, _wrapped(source, node if node is not None else statement, case))
     if operand is None and not isinstance(statement, ast.AugAssign):
         return [offered(__name__, sources, None, says="convert the whole numbers to floating point before this line")]
     likely = _SPELLINGS if any(one.partition(".")[0] == "numpy" for one in source.imports.values()) else _SPELLINGS[::-1]
@@ -63,6 +66,17 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         edit = _converted(source, operand, statement, spelling)
         offers.append(offered(__name__, sources, [edit], says=f"Convert with `{spelling.lstrip('.')}` before computing"))
     return offers
+
+
+def _wrapped(source: Source, node: ast.AST | None, case: Case) -> ast.AST | None:
+    """The part of `node` that was seen to leave its range, by its text; all of it where the record does not say: in a quotient the
+    first arithmetic may well be one in floating point."""
+    made = birth(case)
+    told = set(_QUOTED.findall(made.wrapped)) if made is not None else set()
+    for one in ast.walk(node) if node is not None else ():
+        if isinstance(one, ast.BinOp | ast.Call) and source.segment(one) in told:
+            return one
+    return node
 
 
 def _operand(source: Source, node: ast.AST | None) -> ast.expr | None:

@@ -26,6 +26,7 @@ import ast
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
+from stayfinite.catalog.clues import birth
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import chosen, location, offered
@@ -52,6 +53,9 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     project = Project(sources)
     if case.origin is not None and case.origin.op == "div" and case.origin.phase not in ("data", "load"):
         return []  # there the divisor of the very operator is chosen
+    made = birth(case)
+    if made is not None and made.wrapped:
+        return []  # a sum of bytes that came back at 0 is no spread of 0: with 1 its quotient stays as wrong as those beside it
     for name in CURES[:2]:
         at = pages.load("causes", name).locate(case)
         for place in (at, location(case)):
