@@ -294,3 +294,12 @@ def test_a_rectifier_of_hidden_layers_stays_one(body: str, expected: list[str]) 
     given = msgspec.structs.replace(stats("z", zero=2, min=0.0), made_by=("relu",), made_at=place)
     case = born(Location("train.py", line), "log", given)
     assert added("positive-by-construction", case, text + "s = torch.log(z)\n") == [expected]
+
+
+def test_a_number_of_rows_that_the_scores_share_is_one_more_for_both() -> None:
+    text = HEAD + "words = load()\nV = len(words)\ntable = nn.Embedding(V, 4)\nhead = nn.Linear(4, V)\nscores = head(«table(ids)»)\n"
+    weight = stats("weight", (43, 4), min=-1.0, max=1.0)
+    ids = msgspec.structs.replace(stats("ids", (8,), min=0.0, max=43.0), dtype="int64")
+    plain, place = marked(text)
+    patches = added("map-labels", born(place, "embedding", weight, ids), plain)
+    assert ["table = nn.Embedding(V + 1, 4)", "head = nn.Linear(4, V + 1)"] in patches

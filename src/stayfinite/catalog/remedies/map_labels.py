@@ -128,9 +128,11 @@ def _widened(sources: Mapping[str, str], room: int, more: int, kinds: Mapping[st
     if len(found) != 1:
         return []
     source, size = found[0]
-    text = str(room + more) if number(size) is not None else f"{source.operand(size)} + {more}"
+    shared = [one for home, one in _sizes(project, {**_TABLES, **_LAYERS}) if home is source and ast.dump(one) == ast.dump(size)]
+    sizes = shared if isinstance(size, ast.Name) else [size]  # the table and the scores have one more, not what else is counted so
+    edits = [source.replace(one, str(room + more) if number(one) is not None else f"{source.operand(one)} + {more}") for one in sizes]
     says = f"Make room for labels up to {room + more - 1}"
-    return [offered(__name__, sources, [source.replace(size, text)], says=says, cost="it is another network: train it again")]
+    return [offered(__name__, sources, edits, says=says, cost="it is another network: train it again")]
 
 
 def _row_for_unknown(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
