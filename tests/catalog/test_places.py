@@ -73,6 +73,23 @@ def test_a_full_batch_is_no_reason_to_change_the_loader() -> None:
     assert place("single-element-variance", failed("std", size=8), making("loop", "loader", 7)).line == HERE.line
 
 
+def test_of_several_that_a_layer_reserves_the_parameter_that_failed_is_the_place() -> None:
+    case = failed("mm")
+    named = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, parameter="head.0.up"))
+    first = making("operand", "reserve", 7, code="self.down = nn.Parameter(torch.empty(r, n))")
+    for line in ("self.up = nn.Parameter(torch.empty(m, r))", 'self.register_parameter("up", nn.Parameter(torch.empty(m)))'):
+        assert place("uninitialized-parameter", named, first, making("operand", "reserve", 8, code=line)).line == 8
+
+
+def test_what_a_gradient_goes_to_was_not_counted() -> None:
+    def bits(phase: str) -> float:
+        ratio = stats("count / mean", (8,), zero=1, min=0.0, max=4.0, culprit=0.0)
+        found = case(origin("log", phase, [ratio], nan_of(P), "torch.log(count / mean)"))
+        return sum(one.bits for one in pages.load("causes", "zero-class-count").evidence(found))
+
+    assert bits("backward") < 2.0 < bits("loss")
+
+
 def test_a_division_by_the_count_itself_is_the_place() -> None:
     assert place("zero-class-count", failed("div"), making("operand", "divide", 7, code="share = counts / n")).line == HERE.line
 

@@ -50,6 +50,11 @@ def new_lines(remedy: str, body: str, op: str, *inputs: TensorStats, head: str =
      ["e = torch.exp(s - s.amax())"]),
     ("compute-in-float32", "fit = «((a - b) ** 2).sum()» / clean.numel()", "sum", (LARGE,),
      ["fit = (((a - b) ** 2).float()).sum() / clean.numel()"]),
+    ("compute-in-float32", "class Net(nn.Module):\n    def forward(self, c):\n        return «self.body(c)»", "matmul", (LARGE,),
+     ["return self.body(c.float())"]),
+    ("variance-from-deviations", "def unit(x):\n    m = x.sum(1, keepdim=True) / n\n"
+     "    s = (x.pow(2).sum(1, keepdim=True) / n - m.pow(2)).sqrt()\n    return «(x - m) / s»", "div", (ZERO,),
+     ["s = (((x - m) ** 2).sum(1, keepdim=True) / n).sqrt()"]),
     ("compute-in-float32", "gram = «x @ x.T»", "matmul", (LARGE,), ["gram = x.float() @ x.T.float()"]),
     ("compute-in-float32", "y = x / («rms + 1e-8»)", "add", (ZERO,), ["y = x / (rms.float() + 1e-8)"]),
     ("use-log-sum-exp", "total = torch.log(«torch.exp(z)».sum(dim=1))", "exp", (LARGE,), ["total = torch.logsumexp(z, dim=1)"]),

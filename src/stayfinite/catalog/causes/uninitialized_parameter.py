@@ -29,6 +29,8 @@ meta-pytorch/torchrec#2648
 
 from __future__ import annotations
 
+import re
+
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import amplitude, bad_rows, birth, birth_location, made_by, otherwise_ordinary, state_born
 from stayfinite.catalog.places import made
@@ -39,6 +41,7 @@ from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Prediction, State
 from stayfinite.records.location import Location
 from stayfinite.records.numbers import show
+from stayfinite.records.survey import Making
 
 TITLE = "Parameter never initialised"
 PRIOR = prior(threads=6)
@@ -53,7 +56,14 @@ __all__ = ["APPLIES_TO", "EXAMPLES", "PRIOR", "TITLE", "evidence", "locate", "pr
 
 def locate(case: Case) -> Location:
     """The line that reserved the memory; else where it was first used."""
-    return (birth_location(case) if made_by(case) else None) or made(case, "operand", "reserve") or birth_location(case)
+    name = case.origin.parameter.rpartition(".")[2] if case.origin is not None and case.origin.parameter else ""
+    own = made(case, "operand", "reserve", fits=lambda one: _names(name, one)) if name else None
+    return (birth_location(case) if made_by(case) else None) or own or made(case, "operand", "reserve") or birth_location(case)
+
+
+def _names(name: str, one: Making) -> bool:
+    """True where the line of `one` gives the memory to the parameter `name`, of several that a layer reserves."""
+    return re.search(rf"(\.{name}\b\s*[:=]|[\"']{name}[\"'])", one.location.code) is not None
 
 
 def evidence(case: Case) -> list[Evidence]:

@@ -51,6 +51,9 @@ _COUNT = re.compile(r"count|freq|hist|prior|occur|n_per|per_class|num_|support|(
 _WEIGHT = re.compile(r"weight|(^|[^a-z])(w|cw|idf|alpha)([^a-z]|$)|balance|prior|pos_w", re.IGNORECASE)
 _BROKEN = frozenset({"div", "reciprocal", "pow", "log", "rsqrt", "sqrt", "xlogy"})
 
+_OF_ONE = frozenset({"log", "sqrt", "rsqrt", "reciprocal"})
+"""Kinds of one operand: it is the one that a gradient goes to."""
+
 _BYTES = frozenset({"uint8", "int8"})
 """Formats that nobody counts in."""
 
@@ -103,6 +106,8 @@ def _counted(case: Case) -> list[Evidence]:
         found.append(Evidence("it is a count of occurrences", 7.0, "table"))
     else:
         found.append(Evidence("nothing says that it is a count", -5.0, "table"))
+    if case.origin is not None and case.origin.phase == "backward" and kind(case).name in _OF_ONE:
+        found.append(Evidence("a gradient goes to it: it is computed from parameters, and was not counted", -9.0, "table"))
     numerator = finite(given[0].culprit) if kind(case).name == "div" and len(given) > 1 else None
     if numerator is not None and numerator != 0.0:
         found.append(Evidence(f"the numerator is {show(numerator)}: there are samples, none of this class", 1.0, "numerator"))

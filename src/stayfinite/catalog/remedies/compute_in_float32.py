@@ -80,11 +80,16 @@ def _operation(source: Source, at: Location) -> ast.BinOp | ast.Call | None:
 def _ways(source: Source, node: ast.BinOp | ast.Call) -> list[list[ast.expr]]:
     """The operands to convert. Of two numbers one is enough, as the other follows it, but for the factors of a matrix product."""
     if isinstance(node, ast.Call):
-        method = isinstance(node.func, ast.Attribute) and not source.qualified(node.func)
+        method = isinstance(node.func, ast.Attribute) and not source.qualified(node.func) and not _is_self(node.func.value)
         return [[node.func.value]] if method and isinstance(node.func, ast.Attribute) else [list(node.args[:1])] if node.args else []
     if isinstance(node.op, ast.MatMult):
         return [[node.left, node.right]]
     return [[one] for one in (node.left, node.right) if _may_be_tensor(one)]
+
+
+def _is_self(node: ast.expr) -> bool:
+    """True for the module that a line is part of: `self.body(x)` computes with `x`, and `self.float()` would change the network."""
+    return isinstance(node, ast.Name) and node.id == "self"
 
 
 def _may_be_tensor(node: ast.expr) -> bool:

@@ -59,6 +59,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         counted = _counted(source, inside) if case.origin is not None and case.origin.op in _LOGARITHMS and inside is not None else None
         if counted is not None:
             return [offered(__name__, sources, [source.replace(counted, way)]) for way in _at_least_once(source, counted)]
+        if case.origin is not None and case.origin.phase == "backward" and case.origin.op in _LOGARITHMS:
+            continue  # its 0 stands above the fraction line, and what is below may be a prediction: a floor there hides its gradient
         divisors = [found for one in (ast.walk(inside) if inside is not None else ()) if (found := _divisor(source, one)) is not None]
         if not divisors:
             continue

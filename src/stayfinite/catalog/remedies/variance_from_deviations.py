@@ -119,7 +119,9 @@ def _spread(scene: Scene, source: Source, difference: ast.BinOp) -> str:
         if over is not None and (number(over) is None or (kept is not None and source.segment(kept) != "True")):
             return ""
         middle += f".unsqueeze({source.segment(over)})" if over is not None and kept is None else ""
-    return source.spliced(difference.left, square, f"({source.operand(value)} - {middle}) ** 2")
+    deviations = f"({source.operand(value)} - {middle}) ** 2"
+    chained = isinstance(source.parents.get(square), ast.Attribute)  # `x.pow(2).sum(1)`: the sum is of the whole square
+    return source.spliced(difference.left, square, f"({deviations})" if chained else deviations)
 
 
 def _moving(scene: Scene, source: Source, difference: ast.BinOp) -> str:
