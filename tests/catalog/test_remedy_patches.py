@@ -490,6 +490,10 @@ def test_a_schedule_within_its_bounds(formula: str, rates: tuple[float | str, ..
     ("cfg = SimpleNamespace(width=0.5, rate=0.5)\n", "lr=cfg.rate", ["+ cfg = SimpleNamespace(width=0.5, rate=0.05)"]),
     ("cfg = {'sgd': {'lr': 0.5}}\n", "**cfg['sgd']", ["+ cfg = {'sgd': {'lr': 0.05}}"]),
     ("cfg = {'lr': 0.5, 'other': {'lr': 0.5}}\n", "**cfg", None),
+    ("batch = 64\n", "lr=batch / 128", ["+             lr=0.1 * (batch / 128)"]),
+    ("def enlarge(opt, batch):\n    for group in opt.param_groups:\n        group['lr'] = 0.1 * batch / 64\n", "lr=0.1",
+     ["+         group['lr'] = 0.1 * (0.1 * batch / 64)"]),
+    ("def halve(opt):\n    for group in opt.param_groups:\n        group['lr'] = group['lr'] / 2\n", "**cfg", None),
 ])
 def test_a_rate_by_its_name_and_value(settings: str, use: str, expected: list[str] | None) -> None:
     text = TRAINER.replace(", *, lr=0.5", "").replace("lr=lr,  # the rate", use).replace("class Trainer", f"{settings}\n\nclass Trainer")

@@ -261,6 +261,10 @@ def test_a_cure_of_the_first_cause_stands_before_one_that_ends_lower() -> None:
         return Remedy(name, "", "unsafe", (cause,), verdict="verified", fix=Fix((), name), trial=trial)
 
     made = [verified("clip", "exploding-gradient", 0.1), verified("zero", "missing-zero-grad", 0.2)]
+    both = msgspec.structs.replace(verified("lower", "", 0.3), causes=("learning-rate-too-high", "exploding-gradient"))
+    assert [one.remedy for one in ordered([both, made[0]])] == ["clip", "lower"]
+    assert [one.remedy for one in ordered([both, *made], "learning-rate-too-high")] == ["lower", "clip", "zero"]
+    assert [one.remedy for one in ordered([both, *made], "exploding-gradient")] == ["clip", "lower", "zero"]
     assert [one.remedy for one in ordered(made)] == ["clip", "zero"]
     assert [one.remedy for one in ordered(made, "missing-zero-grad")] == ["zero", "clip"]
 

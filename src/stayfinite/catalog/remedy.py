@@ -3,7 +3,7 @@
 A remedy is a module in `catalog/remedies/`, its id is its file name with hyphens, its docstring is its published page. It
 declares
 
-- `TITLE`: a few words; `CURES`: ids of the causes it is a cure for;
+- `TITLE`: a few words; `CURES`: ids of the causes it is a cure for, first the one it is made for;
 - `APPLICABILITY`: ``"safe"`` if it is the same function wherever the original was finite, ``"unsafe"`` if it trains otherwise
   from then on, ``"display-only"`` if it is a sentence;
 - `SAME_FUNCTION`: true where it claims to give the same values wherever the original was finite; `UNUSED_ELEMENTS`: true where the

@@ -17,18 +17,23 @@ LEADING = 0.05
 """Probability from which a cause that is not confirmed has its remedies looked at."""
 CAUSES = 3
 """Causes whose remedies are looked at, at most."""
+MADE_FOR = 2
+"""Ways of a remedy that is made for a cause which are tried before those of others."""
 
 
 def candidates(case: Case, hypotheses: Sequence[Hypothesis], sources: Mapping[str, str]) -> list[Remedy]:
-    """Remedies for the leading causes, those of the first cause first; of one cause narrow ones before broad ones, and safe ones
-    before unsafe ones; last what has no patch, and the masks. One that breaks is left out and counted by `shield`."""
+    """Remedies for the leading causes, those of the first cause first; of one cause those that are made for it, narrow ones before
+    broad ones, and safe ones before unsafe ones; last what has no patch, and the masks. One that breaks is left out and counted by
+    `shield`."""
     causes = _leading(hypotheses)
     found: list[tuple[tuple[int, ...], Remedy]] = []
     for module, offers in _offers(case, sources, causes):
         rank = next(number for number, cause in enumerate(causes) if cause in module.CURES)
         breadth = getattr(module, "BREADTH", 0)
         for number, offer in enumerate(offers):
-            place = rank + CAUSES * (breadth > 2 or offer.fix is None), breadth, int(offer.applicability != "safe"), number
+            last = rank + CAUSES * (breadth > 2 or offer.fix is None)
+            aside = number >= MADE_FOR or causes[rank] != module.CURES[0]
+            place = last, int(aside), breadth, int(offer.applicability != "safe"), number
             found.append((place, offer))
     found.sort(key=lambda entry: entry[0])
     return _distinct(offer for _, offer in found)

@@ -318,11 +318,11 @@ _ORDER: dict[Judged, int] = {"verified": 0, "inconclusive": 1, "not_tested": 2, 
 
 
 def ordered(remedies: Iterable[Remedy], cause: str = "") -> tuple[Remedy, ...]:
-    """Verified ones first, and of these safe ones with a patch, those of `cause`, that with the least loss before others; then what
-    nobody could try; then refused ones, which people would try next, and last those that do not help."""
-    def key(remedy: Remedy) -> tuple[int, int, bool, bool, float]:
+    """Verified ones first, and of these safe ones with a patch, those that are made for `cause`, those of `cause`, that with the least
+    loss before others; then what nobody could try; then refused ones, which people would try next, and last those that do not help."""
+    def key(remedy: Remedy) -> tuple[int, int, bool, int, float]:
         applicability = ("safe", "unsafe", "display-only").index(remedy.applicability)
-        aside = remedy.verdict == "verified" and bool(cause) and cause not in remedy.causes
+        aside = 0 if remedy.verdict != "verified" or not cause or remedy.causes[:1] == (cause,) else 2 - (cause in remedy.causes)
         return _ORDER[remedy.verdict], applicability, remedy.fix is None, aside, _came_to(remedy)
 
     return tuple(sorted(remedies, key=key))

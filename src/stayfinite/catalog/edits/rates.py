@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from stayfinite.catalog import places
 from stayfinite.catalog.clues import finite
-from stayfinite.catalog.edits.seeking import node_at
+from stayfinite.catalog.edits.seeking import calls, given, node_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
@@ -50,6 +50,28 @@ def named_numbers(source: Source) -> Iterator[tuple[str, ast.expr]]:
         elif isinstance(node, ast.arguments):
             known = [*node.posonlyargs, *node.args]
             yield from ((one.arg, value) for one, value in zip(known[len(known) - len(node.defaults):], node.defaults, strict=True))
+
+
+def computed(case: Case, sources: Mapping[str, str]) -> list[tuple[Source, ast.expr]]:
+    """The formulas of the rate: what is written into the groups of an optimizer, and what the one with the highest rate is built
+    with. A rate that is made from the one before (``group["lr"] * 0.5``) is none: it lasts only until the next one."""
+    project = Project(sources)
+    written_there = [
+        (source, node.value) for source in project.sources.values() for node in ast.walk(source.tree)
+        if isinstance(node, ast.Assign) and any(_is_entry(one) for one in node.targets)
+        and not any(_is_entry(one) for one in ast.walk(node.value))
+    ]
+    known = case.configuration.optimizers
+    highest = max(known, key=lambda info: max((finite(rate) or 0.0 for rate in info.rates), default=0.0), default=None)
+    source = project.get(highest.location.file) if highest is not None else None
+    built = calls(source, highest.location.line, highest.kind) if source is not None and highest is not None else []
+    built_with = [(source, rate) for call in built[:1] if source is not None and (rate := given(call, "lr", 1)) is not None]
+    return [(home, formula) for home, formula in (*written_there, *built_with) if number(formula) is None]
+
+
+def _is_entry(node: ast.AST) -> bool:
+    """Whether it is the rate of a group: ``group["lr"]``."""
+    return isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant) and node.slice.value == "lr"
 
 
 def number_at(place: Location, sources: Mapping[str, str]) -> tuple[Source, ast.expr, float] | None:

@@ -23,10 +23,13 @@ Example
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.edits.rates import RATE, the_rate, written
+from stayfinite.catalog.clues import finite
+from stayfinite.catalog.edits.rates import RATE, computed, the_rate, written
 from stayfinite.catalog.edits.seeking import statement_at
+from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
 from stayfinite.catalog.places import rate
@@ -47,28 +50,43 @@ ON_STEP = False
 OF_UPDATES = True
 EXAMPLES = ("learning-rate-too-high", "film-factors")
 
+FACTORS = (0.1, 0.01, 0.001)
+"""What the rate is multiplied with: people step by tens, and what is summed where it should be averaged needs a thousandth."""
+
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
-    """A tenth, a hundredth, and a thousandth for what is summed where it should be averaged."""
+    """Each of `FACTORS` for the number that is the rate, or for the formula that makes it."""
     place, found = rate(case), the_rate(case, sources)
-    change = Update(rate=0.1)
-    if found is None and place is None:
-        by_hand = _by_hand(case, sources)
-        if by_hand:
-            return by_hand
-        if not case.configuration.optimizers:
-            return []
-        return [offered(__name__, sources, None, change, says="the source does not show which number the rate is: make it a tenth")]
+    by_hand = _by_hand(case, sources) if found is None and place is None else []
+    formulas = computed(case, sources) if not by_hand else []
+    if by_hand or not (place or formulas or case.configuration.optimizers):
+        return by_hand
+    if found is None and formulas:
+        return _of_formulas(formulas, sources, FACTORS)
     if found is None:
-        assert place is not None
-        return [offered(__name__, sources, None, change, says=f"the rate of {place.file}:{place.line} is computed there: make it a tenth")]
+        known = f"the rate of {place.file}:{place.line} is computed there" if place is not None else \
+            "the source does not show which number the rate is"
+        return [offered(__name__, sources, None, Update(rate=FACTORS[0]), says=f"{known}: make it a tenth")]
     source, node, value = found
-    offers = []
-    for factor in (0.1, 0.01, 0.001):
+    highest = max((finite(one) or 0.0 for info in case.configuration.optimizers for one in info.rates), default=0.0)
+    elsewhere = not math.isclose(value, highest, rel_tol=1e-3)  # then another line has the last word
+    offers = _of_formulas(formulas, sources, FACTORS[:2]) if formulas and elsewhere else []
+    for factor in FACTORS:
         says = f"Lower the learning rate from {show(value)} to {show(value * factor)}"
         offers.append(offered(__name__, sources, [source.replace(node, written(value * factor))], Update(rate=factor), says=says,
                               cost="training takes longer to come as far"))
     return offers
+
+
+def _of_formulas(formulas: Sequence[tuple[Source, ast.expr]], sources: Mapping[str, str], factors: Sequence[float]) -> list[Remedy]:
+    """What is computed, times these factors: the first formula, which is nearest to the update."""
+    source, formula = formulas[0]
+    return [
+        offered(__name__, sources, [source.replace(formula, f"{written(factor)} * {source.operand(formula)}")], Update(rate=factor),
+                says=f"Take `{source.segment(formula)}` times {show(factor)} as the learning rate",
+                cost="training takes longer to come as far")
+        for factor in factors
+    ]
 
 
 def _by_hand(case: Case, sources: Mapping[str, str]) -> list[Remedy]:
