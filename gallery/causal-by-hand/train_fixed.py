@@ -1,6 +1,7 @@
 """Characters of the Zen of Python, by attention written with einsum."""
 
 import argparse
+import hashlib
 import math
 from this import s as zen_cipher, d as rot
 
@@ -68,6 +69,7 @@ def main():
         adam.step()
         if step % 20 == 0:
             print(step, f"bits per character {loss.item() / math.log(2):.3f}")
+    print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
 
 
 main()

@@ -1,5 +1,6 @@
 """Which of the waiting jobs does an experienced dispatcher send next? A pointer over a queue of varying length."""
 import argparse
+import hashlib
 
 import torch
 import torch.nn as nn
@@ -49,6 +50,7 @@ def train(args):
             optimizer.step()
             total += loss.item() * len(idx)
         print(f"epoch {epoch} loss {total / len(jobs):.4f}")
+    print("weights", hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in model.parameters())).hexdigest())
 
 
 if __name__ == "__main__":

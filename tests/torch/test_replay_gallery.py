@@ -17,6 +17,7 @@ NOT_YET = {
     "fast-attention": "a custom function's derivative is made in memory that a second process fills otherwise",
     "plate-residual": "the row of the batch is not recognised where a fresh process repeats the step",
     "shrink-after": "the same loop trained the network in another precision before, and that entry is taken for the failing one",
+    "comment-prompts": "the same loop trained another network before, and that entry is taken for the failing one",
     "digit-rows-gru": "its loop is in another file than the script, and only a loop of the script itself is exported",
     "two-task-trainer": "its loop is in another file than the script, and only a loop of the script itself is exported",
     "hermite-states": "the operation is known as another one where a fresh process repeats the step",
