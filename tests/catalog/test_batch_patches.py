@@ -15,6 +15,7 @@ from stayfinite.catalog.edits.tracing import Project
 from stayfinite.records.incident import Case
 from stayfinite.records.location import Location
 from stayfinite.records.survey import Birth, Making
+from stayfinite.records.tensor import TensorStats
 
 HEAD = "import numpy as np\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 LOOP = HEAD + "for x, y in loader:\n    loss = «F.mse_loss(net(x), y)»\n    loss.backward()\n    optimizer.step()\n"
@@ -105,6 +106,16 @@ def test_a_batch_is_standardised_by_its_own_name_and_not_by_that_of_the_model() 
     given = msgspec.structs.replace(case.trace, model_inputs=(msgspec.structs.replace(raw, name="input"),))
     case = msgspec.structs.replace(case, trace=given)
     assert added("standardise-inputs", case, plain) == [["x = (x - x.mean(0)) / x.std(0, correction=0).clamp(min=1e-6)"]]
+
+
+@pytest.mark.parametrize(("shape", "expected"), [
+    ((8, 1, 28, 28), "x = (x - x.mean()) / x.std(correction=0).clamp(min=1e-6)"),
+    ((8, 32, 32, 3), "x = (x - x.mean()) / x.std(correction=0).clamp(min=1e-6)"),
+    ((8, 3, 32, 32), "x = (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True, correction=0).clamp(min=1e-6)"),
+])
+def test_images_are_standardised_by_channel_and_not_by_pixel(shape: tuple[int, ...], expected: str) -> None:
+    case, plain = of_batch(LOOP, "mse", stats("x", shape, min=0.0, max=4095.0), Y)
+    assert added("standardise-inputs", case, plain) == [[expected]]
 
 
 def test_inputs_are_scaled_behind_the_targets_of_the_table() -> None:
@@ -235,6 +246,18 @@ def test_weights_of_what_does_not_occur(line: str, expected: list[str]) -> None:
     case = born(Location("train.py", 99), "nll_loss", stats("w", (4,), nan=1))
     case = msgspec.structs.replace(case, makings=(Making("weight", "w", "divide", place),))
     assert added("guard-class-weights", case, text) == [[one] for one in expected]
+
+
+@pytest.mark.parametrize("divisor", [
+    stats("n", (8,), zero=1, min=0.0, max=2.5), stats("n", (8,), zero=1, min=-1.0, max=1.0),
+    stats("n", (8,), zero=1, min=0.0, max=2.0, made_by=("relu", "matmul")),
+])
+def test_what_was_not_counted_gets_no_floor_of_1(divisor: TensorStats) -> None:
+    text, place = marked(HEAD + "share = «y / n»\n")
+    case = born(place, "div", stats("y", (8,), culprit=0.0), divisor)
+    assert added("guard-class-weights", case, text) == []
+    counted = born(place, "div", stats("y", (8,), culprit=0.0), stats("n", (8,), zero=1, min=0.0, max=2.0))
+    assert ["share = y / n.clamp(min=1)"] in added("guard-class-weights", counted, text)
 
 
 def test_words_beyond_the_table() -> None:

@@ -96,6 +96,17 @@ def test_a_divisor_without_zeros_is_not_it() -> None:
     assert new_lines("safe-divisor", "s = «x / d»\n", "div", ZERO, stats("d", min=1e-30)) is None
 
 
+@pytest.mark.parametrize("body", [
+    "s = «torch.sin(x) / x»", "s = «x / torch.expm1(x)»", "grown = torch.expm1(x)\ns = «grown / x»", "s = «(1 - torch.exp(-x)) / x»",
+    "s = «(a - b) / (a.log() - b.log())»",
+])
+def test_a_quotient_with_a_limit_is_not_given_another_value(body: str) -> None:
+    zero = stats("x", (8,), zero=1, min=-1.0, culprit=0.0)
+    assert new_lines("safe-divisor", body + "\n", "div", zero, zero) is None
+    pole = stats("x", (8,), culprit=1.0)
+    assert new_lines("safe-divisor", body + "\n", "div", pole, zero) is not None
+
+
 STYLES = st.tuples(st.sampled_from(["\n", "\r\n"]), st.sampled_from(["    ", "\t", "  "]), st.sampled_from(["", "  # ende — 漢字 🙂"]),
                    st.sampled_from(["x", "größe", "self.läng"]), st.booleans())
 

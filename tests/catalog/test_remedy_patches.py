@@ -15,6 +15,7 @@ from stayfinite.records.scaling import LossScaling, Misuse
 from stayfinite.records.series import Window
 from stayfinite.records.survey import Making
 from stayfinite.records.tensor import TensorStats
+from stayfinite.records.trace import CustomFunction
 
 HEAD = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\n\n\n"
 LARGE = stats("z", max=120.0, culprit=120.0)
@@ -502,3 +503,17 @@ def test_a_rate_by_its_name_and_value(settings: str, use: str, expected: list[st
         assert all(offer.fix is None for offer in proposals("lower-learning-rate", case, sources))
     else:
         assert patched_lines("lower-learning-rate", case, sources) == expected
+
+
+@pytest.mark.parametrize(("forward", "patch"), [
+    ("x / x.norm(dim=-1, keepdim=True)", True), ("(x * x).sum(-1) ** 0.5", True), ("torch.sin(x) / x", True),
+    ("x / torch.expm1(x)", False), ("(1 - torch.cos(x)) / x", False), ("x * x * x / (x * x)", False),
+])
+def test_a_derivative_is_zero_only_where_the_slope_is(forward: str, patch: bool) -> None:
+    text, place = marked(HEAD + "class Quotient(torch.autograd.Function):\n    @staticmethod\n    def forward(ctx, x):\n"
+                         f"        ctx.save_for_backward(x)\n        return {forward}\n\n    @staticmethod\n"
+                         "    def backward(ctx, up):\n        (d,) = ctx.saved_tensors\n        return «up * d / d**2»\n")
+    case = born(msgspec.structs.replace(place, function="Quotient.backward"), "div", ZERO, ZERO, phase="backward")
+    trace = msgspec.structs.replace(case.trace, functions=(CustomFunction("Quotient", "backward", place, place),))
+    offers = proposals("safe-divisor", msgspec.structs.replace(case, trace=trace), {"train.py": text})
+    assert [one.fix is not None for one in offers] == [True] * patch

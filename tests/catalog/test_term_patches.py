@@ -64,7 +64,9 @@ def test_the_weight_under_a_name_of_its_own(named: str, factor: str, expected: l
     (1.0, 0.0, []),  # a slope without a limit
 ])
 def test_a_division_in_a_derivative_by_hand(above: float, below: float, expected: list[list[str]]) -> None:
-    body = "class Distance(torch.autograd.Function):\n    @staticmethod\n    def backward(ctx, g):\n        diff, dist = ctx.saved\n" \
+    body = "class Distance(torch.autograd.Function):\n    @staticmethod\n    def forward(ctx, a, b):\n" \
+           "        ctx.saved = a - b, (a - b).norm()\n" \
+           "        return ctx.saved[1]\n\n    @staticmethod\n    def backward(ctx, g):\n        diff, dist = ctx.saved\n" \
            "        unit = «diff / dist»\n        return g * unit, -g * unit"
     text, place = marked(HEAD + body + "\n")
     place = msgspec.structs.replace(place, function="Distance.backward")

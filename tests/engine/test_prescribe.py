@@ -12,7 +12,7 @@ from catalog.writing import stats
 from stayfinite.engine.candidates import candidates
 from stayfinite.engine.over_steps import Rerun
 from stayfinite.engine.ports import Outcome, ReplayRequest
-from stayfinite.engine.prescribe import MOST, TRIED, is_mask, learns, moves, ordered, prescribe
+from stayfinite.engine.prescribe import MOST, TRIED, is_mask, judge_trial, learns, moves, ordered, prescribe
 from stayfinite.records.diagnosis import Diagnosis, Hypothesis, Judged, Remedy, Trial
 from stayfinite.records.fix import Fix
 from stayfinite.records.incident import Case
@@ -131,6 +131,29 @@ def test_what_is_no_longer_the_same_function_is_refused() -> None:
     refused = named(cured(trial=other)[0], "safe-divisor")
     assert refused.verdict == "refused"
     assert refused.reason == "it claims to be the same function, and its loss 0 is 2.5 instead of 2"
+
+
+@pytest.mark.parametrize(("losses", "verdict"), [
+    ((*FALLING[:12], 1.5, *FALLING[13:]), "refused"),  # the floor lies above values that were fine
+    ((*FALLING[:20], 1.4, *FALLING[21:]), "verified"),  # the step that failed has no loss to compare with
+    ((*FALLING[:6], *(loss * (1 + 1e-5 * 2**at) for at, loss in enumerate(FALLING[6:20])), *FALLING[20:]), "verified"),  # rounding grows
+])
+def test_a_floor_leaves_the_run_as_it_was_up_to_the_failing_step(losses: tuple[float, ...], verdict: str) -> None:
+    """Only of what claims it bit for bit: a stable form may differ where the original had lost its digits."""
+    trial = Trial("x", "finite", 40, losses=losses)
+    assert named(cured(trial=trial)[0], "safe-divisor").verdict == verdict
+    stable = Remedy("use-log-softmax", "", "safe")
+    assert judge_trial(stable, trial, CONTROL).verdict == "verified"
+
+
+def test_the_loss_of_a_step_whose_gradient_failed_is_compared_too() -> None:
+    control = Trial("", "failed", 20, "nonfinite-gradient", 20, (*FALLING[:21], "nan"))
+    hides = Trial("x", "finite", 40, losses=(*FALLING[:20], 1.4, *FALLING[21:]))
+    remedy = Remedy("guard-class-weights", "", "safe")
+    assert judge_trial(remedy, hides, control).verdict == "refused"
+    assert judge_trial(remedy, GOOD, control).verdict == "verified"
+    apart = msgspec.structs.replace(hides, losses=(*FALLING[:40:4], 1.0), stride=4)  # other readings: those of the same updates
+    assert judge_trial(remedy, apart, control).verdict == "verified"
 
 
 def test_what_is_offered_as_another_function_need_not_be_the_same() -> None:

@@ -6,7 +6,8 @@ declares
 - `TITLE`: a few words; `CURES`: ids of the causes it is a cure for, first the one it is made for;
 - `APPLICABILITY`: ``"safe"`` if it is the same function wherever the original was finite, ``"unsafe"`` if it trains otherwise
   from then on, ``"display-only"`` if it is a sentence;
-- `SAME_FUNCTION`: true where it claims to give the same values wherever the original was finite; `UNUSED_ELEMENTS`: true where the
+- `SAME_FUNCTION`: true where it claims to give the same values wherever the original was finite; `EXACT`: true where it gives them
+  bit for bit, so that a run with it is the run without it up to the failing step; `UNUSED_ELEMENTS`: true where the
   elements it changes are not used, so that a gradient of 0 there is right; `OTHER_LOSS`: true where the loss has another scale with
   it, so that its numbers cannot be held against those of before; `ON_STEP`: false where one step cannot judge it;
   `OF_UPDATES`: true where it changes nothing before the first update;

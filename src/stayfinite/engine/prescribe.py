@@ -32,6 +32,8 @@ ROUNDING = 1e-3
 """Relative change of finite values that still counts as the same function: float16 has eleven bits, 1 part in 2048."""
 FIRST = 2
 """Losses of a run that are compared with the control's, for a patch that claims to be the same function."""
+EQUAL = 1e-6
+"""Relative difference of two losses up to which nothing but the last bits of float32 tells two runs apart."""
 ENOUGH = 2
 """Verified remedies after which no further trial is begun: the user needs one, and a second opinion."""
 
@@ -159,6 +161,11 @@ def _same_function(remedy: Remedy) -> bool:
     return bool(getattr(module, "SAME_FUNCTION", False)) and not (remedy.applicability == "unsafe" and module.APPLICABILITY == "safe")
 
 
+def _exact(remedy: Remedy) -> bool:
+    """Whether it claims to leave every value that was finite as it was, bit for bit: what puts a floor under a divisor."""
+    return bool(getattr(pages.load("remedies", remedy.remedy), "EXACT", False))
+
+
 # -- by a trial --------------------------------------------------------------------------------------------------------------
 
 
@@ -211,8 +218,8 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
         return _with(remedy, "failed", f"the patched script raises: {trial.note}")
     if trial.status in ("not_run", "ended"):
         return _without_trial(remedy, trial.note or "the trial ended before the failing step")
-    other = _another_function(trial, control)
-    if other and _same_function(remedy):
+    other = _another_function(trial, control, exact=_exact(remedy)) if _same_function(remedy) else ""
+    if other:
         return _with(remedy, "refused", f"it claims to be the same function, and {other}")
     if control.symptom in STUCK:
         module = pages.load("remedies", remedy.remedy)
@@ -224,15 +231,31 @@ def judge_trial(remedy: Remedy, trial: Trial, control: Trial) -> Remedy:
     return _with(remedy, verdict, reason)
 
 
-def _another_function(trial: Trial, control: Trial) -> str:
+def _another_function(trial: Trial, control: Trial, *, exact: bool = False) -> str:
     """How the first losses differ from the control's, where both are finite, in words; empty if they agree but for rounding. Later
-    ones prove nothing: rounding grows from step to step."""
-    for number, (one, other) in enumerate(zip(trial.losses[:FIRST], control.losses[:FIRST], strict=False)):
+    ones prove nothing, as rounding grows from step to step, unless the patch is `exact`: then the runs are one up to the failing step,
+    and a loss that leaves the control's at once, after equal ones, shows a floor that lies above values which were fine."""
+    ours, others = _by_update(trial), _by_update(control)
+    exact = exact and control.symptom.startswith("nonfinite")
+    apart = 0.0
+    for number, update in enumerate(sorted(ours.keys() & others.keys())):
+        if number >= FIRST and (not exact or update > control.step or apart > EQUAL):
+            return ""
+        one, other = ours[update], others[update]
         if isinstance(one, str) or isinstance(other, str):
             return ""
-        if abs(one - other) > ROUNDING * max(abs(one), abs(other)) + 1e-6:
-            return f"its loss {number} is {show(one)} instead of {show(other)}"
+        difference, size = abs(one - other), max(abs(one), abs(other))
+        if difference > ROUNDING * size + 1e-6:
+            return f"its loss {update} is {show(one)} instead of {show(other)}"
+        apart = max(apart, difference / size if size else 0.0)
     return ""
+
+
+def _by_update(trial: Trial) -> dict[int, Number]:
+    """The losses of a run by the number of their update."""
+    stride = max(1, trial.stride)
+    read = trial.losses if stride == 1 else trial.losses[:-1]  # the last reading need not lie on the grid
+    return {number * stride: loss for number, loss in enumerate(read)}
 
 
 def learns(trial: Trial, control: Trial, step: int) -> tuple[Judged, str]:

@@ -38,6 +38,7 @@ TITLE = "Choose the argument before the operation"
 CURES = ("where-gradient-trap", "log-of-zero", "infinity-arithmetic", "domain-error", "singular-gradient", "exp-overflow")
 APPLICABILITY = "safe"
 SAME_FUNCTION = True
+EXACT = True
 UNUSED_ELEMENTS = True
 BREADTH = 1
 EXAMPLES = ("lens-autograd-grad", "entropy-bonus")

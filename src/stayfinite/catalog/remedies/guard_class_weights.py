@@ -2,7 +2,8 @@
 
 What it changes
 ---------------
-The count that a class weight is divided by is at least 1; a share of 0 becomes 1, and all others stay as they are.
+The count that a class weight is divided by is at least 1; a share of 0 becomes 1, and all others stay as they are. What is no
+whole number, or what a layer made, is no count and gets no floor.
 
 When it helps
 -------------
@@ -26,23 +27,29 @@ import re
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
+from stayfinite.catalog.clues import finite
 from stayfinite.catalog.edits.seeking import node_at, statement_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number, view
+from stayfinite.catalog.remedies.keep_inside_domain import LEARNED
 from stayfinite.catalog.remedy import chosen, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 
 TITLE = "Count each class at least once"
 CURES = ("zero-class-count", "corrupt-buffer")
 APPLICABILITY = "safe"
+SAME_FUNCTION = True
+EXACT = True
 BREADTH = 1
 ON_STEP = False
 EXAMPLES = ("label-weights", "leaf-disease", "camera-traps")
 
 _SHARES = re.compile(r"shares?\b|freq|frac|prior|prob|ratio|proportion|normalize=True", re.I)
 _TOTAL = re.compile(r"\blen\(|\.?\bsum\(|total|\.numel\(|\bn\b|size", re.I)
+_DIVISIONS = frozenset({"div", "reciprocal", "pow", "rsqrt"})
 _LOGARITHMS = frozenset({"log", "log2", "log10", "xlogy"})
 
 
@@ -61,6 +68,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             return [offered(__name__, sources, [source.replace(counted, way)]) for way in _at_least_once(source, counted)]
         if case.origin is not None and case.origin.phase == "backward" and case.origin.op in _LOGARITHMS:
             continue  # its 0 stands above the fraction line, and what is below may be a prediction: a floor there hides its gradient
+        if _is_not_counted(case, at):
+            continue
         divisors = [found for one in (ast.walk(inside) if inside is not None else ()) if (found := _divisor(source, one)) is not None]
         if not divisors:
             continue
@@ -111,6 +120,21 @@ def _are_shares(project: Project, source: Source, divisor: ast.expr) -> bool:
         if _SHARES.search(made.source.segment(made.value)) or (seen is not None and seen.name in ("div", "mean", "softmax")):
             return True
     return False
+
+
+def _is_not_counted(case: Case, at: Location) -> bool:
+    """True if what the failing operator, which stands at `at`, divides by holds other numbers than whole ones from 0 on, or what a layer
+    made: a floor of 1 would change it, and hide its gradient, wherever it is below that. A derivative by hand counts nothing either."""
+    origin = case.origin
+    if origin is None or origin.op not in _DIVISIONS or (origin.location.file, origin.location.line) != (at.file, at.line):
+        return False
+    if any(one.half == "backward" for one in case.trace.functions):
+        return True
+    if not origin.inputs:
+        return False
+    seen = origin.inputs[1] if origin.op == "div" and len(origin.inputs) > 1 else origin.inputs[0]
+    ends = [end for end in (finite(seen.min), finite(seen.max)) if end is not None]
+    return not LEARNED.isdisjoint(seen.made_by) or not all(end.is_integer() and end >= 0.0 for end in ends)
 
 
 def _is_division(source: Source, divisor: ast.expr) -> bool:

@@ -42,6 +42,7 @@ MAKERS = ("corrupt-buffer", "corrupt-optimizer-state", "corrupt-checkpoint", "co
 """Causes whose line made what was bad before the step: any division in it may have."""
 APPLICABILITY = "safe"
 SAME_FUNCTION = True
+EXACT = True
 ON_STEP = False
 EXAMPLES = ("engine-wear",)
 

@@ -9,6 +9,9 @@ When it helps
 Columns of years, metres or counts in the thousands make the first layer huge, and a rate that fits one column is far too high
 for another.
 
+Pixels are no columns: images, which have four dimensions or more, get one mean and deviation for each channel; or for all pixels, where
+they have one channel or it is not the first.
+
 What it may cost
 ----------------
 The same numbers must be used for new data: keep them with the model.
@@ -45,15 +48,27 @@ BREADTH = 1
 ON_STEP = False
 EXAMPLES = ("progression-by-hand",)
 
-TORCH = "{x} = ({x}.float() - {x}.float().mean(0)) / {x}.float().std(0).clamp(min=1e-6)"
-BATCH = "{x} = ({x} - {x}.mean(0)) / {x}.std(0, correction=0).clamp(min=1e-6)"
-OTHER = "{x} = ({x} - {x}.mean(0)) / ({x}.std(0) + 1e-6)"
+TORCH = "{x} = ({x}.float() - {x}.float().mean(OVER)) / {x}.float().std(OVER).clamp(min=1e-6)"
+BATCH = "{x} = ({x} - {x}.mean(OVER)) / {x}.std(OVER, correction=0).clamp(min=1e-6)"
+OTHER = "{x} = ({x} - {x}.mean(OVER)) / ({x}.std(OVER) + 1e-6)"
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """For the tensors that models were given, the largest first."""
     names = [stats.name for stats in (*case.trace.model_inputs, *case.batch)]
-    return scaled(__name__, case, sources, names, lambda _: BATCH, "take mean and deviation of the whole training set when you keep it")
+    return scaled(__name__, case, sources, names, lambda stats: _over(BATCH, stats),
+                  "take mean and deviation of the whole training set when you keep it")
+
+
+def _over(template: str, stats: TensorStats | None) -> str:
+    """`template` for a tensor like `stats`: columns of a table, or the channels or all pixels of images."""
+    shape = stats.shape if stats is not None else ()
+    if len(shape) < 4:
+        return template.replace("OVER", "0")
+    if not 1 < shape[1] < min(shape[2:]):
+        return template.replace("OVER, ", "").replace("OVER", "")
+    kept = "keepdims" if template == OTHER else "keepdim"
+    return template.replace("OVER", f"({', '.join(map(str, (0, *range(2, len(shape)))))}), {kept}=True")
 
 
 def _targets(case: Case, project: Project, name: str) -> set[str]:
@@ -78,6 +93,7 @@ def scaled(
     seen: set[tuple[str, int]] = set()
     sizes = {stats.name: max((abs(one) for one in (stats.min, stats.max) if not isinstance(one, str)), default=0.0)
              for stats in (*case.trace.model_inputs, *case.batch) if stats.dtype.startswith(("float", "bfloat"))}
+    shaped = {stats.name: stats for stats in (*case.batch, *case.trace.model_inputs)}
     lone = {stats.name for stats in (*case.trace.model_inputs, *case.batch) if outlier(case, stats) is not None}
     wanted = [name for name in dict.fromkeys(names) if sizes.get(name, 0.0) > 5.0 and name not in lone]
     wanted.sort(key=lambda name: -sizes[name])
@@ -88,7 +104,7 @@ def scaled(
             if source is None or (place.file, place.line) in seen:
                 continue
             seen.add((place.file, place.line))
-            found = after_table(project, place, TORCH if is_torch(source, place) else OTHER, kept)
+            found = after_table(project, place, _over(TORCH if is_torch(source, place) else OTHER, shaped.get(name)), kept)
             if found is not None and len(offers) < 2:
                 offers.append(offered(module, sources, found[2], Values(name, "standardised"),
                                       says=f"Standardise `{source.segment(found[1])}` at {place.file}:{place.line}"))
