@@ -166,6 +166,60 @@ def make_adam(net):
     assert added("hand-over-parameters", late(used, line), used) == []
 
 
+RESET = HEAD + """class Trainer:
+    def __init__(self, rate):
+        self.reset(13)
+        self.opt = torch.optim.Adam(params=self.net.parameters(), lr=rate)
+
+    def reset(self, columns):
+        self.net = nn.Linear(columns, 3)
+
+    def fit(self, x):
+        self.reset(x.shape[1])
+        self.net(x).sum().backward()
+        self.opt.step()
+"""
+
+
+def test_the_optimizer_is_given_what_a_method_built_anew() -> None:
+    case = late(RESET, RESET.split("\n").index("        self.reset(x.shape[1])") + 1)
+    assert added("hand-over-parameters", case, RESET) == [['self.opt.param_groups[0]["params"] = list(self.net.parameters())']]
+    grouped = RESET.replace("params=self.net.parameters()", 'params=[{"params": self.net.parameters()}]')
+    assert added("hand-over-parameters", case, grouped) == []
+    known = RESET.replace("lr=rate", "lr=self.rate")
+    assert added("hand-over-parameters", case, known) == [["self.opt = torch.optim.Adam(params=self.net.parameters(), lr=self.rate)"]]
+
+
+def test_gradients_are_cleared_behind_an_update_in_a_branch() -> None:
+    text = HEAD + "for i, x in enumerate(data):\n"
+    text += "    net(x).sum().backward()\n    if i % 4 == 0:\n        opt.zero_grad()\n        opt.step()\n"
+    place = Location("train.py", text.split("\n").index("        opt.zero_grad()") + 1)
+    reached = msgspec.structs.replace(weight("net.0.weight", None, owned=True), arrived=0.5)
+    case = finite(Survey(parameters=(reached,), cleared_at=place), detector="dead-gradient", configuration=configuration())
+    after = patched({"train.py": text}, next(o.fix for o in proposals("zero-gradients", case, {"train.py": text}) if o.fix))["train.py"]
+    assert after.endswith("    if i % 4 == 0:\n        opt.step()\n        opt.zero_grad()\n")
+    elsewhere = text.replace("        opt.zero_grad()\n", "        clear(opt)\n")
+    (said,) = proposals("zero-gradients", case, {"train.py": elsewhere})
+    assert said.fix is None and f"train.py:{place.line} clears" in said.reason
+
+
+@pytest.mark.parametrize(("body", "expected"), [
+    ("loss = torch.tensor(F.mse_loss(net(x), y).item(), requires_grad=True)", ["loss = F.mse_loss(net(x), y)"]),
+    ("loss = torch.tensor(fit.item() + 0.1 * float(size)).requires_grad_()", ["loss = fit + 0.1 * size"]),
+    ("loss = torch.tensor(fit.item())\nloss.requires_grad = True", ["loss = fit"]),
+    ("rows = []\nfor x in data:\n    rows.append(net(x).sum().item())\nloss = torch.tensor(rows, requires_grad=True).mean()",
+     ["rows.append(net(x).sum())", "loss = torch.stack(rows).mean()"]),
+    ("loss = torch.tensor([f(x).item() for x in data], requires_grad=True).sum()", ["loss = torch.stack([f(x) for x in data]).sum()"]),
+    ("loss = torch.tensor(fit.item())", None),
+    ("a = torch.tensor(1.0, requires_grad=True)\nloss = torch.tensor(fit.item(), requires_grad=True)", None),
+])
+def test_a_loss_that_was_made_anew_of_its_numbers(body: str, expected: list[str] | None) -> None:
+    case = finite(Survey(parameters=(weight("net.0.weight", None, owned=True),)), detector="dead-gradient")
+    assert added("keep-in-the-graph", case, HEAD + body + "\n") == ([expected] if expected else [])
+    alive = finite(Survey(parameters=(weight("net.0.weight", 0.5, owned=True),)), detector="dead-gradient")
+    assert proposals("keep-in-the-graph", alive, {"train.py": HEAD + body + "\n"}) == []
+
+
 def test_gradients_are_cleared_behind_the_update() -> None:
     text = HEAD + "for x in data:\n    net(x).sum().backward()\n    opt.zero_grad()  # every step\n    opt.step()\n"
     case = finite(Survey(), detector="dead-gradient", configuration=configuration())

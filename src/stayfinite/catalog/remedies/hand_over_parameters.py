@@ -2,7 +2,8 @@
 
 What it changes
 ---------------
-Layers that were built after the optimizer are added to it, or the optimizer is built after the model is complete.
+Layers that were built after the optimizer are added to it, or the optimizer is built after the model is complete. Where a method
+builds the layers anew, the optimizer is given the new ones behind its call.
 
 When it helps
 -------------
@@ -23,10 +24,11 @@ Example
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Mapping, Sequence
 
 from stayfinite.catalog import pages
-from stayfinite.catalog.edits.seeking import Step, assigned_names, called, statement_at, steps
+from stayfinite.catalog.edits.seeking import Step, assigned_names, called, given, statement_at, steps
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
@@ -40,7 +42,7 @@ CURES = ("frozen-parameters",)
 APPLICABILITY = "unsafe"
 BREADTH = 1
 ON_STEP = False
-EXAMPLES = ("borrowed-eyes", "fold-trainer")
+EXAMPLES = ("borrowed-eyes", "fold-trainer", "identifier-kinds")
 
 
 def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
@@ -60,6 +62,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
         edits = _behind(project, step, source, at.line) or _moved(step.source, step)
         if edits:
             return [offered(__name__, sources, edits, change, says="Build the optimizer after the model is complete")]
+        if renewed := _renewed(step.source, step, source, at.line):
+            return [offered(__name__, sources, renewed, change, says="Give the optimizer the layers that were built anew")]
     return [offered(__name__, sources, None, change, says=f"build the optimizer after the model is complete, from the parameters that are "
                     f"trained ({', '.join(still[:4])}): the order of these lines is yours to choose")]
 
@@ -118,6 +122,44 @@ def _behind(project: Project, step: Step, late: Source | None, line: int) -> lis
             behind = source.insert_before(rest[until], text) if len(rest) > until else source.insert_after(runs[-1], text)
             return [source.delete(built), behind]
     return []
+
+
+def _renewed(source: Source, step: Step, late: Source | None, line: int) -> list[Edit | None]:
+    """The optimizer again, or its parameters, behind the call at `line` by which another method builds the layers anew."""
+    statement = statement_at(source, line) if late is source else None
+    home = source.class_of(statement) if statement is not None else None
+    if statement is None or home is None or not step.optimizer.startswith("self."):
+        return []
+    made = [one for one in ast.walk(home) if isinstance(one, ast.Assign) and source.segment(one.targets[0]) == step.optimizer]
+    if len(made) != 1 or not isinstance(made[0].value, ast.Call) or source.scope(statement) is source.scope(made[0]):
+        return []
+    if not isinstance(statement, ast.Expr) or not called(statement.value):
+        return []
+    text = _again(source, made[0], made[0].value, step.optimizer)
+    return [source.insert_after(statement, text)] if text else []
+
+
+def _again(source: Source, built: ast.Assign, call: ast.Call, optimizer: str) -> str:
+    """What gives `optimizer` its parameters once more in another method: the statement that built it, where all that it names is
+    known there, else the parameters of its only group; empty where those are not known either."""
+    def known(node: ast.expr) -> bool:
+        return all(
+            one.id == "self" or one.id in source.imports or any(one.id == getattr(top, "name", "") for top in source.tree.body)
+            or hasattr(builtins, one.id) for one in ast.walk(node) if isinstance(one, ast.Name) and not _bound_in(node, one.id)
+        )
+
+    if known(call):
+        return source.segment(built)
+    given_first = given(call, "params", 0)
+    if given_first is None or not known(given_first) or not isinstance(given_first, (ast.Call, ast.ListComp, ast.Attribute)):
+        return ""
+    grouped = any(isinstance(one, ast.Dict) for one in ast.walk(given_first))
+    return "" if grouped else f'{optimizer}.param_groups[0]["params"] = list({source.segment(given_first)})'
+
+
+def _bound_in(node: ast.expr, name: str) -> bool:
+    """True if a comprehension in `node` binds `name`."""
+    return any(isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Store) for one in ast.walk(node))
 
 
 def _moved(source: Source, step: Step) -> list[Edit | None]:

@@ -30,9 +30,11 @@ from collections.abc import Mapping, Sequence
 from stayfinite.catalog.edits.seeking import Step, called, steps
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.remedy import offered
+from stayfinite.catalog.surveyed import was_cleared
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.fix import Edit
 from stayfinite.records.incident import Case
+from stayfinite.records.location import Location
 
 TITLE = "Clear the gradients after each update"
 CURES = ("missing-zero-grad", "frozen-parameters")
@@ -45,8 +47,13 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     """After every update whose optimizer is cleared nowhere in the function."""
     found = steps(Project(sources), case)
     if case.survey is not None and case.symptom.detector in ("dead-gradient", "stalled-update", "plateau"):
-        return [offered(__name__, sources, moved, says="Clear the gradients after the update, not before it")
-                for step in found if (moved := _cleared_later(step))][:1]
+        cleared = case.survey.cleared_at
+        offers = [offered(__name__, sources, moved, says="Clear the gradients after the update, not before it")
+                  for step in found if (moved := _cleared_later(step, cleared))][:1]
+        if offers or not was_cleared(case) or not cleared.file:
+            return offers
+        return [offered(__name__, sources, None, says=f"{cleared.file}:{cleared.line} clears the gradients before the update has used "
+                        "them: clear them behind the update, or before the backward pass")]
     edits: list[Edit | None] = []
     for step in found:
         clears = f"{step.optimizer}.zero_grad("
@@ -59,12 +66,24 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
     return [offered(__name__, sources, edits)]
 
 
-def _cleared_later(step: Step) -> list[Edit | None]:
-    """Edits for a call that clears between the backward pass and the update: it moves behind the update."""
+def _cleared_later(step: Step, cleared: Location) -> list[Edit | None]:
+    """Edits for a call that clears between the backward pass and the update: it moves behind the update.
+
+    It is the one that was seen to clear (`cleared`), or one behind a backward pass of the same function, also where only the update
+    is in a branch.
+    """
     body = step.source.block(step.statement)
     before = body[: body.index(step.statement)] if step.statement in body else []
-    backward = max((number for number, one in enumerate(before) if any(called(node) == "backward" for node in ast.walk(one))), default=-1)
-    for one in before[backward + 1 :] if backward >= 0 else ():
-        if isinstance(one, ast.Expr) and called(one.value) == "zero_grad":
+    clearing = [one for one in before if isinstance(one, ast.Expr) and called(one.value) == "zero_grad"]
+    for one in clearing:
+        seen = cleared.file == step.source.file and one.lineno <= cleared.line <= (one.end_lineno or 0)
+        if seen or _backward_first(step, one):
             return [step.source.delete(one), step.source.insert_after(step.statement, step.source.segment(one))]
     return []
+
+
+def _backward_first(step: Step, clearing: ast.stmt) -> bool:
+    """True if the last backward pass before the update, in its block, runs before `clearing`."""
+    body = step.source.block(step.statement)
+    last = [one for one in body[: body.index(step.statement)] if any(called(node) == "backward" for node in ast.walk(one))]
+    return bool(last) and body.index(last[-1]) < body.index(clearing)
