@@ -466,6 +466,24 @@ def test_statistics_that_are_none() -> None:
     assert not proposals("mend-the-statistics", born(place, "batch_norm", ZERO), {"train.py": MEASURED})
 
 
+@pytest.mark.parametrize(("line", "expected"), [
+    ("self.offset = fill(log)", ["+         new_offset = fill(log)",
+                                 "+         self.offset = torch.where(new_offset.isfinite(), new_offset, self.offset)"]),
+    ("self.offset.copy_(seen)", ["+         self.offset.copy_(torch.where(seen.isfinite(), seen, self.offset))"]),
+    ("self.offset.data.lerp_(seen, 0.1)", ["+         self.offset.data.lerp_(torch.where(seen.isfinite(), seen, self.offset), 0.1)"]),
+    ("self.other = fill(log)", []),
+])
+def test_a_buffer_keeps_what_it_had_where_nothing_was_measured(line: str, expected: list[str]) -> None:
+    text = HEAD + "class Shop(nn.Module):\n    def __init__(self):\n        self.offset = None\n\n"
+    text += f"    def refresh(self, log, seen):\n        {line}\n"
+    case = born(Location("train.py", 11), "buffer", stats("offset", nan=3), phase="load")
+    assert case.origin is not None
+    case = msgspec.structs.replace(case, origin=msgspec.structs.replace(case.origin, buffer="shop.offset"))
+    offers = proposals("mend-the-statistics", case, {"train.py": text})
+    assert (patched_lines("mend-the-statistics", case, {"train.py": text}) if offers else []) == expected
+    assert proposals("mend-the-statistics", case, {"train.py": text + f"\n    def again(self, log, seen):\n        {line}\n"}) == []
+
+
 @pytest.mark.parametrize(("formula", "rates", "expected"), [
     ("base * count / warmup", (0.05, 8.0), ["+     rate = base * min(1.0, count / warmup)"]),
     ("base * share(count)", (0.05, 8.0), ["+     return min(1.0, count / 20)"]),
