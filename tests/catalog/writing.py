@@ -96,7 +96,7 @@ def case(
 
 
 def configuration(optimizer: str = "Adam", lr: Number = 1e-3, **rest: Any) -> Configuration:
-    more = {name: rest.pop(name) for name in ("epsilon", "betas", "schedulers") if name in rest}
+    more = {name: rest.pop(name) for name in ("epsilon", "betas", "schedulers", "base_rates") if name in rest}
     return Configuration(optimizers=(OptimizerInfo(kind=optimizer, rates=(lr,), location=MADE, **more),), **rest)
 
 

@@ -71,3 +71,11 @@ def test_a_rate_written_by_hand_is_told_with_the_line_that_wrote_it(tmp_path: Pa
     found = incident(tmp_path, textwrap.dedent(HEAD + by_hand))
     assert (found["step"], found["causes"][0]["cause"]) == (6, "invalid-learning-rate-schedule")
     assert found["causes"][0]["location"]["code"].startswith("optimizer.param_groups[0]['lr'] = ")
+
+
+def test_a_rate_far_beyond_what_its_schedule_multiplies_is_the_cause(tmp_path: Path) -> None:
+    rule = "schedule = schedules.LambdaLR(optimizer, lambda step: (step + 1) ** 2 / 8)\n"
+    wide = LOOP.replace("torch.randn", "3.0 * torch.randn").replace("12", "400")
+    first = incident(tmp_path, HEAD.replace("lr=0.1", "lr=0.0002") + rule + wide)["causes"][0]
+    assert first["cause"] == "invalid-learning-rate-schedule"
+    assert "from the 0.0002 that the schedule was given" in json.dumps(first)

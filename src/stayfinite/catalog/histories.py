@@ -15,6 +15,10 @@ from stayfinite.records.numbers import is_finite, show, to_float
 from stayfinite.records.series import Window
 from stayfinite.records.trace import Magnitude
 
+CYCLIC = frozenset({"OneCycleLR", "CyclicLR"})
+"""Schedulers that are given the highest rate and do not look at the optimizer's."""
+BEYOND = 30.0
+"""Times the rate a schedule was given that no warm-up means to reach. One that states its highest rate itself begins at 1/25 of it."""
 RECENT = 50
 """Readings that are looked back on. Divergences without a rising rate mostly take fewer than ten steps."""
 
@@ -205,3 +209,30 @@ def rate_ratio(case: Case) -> float | None:
         if (value := finite(r)) is not None
     ]
     return max(ratios, default=None)
+
+
+def known_rates(case: Case) -> list[float]:
+    """The rates that were read, as far as they are ones."""
+    return [value for one in case.window("learning_rate").values if (value := finite(one)) is not None and value > 0.0]
+
+
+def base_rate(case: Case) -> float | None:
+    """The least rate that a schedule was given to multiply; ``None`` if there is none, or the schedule states its highest rate."""
+    given = (value for one in case.configuration.optimizers if not CYCLIC.intersection(one.schedulers) for value in one.base_rates)
+    return min((known for value in given if (known := finite(value)) is not None and known > 0.0), default=None)
+
+
+def rate_beyond(case: Case) -> str:
+    """How a schedule took the rate far beyond what is customary, or at least there and far beyond what it was given; else empty."""
+    run, ratio, read, base = growth(case, "learning_rate"), rate_ratio(case), known_rates(case), base_rate(case)
+    if ratio is None:
+        return ""
+    if run.grew and ratio >= 10.0:
+        return f"{told('the rate', run)}, {show(ratio)} times what is customary"
+    if len(read) <= 2 or read[-1] <= read[-2]:
+        return ""
+    if ratio >= 10.0 and read[-1] >= 10.0 * read[0]:
+        return f"the rate rose from {show(read[0])} to {show(read[-1])} and was still rising, {show(ratio)} times what is customary"
+    if base is not None and ratio >= 1.0 and read[-1] >= BEYOND * base:
+        return f"the rate rose from the {show(base)} that the schedule was given to {show(read[-1])} and was still rising"
+    return ""

@@ -101,6 +101,8 @@ class OptimizerInfo(msgspec.Struct, frozen=True):
     location: Location = UNKNOWN_LOCATION
     schedulers: tuple[str, ...] = ()
     scheduled_at: Location = UNKNOWN_LOCATION
+    base_rates: tuple[Number, ...] = ()
+    """One entry per group that a schedule changes: the rate it was given to begin with, which schedules multiply."""
     rated_at: Location = UNKNOWN_LOCATION
     """The line whose formula made a rate that is not finite, negative, or ten times the first one; and how, in words."""
     rated: str = ""

@@ -8,7 +8,7 @@ never stops rising: the rate becomes NaN, negative, or a thousand times what was
 How to recognise it
 -------------------
 The rate itself is non-finite or negative, or it rose tenfold and more before the failure and is far above what is
-customary for the optimizer.
+customary for the optimizer; or it has come to thirty times what the schedule was given to multiply, and still rises.
 
 What to do
 ----------
@@ -32,7 +32,16 @@ import statistics
 
 from stayfinite.catalog.cause import Scope, prior
 from stayfinite.catalog.clues import finite, optimizer_location
-from stayfinite.catalog.histories import CUSTOMARY_RATES, growth, growth_bits, rate_ratio, readings, told
+from stayfinite.catalog.histories import (
+    CUSTOMARY_RATES,
+    base_rate,
+    growth,
+    growth_bits,
+    known_rates,
+    rate_beyond,
+    readings,
+    told,
+)
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
 from stayfinite.records.intervention import Intervention, Prediction, Update
@@ -85,19 +94,10 @@ def _rate(case: Case) -> Evidence:
     lowest = min((known for r in rates if (known := finite(r)) is not None), default=0.0)
     if lowest < 0.0:
         return Evidence(f"the learning rate is {show(lowest)}: it climbs the loss", 8.0, "rate")
-    run, ratio = growth(case, "learning_rate"), rate_ratio(case)
-    if run.grew and ratio is not None and ratio >= 10.0:
-        return Evidence(f"{told('the rate', run)}, {show(ratio)} times what is customary", 8.0, "rate")
-    read = _known(case)
-    if len(read) > 2 and ratio is not None and ratio >= 10.0 and read[-1] >= 10.0 * read[0] and read[-1] > read[-2]:
-        return Evidence(f"the rate rose from {show(read[0])} to {show(read[-1])} and was still rising, {show(ratio)} times what "
-                        f"is customary", 8.0, "rate")
+    risen = rate_beyond(case)
+    if risen:
+        return Evidence(risen, 8.0, "rate")
     return Evidence("the rate did not move to where it makes no sense", -7.0, "rate")
-
-
-def _known(case: Case) -> list[float]:
-    """The rates that were read, as far as they are ones."""
-    return [value for rate in case.window("learning_rate").values if (value := finite(rate)) is not None and value > 0.0]
 
 
 def predict(case: Case) -> list[Prediction]:
@@ -105,11 +105,12 @@ def predict(case: Case) -> list[Prediction]:
     throughout, the run does."""
     kinds = (optimizer.kind for optimizer in case.configuration.optimizers)
     customary = next((CUSTOMARY_RATES[kind] for kind in kinds if kind in CUSTOMARY_RATES), 1e-3)
-    positive = _known(case)
+    positive = known_rates(case)
     if case.symptom.detector == "nonfinite-learning-rate":
         good = positive[-1] if positive else customary
         return [Prediction(Update(options=(("lr", good),)), Update(options=(("weight_decay", 0.0), ("momentum", 0.0))))]
-    steady = min(positive[0], customary) if positive else customary
+    first = base_rate(case) or (positive[0] if positive else customary)
+    steady = min(first, customary)
     return [Prediction(Update(options=(("lr", steady),)), Update(rate=0.99), steps=0)]
 
 

