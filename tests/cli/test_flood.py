@@ -35,7 +35,8 @@ for step in range({STEPS}):
 
 def test_an_incident_at_every_step_floods_nothing(tmp_path: Path) -> None:
     write_job(tmp_path, {"train.py": TRAIN})
-    done = run_cli(["run", "--on-incident", "skip", "--report", "kept", "train.py"], tmp_path, {"STAYFINITE_STRICT": "1"})
+    wide = {"STAYFINITE_STRICT": "1", "COLUMNS": "100"}  # in a narrow terminal each report has more lines
+    done = run_cli(["run", "--on-incident", "skip", "--report", "kept", "train.py"], tmp_path, wide)
     assert done.exit_code == 0
     report = json.loads((tmp_path / "kept" / "report.json").read_text(encoding="utf-8"))
     assert report["run"]["steps"] == STEPS
