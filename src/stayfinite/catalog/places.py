@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from stayfinite.catalog.clues import finite, inputs
-from stayfinite.records.incident import Case
+from stayfinite.records.incident import Case, OptimizerInfo
 from stayfinite.records.location import Location
 from stayfinite.records.survey import Making, Role, Subject, optimizer_name
 
@@ -91,10 +91,20 @@ def labels(case: Case, name: str) -> Location | None:
     return None
 
 
+def fastest(case: Case) -> OptimizerInfo | None:
+    """The optimizer with the highest rate; of several the first, and ``None`` if there is none."""
+    return max(case.configuration.optimizers, key=highest_rate, default=None)
+
+
+def highest_rate(info: OptimizerInfo) -> float:
+    """The highest rate of its groups; 0 where none is a number."""
+    return max((finite(one) or 0.0 for one in info.rates), default=0.0)
+
+
 def rate(case: Case) -> Location | None:
     """The number that is the rate of the optimizer with the highest one, or of an update by hand."""
-    known = [max((finite(one) or 0.0 for one in info.rates), default=0.0) for info in case.configuration.optimizers]
-    name = optimizer_name(known.index(max(known))) if known else "by hand"
+    found = fastest(case)
+    name = optimizer_name(case.configuration.optimizers.index(found)) if found is not None else "by hand"
     return made(case, "rate", "constant", "default", name=name)
 
 

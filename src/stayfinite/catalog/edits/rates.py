@@ -61,10 +61,9 @@ def computed(case: Case, sources: Mapping[str, str]) -> list[tuple[Source, ast.e
         if isinstance(node, ast.Assign) and any(_is_entry(one) for one in node.targets)
         and not any(_is_entry(one) for one in ast.walk(node.value))
     ]
-    known = case.configuration.optimizers
-    highest = max(known, key=lambda info: max((finite(rate) or 0.0 for rate in info.rates), default=0.0), default=None)
-    source = project.get(highest.location.file) if highest is not None else None
-    built = calls(source, highest.location.line, highest.kind) if source is not None and highest is not None else []
+    fastest = places.fastest(case)
+    source = project.get(fastest.location.file) if fastest is not None else None
+    built = calls(source, fastest.location.line, fastest.kind) if source is not None and fastest is not None else []
     built_with = [(source, rate) for call in built[:1] if source is not None and (rate := given(call, "lr", 1)) is not None]
     return [(home, formula) for home, formula in (*written_there, *built_with) if number(formula) is None]
 

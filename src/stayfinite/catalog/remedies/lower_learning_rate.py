@@ -26,13 +26,12 @@ import ast
 import math
 from collections.abc import Mapping, Sequence
 
-from stayfinite.catalog.clues import finite
 from stayfinite.catalog.edits.rates import RATE, computed, the_rate, written
 from stayfinite.catalog.edits.seeking import statement_at
 from stayfinite.catalog.edits.source import Source
 from stayfinite.catalog.edits.tracing import Project
 from stayfinite.catalog.edits.views import number
-from stayfinite.catalog.places import rate
+from stayfinite.catalog.places import fastest, highest_rate, rate
 from stayfinite.catalog.remedy import location, offered
 from stayfinite.records.diagnosis import Remedy
 from stayfinite.records.incident import Case
@@ -68,8 +67,8 @@ def propose(case: Case, sources: Mapping[str, str]) -> Sequence[Remedy]:
             "the source does not show which number the rate is"
         return [offered(__name__, sources, None, Update(rate=FACTORS[0]), says=f"{known}: make it a tenth")]
     source, node, value = found
-    highest = max((finite(one) or 0.0 for info in case.configuration.optimizers for one in info.rates), default=0.0)
-    elsewhere = not math.isclose(value, highest, rel_tol=1e-3)  # then another line has the last word
+    in_use = fastest(case)
+    elsewhere = in_use is None or not math.isclose(value, highest_rate(in_use), rel_tol=1e-3)  # then another line has the last word
     offers = _of_formulas(formulas, sources, FACTORS[:2]) if formulas and elsewhere else []
     for factor in FACTORS:
         says = f"Lower the learning rate from {show(value)} to {show(value * factor)}"

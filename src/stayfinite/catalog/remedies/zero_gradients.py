@@ -74,16 +74,9 @@ def _cleared_later(step: Step, cleared: Location) -> list[Edit | None]:
     """
     body = step.source.block(step.statement)
     before = body[: body.index(step.statement)] if step.statement in body else []
-    clearing = [one for one in before if isinstance(one, ast.Expr) and called(one.value) == "zero_grad"]
-    for one in clearing:
+    backward = [number for number, one in enumerate(before) if any(called(node) == "backward" for node in ast.walk(one))]
+    for number, one in enumerate(before):
         seen = cleared.file == step.source.file and one.lineno <= cleared.line <= (one.end_lineno or 0)
-        if seen or _backward_first(step, one):
+        if isinstance(one, ast.Expr) and called(one.value) == "zero_grad" and (seen or (backward and number > backward[-1])):
             return [step.source.delete(one), step.source.insert_after(step.statement, step.source.segment(one))]
     return []
-
-
-def _backward_first(step: Step, clearing: ast.stmt) -> bool:
-    """True if the last backward pass before the update, in its block, runs before `clearing`."""
-    body = step.source.block(step.statement)
-    last = [one for one in body[: body.index(step.statement)] if any(called(node) == "backward" for node in ast.walk(one))]
-    return bool(last) and body.index(last[-1]) < body.index(clearing)

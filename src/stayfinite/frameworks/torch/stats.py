@@ -28,6 +28,8 @@ _NARROW = {
     )
     if dtype is not None
 }
+NARROW_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32)
+"""Formats of whole numbers that arithmetic leaves sooner than the one of 64 bits."""
 _DENSE_TYPES = {torch.Tensor, torch.nn.Parameter}
 
 

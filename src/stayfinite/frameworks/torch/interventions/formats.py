@@ -11,11 +11,11 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from stayfinite.frameworks.torch.interventions.matching import is_in_place, kinds_of, name_of
 from stayfinite.frameworks.torch.interventions.operators import Operators
 from stayfinite.frameworks.torch.interventions.performing import Given
+from stayfinite.frameworks.torch.stats import NARROW_INTEGERS
 from stayfinite.records.intervention import Precision
 
 _LOW = (torch.float16, torch.bfloat16, torch.float32)
 _WIDE = {"float32": torch.float32, "float64": torch.float64}
-_NARROW = (torch.uint8, torch.int8, torch.int16, torch.int32)
 _CASTS = frozenset({"half", "bfloat16", "to", "type", "type_as"})
 
 
@@ -134,7 +134,7 @@ class Whole(Operators):
         return tree_map_only(Tensor, self._instead, args), tree_map_only(Tensor, self._instead, kwargs)
 
     def change(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if "out" in kwargs or not any(isinstance(leaf, Tensor) and leaf.dtype in _NARROW for leaf in tree_leaves((args, kwargs))):
+        if "out" in kwargs or not any(isinstance(leaf, Tensor) and leaf.dtype in NARROW_INTEGERS for leaf in tree_leaves((args, kwargs))):
             return function(*args, **kwargs)
         new = [_as_wide(value) for value in args]
         named = {name: _as_wide(value) for name, value in kwargs.items()}
@@ -156,8 +156,8 @@ class Whole(Operators):
 
 def _as_wide(value: Any) -> Any:
     if isinstance(value, Tensor):
-        return value.to(torch.int64) if value.dtype in _NARROW else value
-    return torch.int64 if value in _NARROW else value
+        return value.to(torch.int64) if value.dtype in NARROW_INTEGERS else value
+    return torch.int64 if value in NARROW_INTEGERS else value
 
 
 class _Widened(torch.autograd.Function):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from stayfinite.frameworks.torch.stats import dense, dtype_name, quietly
+from stayfinite.frameworks.torch.stats import NARROW_INTEGERS, dense, dtype_name, quietly
 from stayfinite.frameworks.torch.tracing.drafts import Call
 from stayfinite.frameworks.torch.tracing.flow import Flow, Wrapped
 from stayfinite.frameworks.torch.tracing.frames import Frames
@@ -19,7 +19,6 @@ from stayfinite.frameworks.torch.tracing.phase import Phases
 from stayfinite.frameworks.torch.tracing.recipes import Operand, outputs_of
 from stayfinite.records.trace import Wrap
 
-NARROW = frozenset({torch.uint8, torch.int8, torch.int16, torch.int32})
 _ARITHMETIC = frozenset({"add", "sub", "mul", "pow", "neg", "abs", "sum", "cumsum", "prod", "matmul", "cast"})
 _GENERATIONS = 4
 """Calls after which what was made of such a number is no longer traced back to it, as `makers` counts them."""
@@ -52,7 +51,7 @@ class Wraps:
         self._before = {
             id(operand.tensor): operand.tensor.clone()
             for operand in call.operands
-            if operand.name in call.recipe.written and operand.tensor.dtype in NARROW and self._may_ask(call)
+            if operand.name in call.recipe.written and operand.tensor.dtype in NARROW_INTEGERS and self._may_ask(call)
         }
 
     def look(self, call: Call, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
@@ -68,7 +67,7 @@ class Wraps:
             found = inherited
             if found is not None and found.where is not None and (not call.recipe.aligned or found.where.shape != part.shape):
                 found = found._replace(where=None)
-            if part.dtype in NARROW and len(made) == 1 and self._may_ask(call):
+            if part.dtype in NARROW_INTEGERS and len(made) == 1 and self._may_ask(call):
                 found = self._again(call, args, kwargs, part) or found
             if found is not None or self._flow.get(part) is not None:
                 self._flow.record(part).wrapped = found
@@ -139,7 +138,7 @@ class Wraps:
         """`value` with 64 bits wherever it speaks of narrow whole numbers, as it was before the call."""
         if isinstance(value, torch.Tensor):
             kept = self._before.get(id(value), value).detach()
-            return kept.to(torch.int64, copy=True) if kept.dtype in NARROW else kept.clone()
+            return kept.to(torch.int64, copy=True) if kept.dtype in NARROW_INTEGERS else kept.clone()
         if isinstance(value, torch.dtype):
-            return torch.int64 if value in NARROW else value
+            return torch.int64 if value in NARROW_INTEGERS else value
         return type(value)(map(self._wide, value)) if type(value) in (list, tuple) else value
